@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The configuration as one checked, plain struct; libconfig appears only in this room. Built whole
+ * or not at all; a reload builds a second one and swaps it between loop turns. Loop thread (and the
+ * enforcer, which reads files with privileges and hands them to the worker as one bundle).
+ */
+#pragma once
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/bytes.h"
+
+#define GW_CONFIG_PATH "/etc/cordon/cordon.conf"
+#define GW_CONFIG_LIST_MAX 32 /**< interfaces, listen addresses, brokers, recipients */
+#define GW_CONFIG_GRANTS_MAX 1024
+
+enum gw_new_devices { GW_NEW_OBSERVE, GW_NEW_ISOLATE };
+enum gw_spool_full { GW_SPOOL_REFUSE, GW_SPOOL_DROP_QOS0 };
+
+enum gw_permission { GW_PERM_PUB = 1, GW_PERM_SUB = 2 };
+
+struct gw_listen_addr {
+    struct sockaddr_storage addr; /**< AF_INET or AF_INET6 */
+    socklen_t len;
+};
+
+struct gw_listen_list {
+    struct gw_listen_addr at[GW_CONFIG_LIST_MAX];
+    size_t count;
+};
+
+struct gw_config_grant {
+    char *class; /**< "" : every device */
+    char *topic; /**< a valid filter; %d stands for the device id */
+    unsigned permissions; /**< of enum gw_permission */
+};
+
+struct gw_broker {
+    char *url;  /**< as configured */
+    char *host; /**< a name or an address, no brackets */
+    uint16_t port;
+};
+
+/** A file named by a key, read with privileges. */
+struct gw_blob {
+    char *path; /**< "" : not configured */
+    struct gw_buf data;
+};
+
+/** An address that is never cut off: a MAC, IPv4, IPv6 or prefix, as configured (checked). */
+struct gw_config {
+    struct {
+        char *name, *state_dir, *run_dir, *user;
+    } gateway;
+    struct {
+        char *interfaces[GW_CONFIG_LIST_MAX]; /**< "auto", or names */
+        size_t interface_count;
+        enum gw_new_devices new_devices;
+    } lan;
+    struct {
+        struct gw_listen_list mqtt, https, coap;
+    } listen;
+    struct {
+        struct gw_listen_list https;
+        bool metrics;
+    } admin;
+    struct {
+        uint32_t window_s, certificate_days, grace_days;
+        char *manufacturers_dir;
+        struct gw_blob manufacturers[GW_CONFIG_LIST_MAX]; /**< the PEM files found in it */
+        size_t manufacturer_count;
+    } enroll;
+    struct {
+        bool own_topics;
+        struct gw_config_grant *grants;
+        size_t grant_count;
+    } access;
+    struct {
+        uint32_t timeout_s, misses, outage_window_s, announce_max, interval_s;
+        double outage_share;
+    } presence;
+    struct {
+        bool auto_verdicts;
+        char *protected_addrs[GW_CONFIG_LIST_MAX];
+        size_t protected_count;
+    } quarantine;
+    struct {
+        struct gw_broker brokers[GW_CONFIG_LIST_MAX];
+        size_t broker_count;
+        char *prefix, *username;
+        struct gw_blob ca, cert, key, password;
+        struct gw_blob recipients[GW_CONFIG_LIST_MAX];
+        size_t recipient_count;
+        uint64_t epoch_messages, spool_max_bytes;
+        uint32_t epoch_s, window;
+        enum gw_spool_full spool_full;
+    } uplink;
+    struct {
+        char *device; /**< "software" */
+    } crypto;
+    struct {
+        uint32_t connections, message_bytes, publish_per_s;
+        uint64_t queued_bytes;
+    } limits;
+};
+
+#define GW_CONFIG_ERROR_MAX 512
+
+/** What is wrong, ready to print: "FILE:LINE: key: found …; allowed: …". */
+struct gw_config_error {
+    char text[GW_CONFIG_ERROR_MAX];
+};
+
+/**
+ * Read `path` and every file that it names, with the caller's privileges. A missing file at
+ * GW_CONFIG_PATH means all defaults; a missing file anywhere else is an error.
+ * @return 0; GW_ECONFIG with `*error` filled; -ENOMEM. `*out` is the caller's: gw_config_free.
+ */
+int gw_config_load(const char *path, struct gw_config **out,
+                   struct gw_config_error *error) GW_MUST_CHECK;
+
+/** Everything gw_config_load read, as one bundle appended to `out`, for gw_config_unbundle. */
+int gw_config_bundle(const char *path, struct gw_buf *out,
+                     struct gw_config_error *error) GW_MUST_CHECK;
+
+/** Build the configuration from a bundle, opening no file. Errors as gw_config_load. */
+int gw_config_unbundle(struct gw_slice bundle, struct gw_config **out,
+                       struct gw_config_error *error) GW_MUST_CHECK;
+
+/** All defaults, as an absent file gives them. -ENOMEM. */
+int gw_config_defaults(struct gw_config **out) GW_MUST_CHECK;
+
+void gw_config_free(struct gw_config **config);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * TLS 1.3 and 1.2 (ECDHE with AEAD only) over wolfSSL as a layer of gw_stream. Non-blocking; a
+ * handshake has a time limit; memory that an idle connection does not need is given back. Loop
+ * thread only.
+ */
+#pragma once
+
+#include "crypto/crypto.h"
+#include "net/net.h"
+
+enum gw_tls_client_auth {
+    GW_TLS_AUTH_NONE,     /**< no certificate is asked for: admin pages */
+    GW_TLS_AUTH_OPTIONAL, /**< asked for, may be absent: enrolment */
+    GW_TLS_AUTH_REQUIRED, /**< MQTT */
+};
+
+struct gw_tls_server_config {
+    struct gw_slice chain_pem;     /**< our certificate, then its CA */
+    const struct gw_key *key;      /**< its private key */
+    struct gw_slice device_ca_pem; /**< the CA whose certificates name devices */
+    struct gw_slice manufacturer_cas_pem; /**< further CAs accepted as `manufacturer`; may be empty */
+    enum gw_tls_client_auth auth;
+    const char *alpn[4]; /**< offered in this order; NULL ends it; none: ALPN is not used */
+    uint32_t handshake_ms;
+    /**
+     * The last word on a proved certificate, inside the handshake: 0 admits it; GW_EQUARANTINED,
+     * GW_EREVOKED or GW_EIDENTITY refuse it with an alert. NULL admits all.
+     */
+    int (*admit)(void *owner, const struct gw_identity *id);
+    void *owner;
+    /**
+     * An expired device certificate up to so many days is let through with OPTIONAL (RFC 7030
+     * re-enrolment); `expired` tells. 0: none.
+     */
+    uint32_t grace_days;
+};
+
+struct gw_tls_server;
+int gw_tls_server_new(const struct gw_tls_server_config *cfg, struct gw_tls_server **out) GW_MUST_CHECK;
+/** New connections use the new configuration; live ones keep theirs. On failure the old one stays. */
+int gw_tls_server_reload(struct gw_tls_server *s, const struct gw_tls_server_config *cfg) GW_MUST_CHECK;
+void gw_tls_server_free(struct gw_tls_server **s);
+
+/** A TLS stream over an accepted socket (owned from now on, also on failure). READY follows the handshake. */
+int gw_tls_accept(struct gw_loop *loop, struct gw_tls_server *server, int fd,
+                  const struct gw_stream_limits *limits, struct gw_stream **out) GW_MUST_CHECK;
+
+struct gw_tls_client_config {
+    struct gw_slice ca_pem;    /**< what the server's chain must end in; empty: the system's store */
+    struct gw_slice chain_pem; /**< our certificate; empty: none */
+    const struct gw_key *key;  /**< NULL with an empty chain */
+    const char *server_name;   /**< checked against the certificate: a DNS name or an address */
+    const char *alpn;          /**< NULL: none */
+    uint32_t handshake_ms;
+};
+
+/** Connect and shake hands; READY or CLOSED follows. The configuration is copied. */
+int gw_tls_connect(struct gw_loop *loop, const struct gw_addr *to,
+                   const struct gw_tls_client_config *cfg, const struct gw_stream_limits *limits,
+                   struct gw_stream **out) GW_MUST_CHECK;
+
+/** True when the identity's certificate has expired and was let through by grace_days. */
+bool gw_tls_expired(const struct gw_stream *s);
