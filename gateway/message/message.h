@@ -54,3 +54,6 @@ bool gw_topic_matches(struct gw_slice filter, struct gw_slice topic);
 
 /** True when every topic that `inner` matches is matched by `outer` too. Both valid filters. */
 bool gw_filter_covers(struct gw_slice outer, struct gw_slice inner);
+
+/** True when some topic is matched by both filters. Both valid. */
+bool gw_filter_overlaps(struct gw_slice a, struct gw_slice b);

@@ -72,3 +72,28 @@ bool gw_topic_matches(struct gw_slice filter, struct gw_slice topic)
 {
     return gw_filter_covers(filter, topic); /* a topic is the filter that matches only itself */
 }
+
+bool gw_filter_overlaps(struct gw_slice a, struct gw_slice b)
+{
+    struct gw_slice x, y;
+
+    if (a.len == 0 || b.len == 0)
+        return false;
+    if ((a.ptr[0] == '$') != (b.ptr[0] == '$') &&
+        (is_level((struct gw_slice){a.ptr, 1}, '#') || is_level((struct gw_slice){a.ptr, 1}, '+') ||
+         is_level((struct gw_slice){b.ptr, 1}, '#') || is_level((struct gw_slice){b.ptr, 1}, '+')))
+        return false; /* [MQTT-4.7.2-1] */
+    while (next_level(&a, &x)) {
+        if (is_level(x, '#'))
+            return true;
+        if (!next_level(&b, &y))
+            return false;
+        if (is_level(y, '#'))
+            return true;
+        if (!is_level(x, '+') && !is_level(y, '+') && !gw_slice_eq(x, y))
+            return false;
+    }
+    if (!b.ptr)
+        return true;
+    return next_level(&b, &y) && is_level(y, '#'); /* "a" and "a/#" */
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * Grants → may this device say or hear this topic, now? Deny by default; a device's own topics
+ * (access.own_topics), grants by class from the configuration, grants by device from the registry's
+ * database. A change counts from the very next packet. Loop thread only.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "device/device.h"
+
+#define GW_GRANTS_PER_DEVICE_MAX 256
+
+struct gw_grant {
+    char *topic; /**< a filter; %d stands for the device id */
+    unsigned permissions; /**< of enum gw_permission */
+    int64_t until_ms;     /**< wall clock; 0: until taken back */
+};
+
+struct gw_access;
+/** `config` is borrowed and may be swapped later by gw_access_reload. */
+int gw_access_open(const struct gw_config *config, struct gw_store *store,
+                   const struct gw_devices *devices, struct gw_access **out) GW_MUST_CHECK;
+void gw_access_close(struct gw_access **a);
+void gw_access_reload(struct gw_access *a, const struct gw_config *config);
+
+/** Publish to, or be delivered, this very topic. False for revoked and unknown devices. */
+bool gw_access_may(struct gw_access *a, const char *device, enum gw_permission p, struct gw_slice topic);
+/** Subscribe: true when at least one topic that the filter can match may be heard. */
+bool gw_access_may_subscribe(struct gw_access *a, const char *device, struct gw_slice filter);
+
+/** The device's own grants (without class and own topics), borrowed until the next change. */
+size_t gw_access_grants(const struct gw_access *a, const char *device, const struct gw_grant **out);
+/** Replace them all. GW_EMALFORMED for a filter, GW_EFULL over GW_GRANTS_PER_DEVICE_MAX. */
+int gw_access_set_grants(struct gw_access *a, const char *device, const struct gw_grant *grants,
+                         size_t count) GW_MUST_CHECK;

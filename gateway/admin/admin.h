@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * REST, live events, metrics, login and the page, as INTERFACE's "Admin API" has them: over HTTPS
+ * with a session, over the Unix socket by peer credentials. Loop thread only.
+ */
+#pragma once
+
+#include "access/access.h"
+#include "config/config.h"
+#include "device/device.h"
+#include "enforcer/enforcer.h"
+#include "enroll/enroll.h"
+#include "http/http.h"
+#include "hub/hub.h"
+#include "journal/journal.h"
+#include "presence/presence.h"
+#include "quarantine/quarantine.h"
+
+/** What the admin part sees of the uplink, a room of its own floor: filled in by main. */
+struct gw_admin_uplink {
+    const char *state, *broker, *last_error;
+    uint64_t spooled_messages, spooled_bytes, in_flight, acknowledged;
+};
+
+/** Everything is borrowed and outlives the admin part. */
+struct gw_admin_rooms {
+    const struct gw_config *config;
+    struct gw_store *store;
+    struct gw_journal *journal;
+    struct gw_devices *devices;
+    struct gw_access *access;
+    struct gw_presence *presence;
+    struct gw_quarantine *quarantine;
+    struct gw_enroll *enroll;
+    struct gw_enforcer *enforcer;
+    struct gw_hub *hub;
+    const char *gateway_id;
+    void (*uplink)(void *owner, struct gw_admin_uplink *out);
+    void *owner;
+};
+
+struct gw_admin;
+int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms, struct gw_admin **out) GW_MUST_CHECK;
+void gw_admin_free(struct gw_admin **a);
+void gw_admin_reload(struct gw_admin *a, const struct gw_config *config);
+/** Serve a READY stream: TLS, or the Unix socket (identity->ucred says who). Takes the stream. */
+int gw_admin_serve(struct gw_admin *a, struct gw_stream *stream) GW_MUST_CHECK;

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The registry: one record for each device, whether it proved a certificate or is only an address
+ * on the wire; in memory for every question, in SQLite for every restart (written behind in
+ * batches; life-cycle changes are in the next batch). Loop thread only.
+ */
+#pragma once
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "store/store.h"
+
+#define GW_DEVICE_ID_MAX 64
+#define GW_DEVICE_ADDRS_MAX 16 /**< of one device; the one unseen for longest gives way */
+
+enum gw_device_state { GW_DEVICE_SEEN, GW_DEVICE_PENDING, GW_DEVICE_APPROVED, GW_DEVICE_REVOKED };
+const char *gw_device_state_text(enum gw_device_state s);
+
+struct gw_device_addr {
+    struct gw_hwaddr addr;
+    int64_t seen_ms;       /**< wall clock */
+    char ifname[IFNAMSIZ]; /**< the LAN port it was last seen on; "" : not known */
+};
+
+/** Read-only outside this room. */
+struct gw_device {
+    char id[GW_DEVICE_ID_MAX + 1];
+    char name[GW_DEVICE_ID_MAX + 1];
+    char class[GW_DEVICE_ID_MAX + 1];
+    char vendor[64];
+    char hostname[64];
+    enum gw_device_state state;
+    int64_t first_seen_ms, last_seen_ms; /**< wall clock */
+    struct gw_device_addr addrs[GW_DEVICE_ADDRS_MAX];
+    size_t addr_count;
+};
+
+enum gw_device_change {
+    GW_DEVICE_ADDED,
+    GW_DEVICE_CHANGED,      /**< state, name, class */
+    GW_DEVICE_ADDR_ADDED,   /**< `addr` is the new one: verdicts follow it */
+    GW_DEVICE_ADDR_REMOVED, /**< `addr` left this device (went to another, or gave way) */
+    GW_DEVICE_MERGED,       /**< record `from` (an address) turned out to be this device */
+    GW_DEVICE_REMOVED,      /**< forgotten; freed after the listeners ran */
+};
+
+struct gw_device_listener {
+    struct gw_list node;
+    void (*changed)(void *owner, const struct gw_device *d, enum gw_device_change what,
+                    const struct gw_hwaddr *addr, const struct gw_device *from);
+    void *owner;
+};
+
+struct gw_devices;
+/** `max` records; past it new addresses are counted, not recorded. */
+int gw_devices_open(struct gw_loop *loop, struct gw_store *store, uint32_t max,
+                    struct gw_devices **out) GW_MUST_CHECK;
+void gw_devices_close(struct gw_devices **d);
+void gw_devices_listen(struct gw_devices *d, struct gw_device_listener *l);
+void gw_devices_unlisten(struct gw_device_listener *l);
+
+/** 1 to 64 of A-Z a-z 0-9 . _ - */
+bool gw_device_id_valid(const char *id);
+
+struct gw_device *gw_devices_get(const struct gw_devices *d, const char *id);
+struct gw_device *gw_devices_by_addr(const struct gw_devices *d, const struct gw_hwaddr *a);
+/** In order of id, for lists: the first id > `after` ("" : the first). NULL: no more. */
+struct gw_device *gw_devices_next(const struct gw_devices *d, const char *after);
+size_t gw_devices_count(const struct gw_devices *d, enum gw_device_state state);
+size_t gw_devices_total(const struct gw_devices *d);
+
+/**
+ * Somebody was heard. The record that owns the MAC gets the address; an unknown MAC becomes
+ * `mac-<12 hex>`, state seen. `ip` may be NULL. NULL when the registry is full.
+ */
+struct gw_device *gw_devices_sighting(struct gw_devices *d, const uint8_t mac[6],
+                                      const struct gw_hwaddr *ip, const char *ifname);
+
+/**
+ * `id` proved its certificate from `ip` (and `mac`, NULL when the neighbour table has none yet):
+ * bind them; a `mac-…` record merges into it. Made (state approved) when unknown, since our CA
+ * signed it. GW_EFULL.
+ */
+int gw_devices_prove(struct gw_devices *d, const char *id, const struct gw_hwaddr *ip,
+                     const uint8_t *mac, struct gw_device **out) GW_MUST_CHECK;
+
+/** The life cycle. NULL leaves name or class as it is. GW_ENOTFOUND, GW_ESTATE, GW_EFULL. */
+int gw_devices_pending(struct gw_devices *d, const char *id, struct gw_device **out) GW_MUST_CHECK;
+int gw_devices_approve(struct gw_devices *d, const char *id, const char *name, const char *class) GW_MUST_CHECK;
+int gw_devices_revoke(struct gw_devices *d, const char *id) GW_MUST_CHECK;
+int gw_devices_forget(struct gw_devices *d, const char *id) GW_MUST_CHECK;
+/** last_seen := now; O(1), written behind. */
+void gw_devices_touch(struct gw_devices *d, struct gw_device *dev);
