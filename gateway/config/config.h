@@ -14,11 +14,14 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "base/addr.h"
 #include "base/bytes.h"
 
 #define GW_CONFIG_PATH "/etc/cordon/cordon.conf"
 #define GW_CONFIG_LIST_MAX 32 /**< interfaces, listen addresses, brokers, recipients */
 #define GW_CONFIG_GRANTS_MAX 1024
+#define GW_CONFIG_RULES_MAX 64
+#define GW_CONFIG_FILE_MAX (1u << 20) /**< bytes of the configuration, and of each file it names */
 
 enum gw_new_devices { GW_NEW_OBSERVE, GW_NEW_ISOLATE };
 enum gw_spool_full { GW_SPOOL_REFUSE, GW_SPOOL_DROP_QOS0 };
@@ -53,7 +56,14 @@ struct gw_blob {
     struct gw_buf data;
 };
 
-/** An address that is never cut off: a MAC, IPv4, IPv6 or prefix, as configured (checked). */
+/** quarantine.rules: so many strikes of one kind within a window make a verdict. */
+struct gw_config_rule {
+    char *strike; /**< "malformed", "auth", "denied", "flood" */
+    char *mode;   /**< "isolate", "remediate" */
+    uint32_t count, window_s;
+    uint32_t for_s; /**< the verdict's length; 0: until released */
+};
+
 struct gw_config {
     struct {
         char *name, *state_dir, *run_dir, *user;
@@ -87,7 +97,9 @@ struct gw_config {
     } presence;
     struct {
         bool auto_verdicts;
-        char *protected_addrs[GW_CONFIG_LIST_MAX];
+        struct gw_config_rule *rules;
+        size_t rule_count;
+        struct gw_hwaddr protected_addrs[GW_CONFIG_LIST_MAX]; /**< hosts or networks, never cut off */
         size_t protected_count;
     } quarantine;
     struct {

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "config/config.h"
+
+static char dir[] = "/tmp/cordon-config-XXXXXX";
+static char path[128];
+
+static void setup(void)
+{
+    cr_assert_not_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/cordon.conf", dir);
+}
+
+static void teardown(void)
+{
+    char command[160];
+
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+static void put(const char *name, const char *text)
+{
+    char at[160];
+    FILE *f;
+
+    (void)snprintf(at, sizeof(at), "%s/%s", dir, name);
+    f = fopen(at, "w");
+    cr_assert_not_null(f);
+    (void)fputs(text, f);
+    (void)fclose(f);
+}
+
+TestSuite(config, .init = setup, .fini = teardown);
+
+Test(config, an_empty_file_means_the_documented_defaults)
+{
+    struct gw_config_error error = {""};
+    struct gw_config *c = NULL;
+
+    put("cordon.conf", "");
+    cr_assert_eq(gw_config_load(path, &c, &error), 0, "%s", error.text);
+    cr_expect_str_eq(c->gateway.name, "Cordon");
+    cr_expect_str_eq(c->gateway.state_dir, "/var/lib/cordon");
+    cr_expect_str_eq(c->gateway.run_dir, "/run/cordon");
+    cr_expect_str_eq(c->gateway.user, "cordon");
+    cr_expect_str_eq(c->lan.interfaces[0], "auto");
+    cr_expect_eq(c->lan.new_devices, GW_NEW_OBSERVE);
+    cr_expect_eq(c->listen.mqtt.count, 1);
+    cr_expect_eq(((struct sockaddr_in6 *)&c->listen.mqtt.at[0].addr)->sin6_port, htons(8883));
+    cr_expect_eq(((struct sockaddr_in6 *)&c->admin.https.at[0].addr)->sin6_port, htons(443));
+    cr_expect_eq(c->enroll.certificate_days, 90);
+    cr_expect_eq(c->enroll.grace_days, 365);
+    cr_expect(c->access.own_topics);
+    cr_expect_eq(c->presence.timeout_s, 300);
+    cr_expect_eq(c->presence.misses, 2);
+    cr_expect_float_eq(c->presence.outage_share, 0.5, 1e-9);
+    cr_expect(c->quarantine.auto_verdicts);
+    cr_expect_eq(c->uplink.broker_count, 0);
+    cr_expect_str_eq(c->uplink.prefix, "cordon");
+    cr_expect_eq(c->uplink.epoch_messages, 1000000);
+    cr_expect_eq(c->uplink.epoch_s, 86400);
+    cr_expect_eq(c->uplink.window, 256);
+    cr_expect_eq(c->uplink.spool_max_bytes, 268435456);
+    cr_expect_eq(c->limits.connections, 10000);
+    cr_expect_eq(c->limits.message_bytes, 262144);
+    cr_expect_eq(c->limits.publish_per_s, 1000);
+    cr_expect_eq(c->limits.queued_bytes, 1048576);
+    gw_config_free(&c);
+    cr_expect_null(c);
+}
+
+Test(config, a_missing_file_elsewhere_is_an_error)
+{
+    struct gw_config_error error = {""};
+    struct gw_config *c = NULL;
+
+    cr_expect_eq(gw_config_load("/nonexistent/cordon.conf", &c, &error), GW_ECONFIG);
+    cr_expect_not_null(strstr(error.text, "/nonexistent/cordon.conf"), "%s", error.text);
+    cr_expect_null(c);
+}
+
+Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
+{
+    static const struct {
+        const char *name, *text, *words[4];
+    } cases[] = {
+        {"unknown group", "\nnett = { };", {":2:", "nett", "allowed: gateway, lan"}},
+        {"unknown key", "lan = {\n mode = 1; };", {":2:", "lan.mode", "interfaces, new_devices"}},
+        {"no group", "lan = 5;", {":1:", "lan", "a group"}},
+        {"syntax", "lan = {\n\n ;", {":3:", "syntax"}},
+        {"wrong type", "presence = { timeout_s = \"5\"; };", {"timeout_s", "\"5\"", "allowed"}},
+        {"out of range", "presence = { timeout_s = 0; };", {"timeout_s", "found 0", "from 1 to"}},
+        {"float for a number", "presence = { misses = 1.5; };", {"misses", "1.5", "allowed"}},
+        {"negative", "limits = { connections = -1; };", {"connections", "-1", "from 1"}},
+        {"share over one", "presence = { outage_share = 1.5; };", {"outage_share", "1.5"}},
+        {"a word not known", "lan = { new_devices = \"drop\"; };", {"\"drop\"", "\"observe\""}},
+        {"listen without port", "listen = { mqtt = [\"[::]\"]; };", {"listen.mqtt", "\"[::]\""}},
+        {"listen by name", "listen = { mqtt = [\"localhost:1\"]; };", {"listen.mqtt", "numeric"}},
+        {"port zero", "listen = { mqtt = [\"0.0.0.0:0\"]; };", {"listen.mqtt", "0.0.0.0:0"}},
+        {"port too large", "listen = { mqtt = [\"0.0.0.0:65536\"]; };", {"65536", "port 1"}},
+        {"bare IPv6", "listen = { mqtt = [\"::1:8883\"]; };", {"::1:8883", "brackets"}},
+        {"relative path", "gateway = { state_dir = \"x\"; };", {"state_dir", "absolute"}},
+        {"plain MQTT broker", "uplink = { brokers = [\"mqtt://h:1\"]; };", {"mqtts://HOST:PORT"}},
+        {"wildcard prefix", "uplink = { prefix = \"a/#\"; };", {"prefix", "without wildcards"}},
+        {"brokers without recipients",
+         "uplink = { brokers = [\"mqtts://h:8883\"]; };",
+         {"uplink.recipients", "nothing leaves unsealed"}},
+        {"missing key file", "uplink = { recipients = [\"/nonexistent\"]; };",
+         {"recipients", "/nonexistent", "No such file"}},
+        {"password without user", "uplink = { password_file = \"/etc/hostname\"; };",
+         {"password_file", "username"}},
+        {"grant with a bad filter",
+         "access = { grants = ( { topic = \"a/#/b\"; permissions = [\"pub\"]; } ); };",
+         {"access.grants", "topic filter"}},
+        {"grant with a bad permission",
+         "access = { grants = ( { topic = \"a\"; permissions = [\"write\"]; } ); };",
+         {"access.grants", "\"pub\""}},
+        {"grant with an unknown key",
+         "access = { grants = ( { topic = \"a\"; permissions = [\"pub\"]; clas = \"x\"; } ); };",
+         {"unknown key \"clas\""}},
+        {"bad protected address", "quarantine = { protected = [\"10.0.0\"]; };",
+         {"quarantine.protected", "10.0.0"}},
+        {"bad rule", "quarantine = { rules = ( { strike = \"odd\"; } ); };", {"quarantine.rules"}},
+        {"hardware not here yet", "crypto = { device = \"pkcs11:token=x\"; };",
+         {"crypto.device", "pkcs11:token=x"}},
+        {"include", "@include \"other.conf\"\n", {"@include"}},
+        {"too many interfaces",
+         "lan = { interfaces = [\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\","
+         "\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\","
+         "\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]; };",
+         {"lan.interfaces", "found 33", "1 to 32"}},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct gw_config_error error = {""};
+        struct gw_config *c = NULL;
+
+        put("cordon.conf", cases[i].text);
+        cr_expect_eq(gw_config_load(path, &c, &error), GW_ECONFIG, "%s", cases[i].name);
+        cr_expect_null(c, "%s", cases[i].name);
+        cr_expect_not_null(strstr(error.text, path), "%s: %s", cases[i].name, error.text);
+        for (size_t w = 0; w < GW_COUNT(cases[i].words) && cases[i].words[w]; w++)
+            cr_expect_not_null(strstr(error.text, cases[i].words[w]), "%s: \"%s\" not in: %s",
+                               cases[i].name, cases[i].words[w], error.text);
+    }
+}
+
+Test(config, a_bundle_gives_the_same_configuration_without_the_files)
+{
+    struct gw_buf bundle = {.max = 1 << 20};
+    struct gw_config_error error = {""};
+    struct gw_config *c = NULL;
+    char text[1024], at[160];
+
+    put("key.pem", "one key");
+    (void)snprintf(at, sizeof(at), "%s/makers", dir);
+    cr_assert_eq(mkdir(at, 0755), 0);
+    put("makers/b.pem", "maker b");
+    put("makers/a.pem", "maker a");
+    put("makers/readme.txt", "not one");
+    (void)snprintf(text, sizeof(text),
+                   "uplink = { brokers = [\"mqtts://h:8883\", \"mqtts://[::1]:1\"];"
+                   " recipients = [\"%s/key.pem\"]; };"
+                   "enroll = { manufacturers_dir = \"%s/makers\"; };"
+                   "access = { grants = ( { class = \"c\"; topic = \"t/%%d/#\";"
+                   " permissions = [\"pub\", \"sub\"]; } ); };",
+                   dir, dir);
+    put("cordon.conf", text);
+    cr_assert_eq(gw_config_bundle(path, &bundle, &error), 0, "%s", error.text);
+    (void)snprintf(at, sizeof(at), "%s/key.pem", dir);
+    cr_assert_eq(unlink(at), 0);
+    cr_assert_eq(unlink(path), 0);
+
+    cr_assert_eq(gw_config_unbundle(gw_buf_slice(&bundle), &c, &error), 0, "%s", error.text);
+    cr_expect_eq(c->uplink.broker_count, 2);
+    cr_expect_str_eq(c->uplink.brokers[1].host, "::1");
+    cr_expect_eq(c->uplink.brokers[1].port, 1);
+    cr_expect(gw_slice_eq_str(gw_buf_slice(&c->uplink.recipients[0].data), "one key"));
+    cr_expect_eq(c->enroll.manufacturer_count, 2);
+    cr_expect(gw_slice_eq_str(gw_buf_slice(&c->enroll.manufacturers[0].data), "maker a"));
+    cr_expect_eq(c->access.grant_count, 1);
+    cr_expect_eq(c->access.grants[0].permissions, GW_PERM_PUB | GW_PERM_SUB);
+    gw_config_free(&c);
+
+    /* A bundle cut anywhere is refused, never read past its end. */
+    for (size_t len = 0; len < gw_buf_len(&bundle); len++) {
+        GW_CLEANUP(gw_free_ptr) uint8_t *cut = malloc(len + 1);
+
+        memcpy(cut, bundle.data, len);
+        if (gw_config_unbundle(GW_SLICE(cut, len), &c, &error) == 0)
+            gw_config_free(&c); /* cut between two files that no key needs */
+    }
+    gw_buf_fini(&bundle);
+}
