@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The admin API as functions. Every failure is an ApiError whose message can be shown as it is.
+
+import type { Device, JournalEvent, Mode, Pairing, Session, Status } from './types';
+
+const BASE = '/api/v1';
+const PATIENCE_MS = 10_000;
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly body: Record<string, unknown> = {},
+  ) {
+    super(message);
+  }
+}
+
+async function call(method: string, path: string, body?: unknown): Promise<unknown> {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), PATIENCE_MS);
+  let res: Response;
+  let text: string;
+
+  try {
+    res = await fetch(BASE + path, {
+      method,
+      cache: 'no-store',
+      credentials: 'same-origin',
+      signal: abort.signal,
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    text = await res.text();
+  } catch {
+    throw new ApiError(0, 'The gateway does not answer.');
+  } finally {
+    clearTimeout(timer);
+  }
+
+  let json: unknown = null;
+  try {
+    json = text ? JSON.parse(text) : null;
+  } catch {
+    /* an answer that is no JSON has only its status */
+  }
+  if (res.ok) return json;
+
+  const problem = (json && typeof json === 'object' ? json : {}) as Record<string, unknown>;
+  const detail = problem.detail ?? problem.title ?? `The gateway answered ${res.status}.`;
+  throw new ApiError(res.status, String(detail), problem);
+}
+
+const device = (id: string) => `/devices/${encodeURIComponent(id)}`;
+
+export const api = {
+  session: () => call('GET', '/session') as Promise<Session>,
+  login: (user: string, password: string) => call('POST', '/login', { user, password }),
+  setup: (code: string, password: string) =>
+    call('POST', '/setup', { code, user: 'admin', password }),
+  logout: () => call('POST', '/logout', {}),
+  status: () => call('GET', '/status') as Promise<Status>,
+  devices: () => call('GET', '/devices') as Promise<Device[]>,
+  events: (limit: number) => call('GET', `/events?limit=${limit}`) as Promise<JournalEvent[]>,
+  approve: (id: string, name: string, cls: string) =>
+    call('POST', `${device(id)}/approve`, { name, class: cls }),
+  revoke: (id: string) => call('POST', `${device(id)}/revoke`, {}),
+  forget: (id: string) => call('DELETE', device(id)),
+  quarantine: (id: string, mode: Mode, seconds: number, reason: string) =>
+    call('POST', `${device(id)}/quarantine`, { mode, seconds, reason }),
+  release: (id: string) => call('DELETE', `${device(id)}/quarantine`),
+  pair: (seconds: number) => call('POST', '/pairing', { seconds }) as Promise<Pairing>,
+  pairEnd: () => call('DELETE', '/pairing'),
+};
+
+export const STREAM = `${BASE}/events/stream`;

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// One device: who it is, whether it is there and why not, and what can be done about it.
+
+import { useState } from 'preact/hooks';
+import { api } from './api';
+import { ApproveDialog, ForgetDialog, QuarantineDialog, RevokeDialog } from './dialogs';
+import { bytes, cause, count, plural, PRESENCE, STATES, titleOf } from './text';
+import type { Device, Verdict } from './types';
+import { Ago, Problem, type Ctx } from './ui';
+
+type Asking = 'approve' | 'quarantine' | 'revoke' | 'forget' | null;
+
+export function DeviceRow({ device: d, ctx }: { device: Device; ctx: Ctx }) {
+  const [asking, setAsking] = useState<Asking>(null);
+  const [open, setOpen] = useState(false);
+  const close = () => setAsking(null);
+  const title = titleOf(d);
+  const heading = `dev-${d.id}`;
+  const dialog = { device: d, ctx, close };
+
+  return (
+    <li>
+      <article class={`card device ${d.quarantine ? 'cut' : ''}`} data-device={d.id} aria-labelledby={heading}>
+        <div class="device-who">
+          <h3 id={heading}>{title}</h3>
+          <p class="sub">
+            {title !== d.id && <span class="mono">{d.id}</span>}
+            {d.class && <span>{d.class}</span>}
+            {d.vendor && <span>{d.vendor}</span>}
+            <span class={`badge ${d.state}`}>{STATES[d.state] ?? d.state}</span>
+          </p>
+        </div>
+        <Presence device={d} />
+        {d.quarantine && <Cut verdict={d.quarantine} />}
+        <div class="device-do">
+          <button type="button" class="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
+            Details<span class="unseen"> of {title}</span>
+          </button>
+          {ctx.admin && <Verbs device={d} ctx={ctx} ask={setAsking} />}
+        </div>
+        {open && <Details device={d} ctx={ctx} ask={setAsking} />}
+      </article>
+      {asking === 'approve' && <ApproveDialog {...dialog} />}
+      {asking === 'quarantine' && <QuarantineDialog {...dialog} />}
+      {asking === 'revoke' && <RevokeDialog {...dialog} />}
+      {asking === 'forget' && <ForgetDialog {...dialog} />}
+    </li>
+  );
+}
+
+function Presence({ device: d }: { device: Device }) {
+  const p = d.presence;
+  const why = p.status === 'online' ? '' : cause(p.cause);
+
+  return (
+    <p class={`presence ${p.status}`} data-status={p.status} data-cause={p.cause ?? ''}>
+      <span class="dot" aria-hidden="true" />
+      <span>
+        <strong>{PRESENCE[p.status] ?? p.status}</strong>
+        {why && <>: {why}</>}
+        <small>
+          {p.since && (
+            <>
+              since <Ago at={p.since} />
+            </>
+          )}
+          {p.status !== 'online' && d.last_seen && (
+            <>
+              {p.since && ', '}last seen <Ago at={d.last_seen} />
+            </>
+          )}
+        </small>
+      </span>
+    </p>
+  );
+}
+
+const MODES = { isolate: 'Isolated', remediate: 'Repairs only' };
+
+function Cut({ verdict: v }: { verdict: Verdict }) {
+  return (
+    <p class="cutline">
+      <strong>{MODES[v.mode] ?? v.mode}</strong> by {v.by} <Ago at={v.since} />
+      {v.reason && <>: {v.reason}</>}.{' '}
+      {v.until ? `Until ${new Date(v.until).toLocaleString()}.` : 'Until released.'}{' '}
+      <span data-dropped={v.dropped_packets}>{plural(v.dropped_packets, 'packet')}</span> dropped, {bytes(v.dropped_bytes)}.
+    </p>
+  );
+}
+
+interface VerbsProps {
+  device: Device;
+  ctx: Ctx;
+  ask(a: Asking): void;
+}
+
+function Verbs({ device: d, ctx, ask }: VerbsProps) {
+  const [error, setError] = useState('');
+  const name = <span class="unseen"> {titleOf(d)}</span>;
+
+  const release = async () => {
+    setError('');
+    try {
+      await api.release(d.id);
+      ctx.say(`${titleOf(d)} is released.`);
+    } catch (err) {
+      setError((err as Error).message);
+    }
+    ctx.refresh();
+  };
+
+  return (
+    <>
+      {(d.state === 'pending' || d.state === 'seen') && (
+        <button type="button" class={d.state === 'pending' ? 'primary' : 'quiet'} onClick={() => ask('approve')}>
+          Approve{name}
+        </button>
+      )}
+      {d.quarantine ? (
+        <button type="button" class="primary" onClick={() => void release()}>
+          Release{name}
+        </button>
+      ) : (
+        <button type="button" class="danger-quiet" onClick={() => ask('quarantine')}>
+          Quarantine{name}
+        </button>
+      )}
+      <Problem text={error} />
+    </>
+  );
+}
+
+function Details({ device: d, ctx, ask }: VerbsProps) {
+  const t = d.traffic;
+
+  return (
+    <div class="details">
+      <dl class="pairs">
+        <Addresses name="MAC" list={d.addresses.mac} />
+        <Addresses name="IPv4" list={d.addresses.ipv4} />
+        <Addresses name="IPv6" list={d.addresses.ipv6} />
+        <dt>Sent</dt>
+        <dd>
+          {bytes(t.rx_bytes)}, {count(t.rx_packets)} packets
+        </dd>
+        <dt>Received</dt>
+        <dd>
+          {bytes(t.tx_bytes)}, {count(t.tx_packets)} packets
+        </dd>
+        {d.hostname && (
+          <>
+            <dt>Host name</dt>
+            <dd>{d.hostname}</dd>
+          </>
+        )}
+        <dt>First seen</dt>
+        <dd>
+          <Ago at={d.first_seen} />
+        </dd>
+        {d.last_seen && (
+          <>
+            <dt>Last seen</dt>
+            <dd>
+              <Ago at={d.last_seen} />
+            </dd>
+          </>
+        )}
+      </dl>
+      {ctx.admin && (
+        <div class="device-do">
+          {d.state === 'approved' && (
+            <>
+              <button type="button" class="quiet" onClick={() => ask('approve')}>
+                Rename
+              </button>
+              <button type="button" class="danger-quiet" onClick={() => ask('revoke')}>
+                Revoke certificate
+              </button>
+            </>
+          )}
+          {d.state !== 'approved' && (
+            <button type="button" class="danger-quiet" onClick={() => ask('forget')}>
+              Forget
+            </button>
+          )}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Addresses({ name, list }: { name: string; list: string[] }) {
+  if (!list.length) return null;
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd class="mono break">{list.join(', ')}</dd>
+    </>
+  );
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The gateway at a glance, its ports and its way to the cloud.
+
+import type { Status } from './types';
+import { bytes, count, guard, plural, span } from './text';
+
+/** One sentence that tells whether somebody has to do something, then the figures. */
+export function Glance({ status: s }: { status: Status }) {
+  const worries = [
+    s.isolation.state === 'off' && 'isolation is off',
+    s.isolation.state === 'degraded' && 'isolation is degraded',
+    s.uplink.state === 'connecting' && 'the cloud is out of reach',
+  ].filter(Boolean) as string[];
+  const tasks = [
+    s.devices.pending > 0 && `${plural(s.devices.pending, 'device')} waiting for you`,
+    s.devices.quarantined > 0 && `${plural(s.devices.quarantined, 'device')} in quarantine`,
+  ].filter(Boolean) as string[];
+  const tone = worries.length ? 'bad' : tasks.length ? 'warn' : 'good';
+  const text = [...worries, ...tasks].join(', ') || 'all is well';
+
+  return (
+    <section class="glance" aria-label="Gateway at a glance">
+      <p class={`verdict ${tone}`}>
+        <span class="dot" aria-hidden="true" />
+        {text[0]!.toUpperCase() + text.slice(1)}.
+      </p>
+      <dl class="figures">
+        <Figure name="Online" value={count(s.devices.online)} of={`of ${count(s.devices.known)} known`} />
+        <Figure name="Waiting" value={count(s.devices.pending)} />
+        <Figure name="Quarantined" value={count(s.devices.quarantined)} />
+        <Figure name="Running for" value={span(s.uptime_s)} />
+      </dl>
+    </section>
+  );
+}
+
+function Figure({ name, value, of }: { name: string; value: string; of?: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>
+        {value} {of && <small>{of}</small>}
+      </dd>
+    </div>
+  );
+}
+
+const ISOLATION = { enforcing: 'Enforcing', degraded: 'Degraded', off: 'Off' };
+
+export function Ports({ status }: { status: Status }) {
+  const { state, interfaces } = status.isolation;
+
+  return (
+    <section class="card" aria-labelledby="ports-title">
+      <div class="card-head">
+        <h2 id="ports-title">Isolation</h2>
+        <span class={`badge ${state === 'enforcing' ? 'good' : 'bad'}`}>{ISOLATION[state] ?? state}</span>
+      </div>
+      {interfaces.length === 0 ? (
+        <p class="empty">No LAN port yet. It is guarded the moment it appears.</p>
+      ) : (
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Port</th>
+              <th scope="col">Guard</th>
+              <th scope="col" class="num">
+                Dropped
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {interfaces.map((p) => {
+              const g = guard(p);
+              return (
+                <tr key={p.name} data-port={p.name}>
+                  <th scope="row" class="mono">
+                    {p.name}
+                  </th>
+                  <td>
+                    <span class={g.good ? 'ok' : 'ko'}>{g.word}</span>
+                    <small>{g.detail}</small>
+                    {p.reason && <small>{p.reason}</small>}
+                  </td>
+                  <td class="num" data-dropped={p.dropped_packets}>
+                    {count(p.dropped_packets)}
+                    <small>{bytes(p.dropped_bytes)}</small>
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
+
+const UPLINK = { connected: 'Connected', connecting: 'Connecting', off: 'Local only' };
+
+export function Uplink({ status }: { status: Status }) {
+  const u = status.uplink;
+  const tone = { connected: 'good', connecting: 'bad', off: '' }[u.state];
+
+  return (
+    <section class="card" aria-labelledby="uplink-title">
+      <div class="card-head">
+        <h2 id="uplink-title">Cloud</h2>
+        <span class={`badge ${tone}`}>{UPLINK[u.state] ?? u.state}</span>
+      </div>
+      {u.state === 'off' ? (
+        <p class="empty">No broker is configured; nothing leaves this site.</p>
+      ) : (
+        <>
+          <p class="mono break">{u.broker}</p>
+          <dl class="pairs">
+            <dt>Delivered</dt>
+            <dd>{plural(u.acknowledged, 'message')}</dd>
+            <dt>Waiting on disk</dt>
+            <dd>
+              {plural(u.spooled_messages, 'message')}, {bytes(u.spooled_bytes)}
+            </dd>
+            <dt>On the way</dt>
+            <dd>{count(u.in_flight)}</dd>
+          </dl>
+          {u.state !== 'connected' && u.last_error && <p class="problem">{u.last_error}</p>}
+        </>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the API sends; members are named and bounded by the daemon.
+
+export interface Session {
+  user: string;
+  role: 'viewer' | 'admin';
+}
+
+export interface Port {
+  name: string;
+  ingress: 'native' | 'generic' | 'tc' | 'none';
+  egress: 'tcx' | 'clsact' | 'none';
+  dropped_packets: number;
+  dropped_bytes: number;
+  reason?: string;
+}
+
+export interface Status {
+  version: string;
+  gateway: { id: string; name: string };
+  uptime_s: number;
+  devices: { known: number; online: number; pending: number; quarantined: number };
+  uplink: {
+    state: 'off' | 'connecting' | 'connected';
+    broker: string;
+    spooled_messages: number;
+    spooled_bytes: number;
+    in_flight: number;
+    acknowledged: number;
+    last_error: string | null;
+  };
+  isolation: { state: 'enforcing' | 'degraded' | 'off'; interfaces: Port[] };
+}
+
+export type Mode = 'isolate' | 'remediate';
+
+export interface Verdict {
+  mode: Mode;
+  reason: string;
+  by: string;
+  since: string;
+  until: string | null;
+  dropped_packets: number;
+  dropped_bytes: number;
+}
+
+export interface Device {
+  id: string;
+  name: string;
+  state: 'seen' | 'pending' | 'approved' | 'revoked';
+  class: string;
+  vendor: string;
+  hostname: string;
+  first_seen: string;
+  last_seen: string | null;
+  addresses: { mac: string[]; ipv4: string[]; ipv6: string[] };
+  presence: { status: 'online' | 'offline' | 'asleep'; since: string | null; cause: string | null };
+  quarantine: Verdict | null;
+  traffic: { rx_packets: number; rx_bytes: number; tx_packets: number; tx_bytes: number };
+}
+
+export interface JournalEvent {
+  id: number;
+  type: 'presence' | 'alert';
+  at: string;
+  device?: string;
+  /* presence */
+  action?: string;
+  cause?: string;
+  status?: string;
+  /* alert */
+  severity?: 'info' | 'warning' | 'critical';
+  kind?: string;
+  text?: string;
+}
+
+export interface Pairing {
+  code: string;
+  expires: string;
+}
