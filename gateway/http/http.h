@@ -32,18 +32,23 @@ struct gw_http_route {
 
 struct gw_http_config {
     const struct gw_http_route *routes; /**< ended by a row of zeros; must outlive the server */
-    size_t body_max;
-    uint32_t idle_s;
-    uint32_t connections;
+    size_t body_max;      /**< longer bodies are answered 413 */
+    uint32_t idle_s;      /**< a connection without a byte for so long is closed */
+    uint32_t connections; /**< at once; more are refused */
     /** Runs before every handler: true to go on; false when it has answered (401, 403, CSRF). */
     bool (*before)(void *owner, struct gw_http_request *req);
     void *owner;
 };
 
-int gw_http_new(struct gw_loop *loop, const struct gw_http_config *cfg, struct gw_http **out) GW_MUST_CHECK;
+int gw_http_new(struct gw_loop *loop, const struct gw_http_config *cfg,
+                struct gw_http **out) GW_MUST_CHECK;
+/** Ends every connection; `gone` is called for those who wait. Not from inside a handler. */
 void gw_http_free(struct gw_http **h);
 
-/** Serve a READY stream, which belongs to the server from now on. */
+/**
+ * Serve a READY stream (with an output limit of 64 KiB or more), which belongs to the server from
+ * now on, also on failure: GW_EFULL at `connections`, -errno, -ENOMEM.
+ */
 int gw_http_serve(struct gw_http *h, struct gw_stream *stream) GW_MUST_CHECK;
 
 /* ---- the request ---- */
@@ -54,7 +59,8 @@ const char *gw_http_path(const struct gw_http_request *r);
 const char *gw_http_segment(const struct gw_http_request *r, unsigned i);
 unsigned gw_http_route_flags(const struct gw_http_request *r);
 const char *gw_http_header(const struct gw_http_request *r, const char *name); /**< NULL: absent */
-const char *gw_http_query(const struct gw_http_request *r, const char *name);  /**< NULL: absent */
+/** Decoded, valid as long as the request; NULL: absent or badly escaped. */
+const char *gw_http_query(struct gw_http_request *r, const char *name);
 const char *gw_http_cookie(const struct gw_http_request *r, const char *name); /**< NULL: absent */
 struct gw_slice gw_http_body(const struct gw_http_request *r);
 /** The body as a JSON object; on failure NULL and 400 has been answered. An empty body is {}. */
