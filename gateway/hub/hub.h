@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The broker's core: sessions, subscriptions, retained messages, fan-out, and the tickets by which
+ * a publisher learns that its message is durable. Knows no protocol and no policy. Loop thread
+ * only.
+ *
+ * After a crash: durable sessions, their subscriptions, every QoS 1 and 2 message queued for them
+ * whose publisher was told so, and the retained messages of devices are there again.
+ */
+#pragma once
+
+#include "message/message.h"
+#include "store/store.h"
+
+#define GW_HUB_LEVELS_MAX 200       /**< levels of one topic or filter */
+#define GW_HUB_CLIENT_MAX 256       /**< bytes of a client identifier */
+#define GW_HUB_DEVICE_MAX 64        /**< bytes of a device id */
+#define GW_HUB_SUBS_MAX 1024        /**< subscriptions of one session */
+#define GW_HUB_KEPT_MAX 64          /**< sessions kept for one device while nobody is attached */
+#define GW_HUB_RETAINED_DEVICE 1024 /**< retained topics of one device */
+#define GW_HUB_FOREVER UINT32_MAX   /**< a session expiry that never comes */
+
+struct gw_hub;
+struct gw_session;
+
+struct gw_hub_limits {
+    uint64_t queued_bytes;   /**< for one session; QoS 0 gives way first */
+    uint64_t retained_bytes; /**< of all devices together; 0: 16 MiB */
+    uint32_t retained_count; /**< 0: 100,000 */
+};
+
+/** Everything the hub asks of others; any member may be NULL. */
+struct gw_hub_ops {
+    /** Asked at every delivery: may this device hear this topic now? NULL: yes. */
+    bool (*may_receive)(void *owner, const char *device, struct gw_slice topic);
+    /**
+     * One message of a device on its way out. 1: nothing to wait for; 0: gw_hub_durable or
+     * gw_hub_failed will tell; negative: refused, and then nobody gets it. Ticket 0: QoS 0.
+     */
+    int (*sink)(void *owner, const struct gw_msg *m, uint64_t ticket);
+    /** A live session of the device began or ceased to listen to `filter`. */
+    void (*topic)(void *owner, struct gw_slice filter, const char *device, bool joined);
+};
+
+/** Loads what was kept, before the loop runs. -ENOMEM, GW_ESTORE. */
+int gw_hub_open(struct gw_loop *loop, const struct gw_hub_limits *limits, struct gw_store *store,
+                const struct gw_hub_ops *ops, void *owner, struct gw_hub **out) GW_MUST_CHECK;
+/** Writes what waits (the store is still open), then forgets everything. Sessions are detached. */
+void gw_hub_close(struct gw_hub **hub);
+void gw_hub_reload(struct gw_hub *hub, const struct gw_hub_limits *limits);
+
+/* ---- publishing ---- */
+
+/** Who is told: `err` 0: durable; GW_ESTORE, GW_ESPOOLFULL, …: it is not. In order of publishing.
+ */
+typedef void gw_hub_published(void *owner, uint32_t token, int err);
+
+/** One connection that publishes. The id is never 0 and never used again. -ENOMEM. */
+int gw_hub_publisher_add(struct gw_hub *hub, gw_hub_published *fn, void *owner,
+                         uint64_t *out_id) GW_MUST_CHECK;
+/** Completions that come later for it are dropped. */
+void gw_hub_publisher_remove(struct gw_hub *hub, uint64_t id);
+
+/**
+ * Hand a message to the sink, the retained table and every subscriber; takes its own references.
+ *
+ * @param token  comes back with the completion.
+ * @return 1 done, nothing to wait for (always so for QoS 0); 0 the publisher is told later, after
+ *         everything it published before; GW_ESPOOLFULL and whatever the sink said; GW_EFULL: the
+ *         retained table has no room; GW_EMALFORMED: over GW_HUB_LEVELS_MAX. Nobody gets it then.
+ */
+int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m,
+                   uint32_t token) GW_MUST_CHECK;
+
+/**
+ * What the gateway itself says ($presence, $alert, $SYS, and what came down from the cloud): never
+ * to the sink. `from` is a template as for gw_msg_new; `time_ms` 0: now. Retained `$` topics are
+ * kept in memory only. An empty retained payload clears. -ENOMEM, GW_EMALFORMED.
+ */
+int gw_hub_publish_local(struct gw_hub *hub, const struct gw_msg *from);
+
+/** The sink's answers: all tickets up to this one; this one. */
+void gw_hub_durable(struct gw_hub *hub, uint64_t ticket);
+void gw_hub_failed(struct gw_hub *hub, uint64_t ticket, int err);
+
+/**
+ * Be told when all that was changed so far in durable sessions is on disk: 1 it is; 0 later,
+ * through the publisher's callback, in order with its messages.
+ */
+int gw_hub_settle(struct gw_hub *hub, uint64_t publisher, uint32_t token) GW_MUST_CHECK;
+
+/** The retained message of a topic, borrowed; NULL: none. */
+const struct gw_msg *gw_hub_retained(const struct gw_hub *hub, struct gw_slice topic);
+
+/* ---- sessions ---- */
+
+enum gw_delivery_state {
+    GW_DELIVERY_QUEUED,   /**< was never sent */
+    GW_DELIVERY_SENT,     /**< was sent; comes again after a reconnect */
+    GW_DELIVERY_RELEASED, /**< QoS 2: the receiver has it, only the release is repeated */
+};
+
+/** One message for one session; borrowed until the callback returns. */
+struct gw_delivery {
+    const struct gw_msg *msg;
+    uint16_t id; /**< packet identifier, the same at every repetition; 0 for QoS 0 */
+    uint8_t qos; /**< the lower of the message's and the subscription's */
+    bool retain; /**< as the subscription wants the flag */
+    enum gw_delivery_state state; /**< anything but QUEUED: a repetition */
+    const uint32_t *sub_ids;      /**< of every subscription that matched and has one */
+    size_t sub_id_count;
+};
+
+struct gw_session_ops {
+    /** 0: it was written; -EAGAIN: not now, gw_session_resume will tell when. Must not detach. */
+    int (*deliver)(void *owner, const struct gw_delivery *d);
+    /** Another connection wants this session: gw_session_detach now, before returning. */
+    void (*taken_over)(void *owner);
+};
+
+/** What the session is known by: no device can reach another's. */
+struct gw_session_key {
+    const char *device;
+    struct gw_slice client;
+};
+
+/**
+ * Attach to the session under `key`, made when there is none or `clean` is true (the old one ends
+ * then). Whoever was attached is told to let go first. Deliveries begin with gw_session_resume.
+ *
+ * @param expiry_s     0: the session ends with this connection, nothing of it is stored.
+ * @param out_present  true when it was there before.
+ * @return 0; -ENOMEM; GW_ETOOBIG for a client identifier over GW_HUB_CLIENT_MAX.
+ */
+int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool clean,
+                      uint32_t expiry_s, const struct gw_session_ops *ops, void *owner,
+                      struct gw_session **out, bool *out_present) GW_MUST_CHECK;
+
+/** Let go. The session lives on for its expiry, counted from now; with 0 it ends here. */
+void gw_session_detach(struct gw_session **s);
+/** The expiry that counts from the next detach. */
+void gw_session_set_expiry(struct gw_session *s, uint32_t expiry_s);
+uint64_t gw_session_id(const struct gw_session *s);
+
+/** Deliver what waits until `deliver` says -EAGAIN. */
+void gw_session_resume(struct gw_session *s);
+/** The receiver has the QoS 1 message, or completed the QoS 2 one. GW_ENOTFOUND. */
+int gw_session_acked(struct gw_session *s, uint16_t id);
+/** QoS 2: the receiver has it; from now on only the release is repeated. GW_ENOTFOUND. */
+int gw_session_received(struct gw_session *s, uint16_t id);
+
+/** QoS 2, other direction: packet identifiers taken and not yet released. -ENOMEM; GW_EFULL. */
+int gw_session_inbound_add(struct gw_session *s, uint16_t id) GW_MUST_CHECK;
+bool gw_session_inbound_has(const struct gw_session *s, uint16_t id);
+/** False: it was not there. */
+bool gw_session_inbound_remove(struct gw_session *s, uint16_t id);
+size_t gw_session_inbound_count(const struct gw_session *s);
+
+enum gw_retain_handling { GW_RETAIN_SEND, GW_RETAIN_SEND_IF_NEW, GW_RETAIN_DO_NOT_SEND };
+
+struct gw_subscription {
+    uint8_t qos; /**< 0 to 2 */
+    bool no_local;
+    bool retain_as_published;
+    enum gw_retain_handling retain_handling;
+    uint32_t id; /**< MQTT 5 subscription identifier; 0: none */
+};
+
+/**
+ * Add, or replace the options; retained messages are queued as `retain_handling` says.
+ * @return 0; GW_EMALFORMED: no filter, or over GW_HUB_LEVELS_MAX; GW_EFULL: GW_HUB_SUBS_MAX;
+ * -ENOMEM.
+ */
+int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
+                         const struct gw_subscription *sub) GW_MUST_CHECK;
+/** GW_ENOTFOUND: there was none. */
+int gw_session_unsubscribe(struct gw_session *s, struct gw_slice filter);
+
+/** End every session of a device that is gone for good. Attached ones are told taken_over. */
+void gw_hub_forget(struct gw_hub *hub, const char *device);
+
+/* ---- figures ---- */
+
+struct gw_hub_stats {
+    uint64_t sessions, attached, subscriptions;
+    uint64_t retained, retained_bytes;
+    uint64_t queued, queued_bytes; /**< deliveries that wait or are in flight */
+    uint64_t published, delivered; /**< since the start */
+    uint64_t dropped_qos0, dropped_full, dropped_expired, dropped_denied;
+    uint64_t unsettled; /**< publishes whose completion is still to come */
+};
+void gw_hub_stats(const struct gw_hub *hub, struct gw_hub_stats *out);

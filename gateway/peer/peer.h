@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * One connected device, over whatever protocol: the only door by which a protocol may publish or
+ * subscribe. Quota, access, presence and strikes happen here and nowhere else. Loop thread only;
+ * nothing of it survives a stop.
+ */
+#pragma once
+
+#include "access/access.h"
+#include "base/addr.h"
+#include "config/config.h"
+#include "device/device.h"
+#include "hub/hub.h"
+#include "presence/presence.h"
+#include "quarantine/quarantine.h"
+
+struct gw_peers;
+struct gw_peer;
+
+/** All borrowed, outliving the peers. */
+struct gw_peers_rooms {
+    const struct gw_config *config;
+    struct gw_hub *hub;
+    struct gw_access *access;
+    struct gw_presence *presence;
+    struct gw_quarantine *quarantine;
+    struct gw_devices *devices;
+    /** Find out the link address of a device that connected from `ip`; NULL: nobody can. */
+    void (*resolve)(void *owner, const struct gw_hwaddr *ip);
+    void *owner;
+};
+
+/** Also follows the registry: a revoked or forgotten device loses its sessions at once. */
+int gw_peers_open(struct gw_loop *loop, const struct gw_peers_rooms *rooms,
+                  struct gw_peers **out) GW_MUST_CHECK;
+/** Every peer must be gone. */
+void gw_peers_close(struct gw_peers **peers);
+void gw_peers_reload(struct gw_peers *peers, const struct gw_config *config);
+
+/** Connected devices' connections, of all or (not NULL) of one device. */
+size_t gw_peers_count(const struct gw_peers *peers, const char *device);
+
+/** Close every connection of the device now: GW_EQUARANTINED, GW_EREVOKED, GW_EDENIED. */
+void gw_peers_close_device(struct gw_peers *peers, const char *device, int err);
+
+/** Broker figures as retained $SYS/… topics; main calls it every few seconds. */
+void gw_peers_publish_figures(struct gw_peers *peers);
+
+struct gw_peer_ops {
+    /** gw_peer_publish said 0: now it is durable (0), or it is not. */
+    void (*published)(void *owner, uint32_t token, int err);
+    /** End the connection for this reason; gw_peer_gone may be called inside. */
+    void (*close)(void *owner, int err);
+};
+
+/**
+ * The device proved `device`, coming from `ip` (NULL: not by IP).
+ * @return 0; GW_EQUARANTINED; GW_EREVOKED; GW_EFULL: limits.connections, or half of them by this
+ *         one device; -ENOMEM.
+ */
+int gw_peer_new(struct gw_peers *peers, const char *device, const struct gw_hwaddr *ip,
+                const struct gw_peer_ops *ops, void *owner, struct gw_peer **out) GW_MUST_CHECK;
+
+/** The connection ended; presence is told. Completions that come later are dropped. */
+void gw_peer_gone(struct gw_peer **peer, enum gw_cause cause);
+
+const char *gw_peer_device(const struct gw_peer *peer);
+uint64_t gw_peer_publisher(const struct gw_peer *peer); /**< for gw_hub_settle */
+
+/** A sign of life: any complete packet. */
+void gw_peer_touch(struct gw_peer *peer);
+
+/** Count a failure of class PEER, or a refusal, against the device. */
+void gw_peer_strike(struct gw_peer *peer, enum gw_strike kind);
+
+/**
+ * Publish in the device's name. `from` is a template; device and time are filled in here.
+ * @return 1 done; 0 `published` will tell; GW_EQUOTA: over limits.publish_per_s, try again after
+ *         gw_peer_quota_ms; GW_EDENIED; GW_ETOOBIG: over limits.message_bytes; GW_EMALFORMED: no
+ *         topic name; GW_ESPOOLFULL; GW_EFULL; -ENOMEM. Refusals are counted here.
+ */
+int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token) GW_MUST_CHECK;
+
+/** How long until the quota admits one publish again; 0: now. */
+uint32_t gw_peer_quota_ms(const struct gw_peer *peer);
+
+/**
+ * The same for a device that is no longer connected: a will whose delay ran out. No quota; nobody
+ * is told. 0; GW_EDENIED, ….
+ */
+int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from);
+
+/** GW_EDENIED; GW_EMALFORMED; GW_EUNSUPPORTED: $share; GW_EFULL; -ENOMEM. */
+int gw_peer_subscribe(struct gw_peer *peer, struct gw_session *session, struct gw_slice filter,
+                      const struct gw_subscription *sub) GW_MUST_CHECK;
