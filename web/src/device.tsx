@@ -6,7 +6,7 @@ import { api } from './api';
 import { ApproveDialog, ForgetDialog, QuarantineDialog, RevokeDialog } from './dialogs';
 import { bytes, cause, count, plural, PRESENCE, STATES, titleOf } from './text';
 import type { Device, Verdict } from './types';
-import { Ago, Problem, type Ctx } from './ui';
+import { Ago, Problem, When, type Ctx } from './ui';
 
 type Asking = 'approve' | 'quarantine' | 'revoke' | 'forget' | null;
 
@@ -27,16 +27,19 @@ export function DeviceRow({ device: d, ctx }: { device: Device; ctx: Ctx }) {
             {title !== d.id && <span class="mono">{d.id}</span>}
             {d.class && <span>{d.class}</span>}
             {d.vendor && <span>{d.vendor}</span>}
-            <span class={`badge ${d.state}`}>{STATES[d.state] ?? d.state}</span>
+            {d.state !== 'approved' && <span class={`badge ${d.state}`}>{STATES[d.state] ?? d.state}</span>}
           </p>
         </div>
         <Presence device={d} />
         {d.quarantine && <Cut verdict={d.quarantine} />}
         <div class="device-do">
-          <button type="button" class="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
-            Details<span class="unseen"> of {title}</span>
-          </button>
           {ctx.admin && <Verbs device={d} ctx={ctx} ask={setAsking} />}
+          <button type="button" class="quiet fold" aria-expanded={open} onClick={() => setOpen(!open)}>
+            <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+              <path d="m3 6 5 5 5-5" />
+            </svg>
+            <span class="unseen">Details of {title}</span>
+          </button>
         </div>
         {open && <Details device={d} ctx={ctx} ask={setAsking} />}
       </article>
@@ -50,7 +53,8 @@ export function DeviceRow({ device: d, ctx }: { device: Device; ctx: Ctx }) {
 
 function Presence({ device: d }: { device: Device }) {
   const p = d.presence;
-  const why = p.status === 'online' ? '' : cause(p.cause);
+  const why = p.status === 'offline' ? cause(p.cause) : '';
+  const seen = p.status !== 'online' && d.last_seen;
 
   return (
     <p class={`presence ${p.status}`} data-status={p.status} data-cause={p.cause ?? ''}>
@@ -58,18 +62,16 @@ function Presence({ device: d }: { device: Device }) {
       <span>
         <strong>{PRESENCE[p.status] ?? p.status}</strong>
         {why && <>: {why}</>}
-        <small>
-          {p.since && (
-            <>
-              since <Ago at={p.since} />
-            </>
-          )}
-          {p.status !== 'online' && d.last_seen && (
-            <>
-              {p.since && ', '}last seen <Ago at={d.last_seen} />
-            </>
-          )}
-        </small>
+        {p.since && (
+          <small>
+            since <When at={p.since} />
+          </small>
+        )}
+        {seen && (
+          <small>
+            last seen <Ago at={seen} />
+          </small>
+        )}
       </span>
     </p>
   );
@@ -80,9 +82,9 @@ const MODES = { isolate: 'Isolated', remediate: 'Repairs only' };
 function Cut({ verdict: v }: { verdict: Verdict }) {
   return (
     <p class="cutline">
-      <strong>{MODES[v.mode] ?? v.mode}</strong> by {v.by} <Ago at={v.since} />
+      <strong>{MODES[v.mode] ?? v.mode}</strong> by {v.by} since <When at={v.since} />
       {v.reason && <>: {v.reason}</>}.{' '}
-      {v.until ? `Until ${new Date(v.until).toLocaleString()}.` : 'Until released.'}{' '}
+      {v.until ? <>Until <When at={v.until} />.</> : 'Until released.'}{' '}
       <span data-dropped={v.dropped_packets}>{plural(v.dropped_packets, 'packet')}</span> dropped, {bytes(v.dropped_bytes)}.
     </p>
   );
@@ -136,6 +138,8 @@ function Details({ device: d, ctx, ask }: VerbsProps) {
   return (
     <div class="details">
       <dl class="pairs">
+        <dt>State</dt>
+        <dd>{STATES[d.state] ?? d.state}</dd>
         <Addresses name="MAC" list={d.addresses.mac} />
         <Addresses name="IPv4" list={d.addresses.ipv4} />
         <Addresses name="IPv6" list={d.addresses.ipv6} />

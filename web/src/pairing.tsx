@@ -44,7 +44,7 @@ function PairDialog({ ctx, close }: { ctx: Ctx; close: () => void }) {
     void start();
   }, []);
 
-  const left = window_ ? Math.max(0, Math.ceil((Date.parse(window_.expires) - now) / 1000)) : 0;
+  const left = window_ ? Math.max(0, Math.round((Date.parse(window_.expires) - now) / 1000)) : 0;
   const over = window_ !== null && left === 0;
 
   return (

@@ -67,7 +67,7 @@ export function ago(at: string, now: number): string {
 
 export function clock(at: string, now: number): string {
   const d = new Date(at);
-  const time = d.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const time = d.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
 
   return new Date(now).toDateString() === d.toDateString()
     ? time

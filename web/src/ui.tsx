@@ -4,7 +4,7 @@
 import { createContext, type ComponentChildren } from 'preact';
 import { useContext, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError } from './api';
-import { ago } from './text';
+import { ago, clock } from './text';
 
 /** What a part may do beyond showing. */
 export interface Ctx {
@@ -33,6 +33,17 @@ export function Ago({ at }: { at: string }) {
   return (
     <time dateTime={at} title={new Date(at).toLocaleString()}>
       {ago(at, Math.max(now, Date.parse(at)))}
+    </time>
+  );
+}
+
+/** A point in time: the hour today, with the day otherwise. */
+export function When({ at }: { at: string }) {
+  const now = useContext(NowContext);
+
+  return (
+    <time dateTime={at} title={new Date(at).toLocaleString()}>
+      {clock(at, now)}
     </time>
   );
 }
