@@ -32,7 +32,8 @@ void gw_wipe(void *ptr, size_t len)
         explicit_bzero(ptr, len);
 }
 
-/* The bytes that may follow a lead byte: how many, and the range of the first (Unicode table 3-7). */
+/* The bytes that may follow a lead byte: how many, and the range of the first (Unicode table 3-7).
+ */
 static int utf8_tail(uint8_t lead, uint8_t *low, uint8_t *high)
 {
     *low = 0x80;

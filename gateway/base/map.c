@@ -40,8 +40,7 @@ static struct gw_map_slot *slot_of(const struct gw_map *m, struct gw_slice key, 
 {
     size_t i = hash & (m->cap - 1);
 
-    while (m->slots[i].value &&
-           (m->slots[i].hash != hash || !gw_slice_eq(m->slots[i].key, key)))
+    while (m->slots[i].value && (m->slots[i].hash != hash || !gw_slice_eq(m->slots[i].key, key)))
         i = (i + 1) & (m->cap - 1);
     return &m->slots[i];
 }

@@ -40,14 +40,11 @@ static const struct field fields[] = {
     {"lan", "interfaces", parse_names, OF(lan.interfaces), OF(lan.interface_count), 1, LIST,
      "\"auto\" or names of interfaces"},
     {"lan", "new_devices", parse_new_devices, 0, 0, 0, 0, "\"observe\" or \"isolate\""},
-    {"listen", "mqtt", parse_listen, OF(listen.mqtt), OF(listen.mqtt.count), 0, LIST,
-     LISTEN_WORDS},
+    {"listen", "mqtt", parse_listen, OF(listen.mqtt), OF(listen.mqtt.count), 0, LIST, LISTEN_WORDS},
     {"listen", "https", parse_listen, OF(listen.https), OF(listen.https.count), 0, LIST,
      LISTEN_WORDS},
-    {"listen", "coap", parse_listen, OF(listen.coap), OF(listen.coap.count), 0, LIST,
-     LISTEN_WORDS},
-    {"admin", "https", parse_listen, OF(admin.https), OF(admin.https.count), 0, LIST,
-     LISTEN_WORDS},
+    {"listen", "coap", parse_listen, OF(listen.coap), OF(listen.coap.count), 0, LIST, LISTEN_WORDS},
+    {"admin", "https", parse_listen, OF(admin.https), OF(admin.https.count), 0, LIST, LISTEN_WORDS},
     {"admin", "metrics", parse_flag, OF(admin.metrics), 0, 0, 0, "true or false"},
     {"enroll", "window_s", parse_u32, OF(enroll.window_s), 0, 0, DAY, NULL},
     {"enroll", "manufacturers_dir", parse_manufacturers, OF(enroll.manufacturers_dir), 0, 0, 200,
@@ -187,14 +184,17 @@ static int cross_check(struct build *b, const config_t *user)
     const config_setting_t *uplink = config_lookup(user, "uplink");
 
     if (c->uplink.broker_count && !c->uplink.recipient_count)
-        return refuse_text(b, uplink, "uplink.recipients: found none; allowed: at least one public "
-                                      "key when uplink.brokers is set: nothing leaves unsealed");
+        return refuse_text(b, uplink,
+                           "uplink.recipients: found none; allowed: at least one public "
+                           "key when uplink.brokers is set: nothing leaves unsealed");
     if (!!*c->uplink.cert.path != !!*c->uplink.key.path)
-        return refuse_text(b, uplink, "uplink.cert_file and uplink.key_file: found only one of "
-                                      "them; allowed: both or none");
+        return refuse_text(b, uplink,
+                           "uplink.cert_file and uplink.key_file: found only one of "
+                           "them; allowed: both or none");
     if (*c->uplink.password.path && !*c->uplink.username)
-        return refuse_text(b, uplink, "uplink.password_file: found without uplink.username; "
-                                      "allowed: with a user name");
+        return refuse_text(b, uplink,
+                           "uplink.password_file: found without uplink.username; "
+                           "allowed: with a user name");
     if (strcmp(c->gateway.state_dir, c->gateway.run_dir) == 0)
         return refuse_text(b, config_lookup(user, "gateway"),
                            "gateway.run_dir: found the same path as gateway.state_dir; allowed: "

@@ -21,7 +21,8 @@
 #define GW_CONFIG_LIST_MAX 32 /**< interfaces, listen addresses, brokers, recipients */
 #define GW_CONFIG_GRANTS_MAX 1024
 #define GW_CONFIG_RULES_MAX 64
-#define GW_CONFIG_FILE_MAX (1u << 20) /**< bytes of the configuration, and of each file it names */
+#define GW_CONFIG_FILE_MAX (1u << 20) /**< bytes of the configuration, and of each file it names   \
+                                       */
 
 enum gw_new_devices { GW_NEW_OBSERVE, GW_NEW_ISOLATE };
 enum gw_spool_full { GW_SPOOL_REFUSE, GW_SPOOL_DROP_QOS0 };
@@ -39,8 +40,8 @@ struct gw_listen_list {
 };
 
 struct gw_config_grant {
-    char *class; /**< "" : every device */
-    char *topic; /**< a valid filter; %d stands for the device id */
+    char *class;          /**< "" : every device */
+    char *topic;          /**< a valid filter; %d stands for the device id */
     unsigned permissions; /**< of enum gw_permission */
 };
 
@@ -99,7 +100,8 @@ struct gw_config {
         bool auto_verdicts;
         struct gw_config_rule *rules;
         size_t rule_count;
-        struct gw_hwaddr protected_addrs[GW_CONFIG_LIST_MAX]; /**< hosts or networks, never cut off */
+        struct gw_hwaddr
+            protected_addrs[GW_CONFIG_LIST_MAX]; /**< hosts or networks, never cut off */
         size_t protected_count;
     } quarantine;
     struct {

@@ -179,8 +179,8 @@ int parse_new_devices(struct build *b, const struct field *f, const config_setti
 
 int parse_spool_full(struct build *b, const struct field *f, const config_setting_t *s)
 {
-    static const char *const words[] = {[GW_SPOOL_REFUSE] = "refuse",
-                                        [GW_SPOOL_DROP_QOS0] = "drop-qos0"};
+    static const char *const words[] = {
+        [GW_SPOOL_REFUSE] = "refuse", [GW_SPOOL_DROP_QOS0] = "drop-qos0"};
     int word = word_of(s, words, GW_COUNT(words));
 
     if (word < 0)

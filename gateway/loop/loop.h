@@ -85,6 +85,7 @@ struct gw_task {
 };
 
 void gw_task_init(struct gw_task *t, gw_task_fn *fn, void *owner);
-/** A no-op when it waits already. A task posted by a task runs in the next turn, without waiting. */
+/** A no-op when it waits already. A task posted by a task runs in the next turn, without waiting.
+ */
 void gw_task_post(struct gw_loop *loop, struct gw_task *t);
 void gw_task_cancel(struct gw_task *t);

@@ -16,9 +16,8 @@ static struct gw_slice place(uint8_t **at, struct gw_slice from)
 
 int gw_msg_new(const struct gw_msg *from, struct gw_msg **out)
 {
-    size_t bytes = from->device.len + from->topic.len + from->payload.len +
-                   from->content_type.len + from->response_topic.len + from->correlation.len +
-                   from->user_props.len;
+    size_t bytes = from->device.len + from->topic.len + from->payload.len + from->content_type.len +
+                   from->response_topic.len + from->correlation.len + from->user_props.len;
     struct gw_msg *m;
     uint8_t *at;
 

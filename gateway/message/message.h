@@ -16,9 +16,9 @@ struct gw_msg {
     uint32_t refs;
     uint8_t qos; /**< 0 to 2, as published */
     bool retain;
-    bool utf8;             /**< payload format indicator 1 (MQTT 5 §3.3.2.3.2) */
-    int64_t time_ms;       /**< when the gateway took it: wall clock */
-    uint64_t expires_ms;   /**< monotonic ms after which it is not delivered; 0: never */
+    bool utf8;              /**< payload format indicator 1 (MQTT 5 §3.3.2.3.2) */
+    int64_t time_ms;        /**< when the gateway took it: wall clock */
+    uint64_t expires_ms;    /**< monotonic ms after which it is not delivered; 0: never */
     struct gw_slice device; /**< id of the publishing device; empty: the gateway itself */
     struct gw_slice topic;
     struct gw_slice payload;
@@ -46,7 +46,8 @@ void gw_msg_unref(struct gw_msg **m);
 /** True for a topic name: UTF-8, 1 to GW_TOPIC_MAX bytes, no wildcard. */
 bool gw_topic_valid(struct gw_slice topic);
 
-/** True for a topic filter: wildcards whole levels, `#` last. `$share/…` is not taken apart here. */
+/** True for a topic filter: wildcards whole levels, `#` last. `$share/…` is not taken apart here.
+ */
 bool gw_filter_valid(struct gw_slice filter);
 
 /** True when the filter matches the topic; `#` and `+` first do not match `$…` [MQTT-4.7.2-1]. */
