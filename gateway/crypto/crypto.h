@@ -12,8 +12,13 @@
 
 int gw_crypto_init(void) GW_MUST_CHECK;
 void gw_crypto_fini(void);
-/** What does AES here, for `status`: "libgcrypt (AES-NI)" or "wolfCrypt". */
+/** What does the AES of TLS here, for `status`: "libgcrypt (AES-NI)" or "wolfCrypt". */
 const char *gw_crypto_aes_name(void);
+/** AES goes through CPU instructions: AES-GCM is the cipher to prefer, otherwise ChaCha20. */
+bool gw_crypto_aes_is_fast(void);
+/** wolfSSL's device id of our crypto callback, which a TLS context has to name. Its AES is for one
+ * thread, the loop's; its random numbers for any. */
+int gw_crypto_device(void);
 
 int gw_random(void *out, size_t len) GW_MUST_CHECK;
 int gw_sha256(struct gw_slice data, uint8_t out[32]) GW_MUST_CHECK;
@@ -46,7 +51,8 @@ int gw_scrypt(struct gw_slice password, const uint8_t salt[16], uint8_t out[32])
 /** A P-256 key: private and public, or public only. */
 struct gw_key;
 int gw_key_generate(struct gw_key **out) GW_MUST_CHECK;
-/** PEM, SEC1 or PKCS#8 private, or SubjectPublicKeyInfo; the type is read from the text. Only P-256. */
+/** PEM, SEC1 or PKCS#8 private, or SubjectPublicKeyInfo; the type is read from the text. Only
+ * P-256. */
 int gw_key_from_pem(struct gw_slice pem, struct gw_key **out) GW_MUST_CHECK;
 /** From an uncompressed point's x and y. GW_EMALFORMED off the curve. */
 int gw_key_from_point(const uint8_t x[32], const uint8_t y[32], struct gw_key **out) GW_MUST_CHECK;
@@ -65,7 +71,8 @@ int gw_key_private_der(const struct gw_key *k, struct gw_buf *out) GW_MUST_CHECK
 /** ECDSA with SHA-256 over `data`: r || s, 64 bytes (RFC 9053 §2.1). */
 int gw_ecdsa_sign(const struct gw_key *k, struct gw_slice data, uint8_t out[64]) GW_MUST_CHECK;
 /** GW_EAUTHTAG when it does not verify. */
-int gw_ecdsa_verify(const struct gw_key *k, struct gw_slice data, const uint8_t sig[64]) GW_MUST_CHECK;
+int gw_ecdsa_verify(const struct gw_key *k, struct gw_slice data,
+                    const uint8_t sig[64]) GW_MUST_CHECK;
 /** The shared x coordinate. */
 int gw_ecdh(const struct gw_key *own, const struct gw_key *peer, uint8_t out[32]) GW_MUST_CHECK;
 
@@ -75,10 +82,10 @@ enum gw_cert_use { GW_CERT_CA, GW_CERT_SERVER, GW_CERT_DEVICE };
 
 struct gw_cert_request {
     enum gw_cert_use use;
-    const char *common_name; /**< 1 to 64 bytes */
-    const char *organization; /**< NULL: none */
-    const char *const *dns_names; /**< NULL-terminated; server SAN */
-    const struct gw_slice *addresses; /**< 4 or 16 bytes each, ended by an empty one; server SAN */
+    const char *common_name;           /**< 1 to 64 bytes */
+    const char *organization;          /**< NULL: none */
+    const char *const *dns_names;      /**< NULL-terminated; server SAN */
+    const struct gw_slice *addresses;  /**< 4 or 16 bytes each, ended by an empty one; server SAN */
     int64_t not_before_s, not_after_s; /**< seconds since 1970, UTC */
 };
 
@@ -95,6 +102,8 @@ struct gw_cert_info {
     int64_t not_before_s, not_after_s;
     uint8_t thumbprint[32]; /**< SHA-256 of the DER */
     uint8_t spki_sha256[32];
+    bool is_ca;                    /**< basicConstraints */
+    bool client_auth, server_auth; /**< extended key usage; without the extension neither */
 };
 int gw_cert_parse(struct gw_slice der, struct gw_cert_info *out) GW_MUST_CHECK;
 /** The public key of a certificate. */
@@ -114,13 +123,16 @@ struct gw_csr {
 int gw_csr_parse(struct gw_slice der, struct gw_csr *out) GW_MUST_CHECK;
 void gw_csr_fini(struct gw_csr *csr);
 /** A request for tests and the uplink's own certificate. DER appended. */
-int gw_csr_make(const char *common_name, const struct gw_key *key, struct gw_buf *out_der) GW_MUST_CHECK;
+int gw_csr_make(const char *common_name, const struct gw_key *key,
+                struct gw_buf *out_der) GW_MUST_CHECK;
 
 /** A degenerate PKCS#7 "certs-only" message (RFC 7030 §4.1.3), DER appended. */
-int gw_pkcs7_certs(const struct gw_slice *certs_der, size_t count, struct gw_buf *out_der) GW_MUST_CHECK;
+int gw_pkcs7_certs(const struct gw_slice *certs_der, size_t count,
+                   struct gw_buf *out_der) GW_MUST_CHECK;
 
 int gw_pem_from_der(const char *label, struct gw_slice der, struct gw_buf *out) GW_MUST_CHECK;
-/** The first block with this label, e.g. "CERTIFICATE"; GW_ENOTFOUND. `*rest` continues behind it. */
+/** The first block with this label, e.g. "CERTIFICATE"; GW_ENOTFOUND. `*rest` continues behind it.
+ */
 int gw_der_from_pem(const char *label, struct gw_slice pem, struct gw_buf *out,
                     struct gw_slice *rest) GW_MUST_CHECK;
 /** Base64 (RFC 4648 §4) in lines of 64 or unbroken; white space is skipped on the way back. */
