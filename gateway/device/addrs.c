@@ -20,7 +20,7 @@ static bool ipv6_bindable(const uint8_t *ip)
 }
 
 /* One host's own address, never a group's: a verdict on one of those would hit bystanders. */
-bool addr_bindable(const struct gw_hwaddr *a)
+bool device_addr_bindable(const struct gw_hwaddr *a)
 {
     switch ((enum gw_addr_kind)a->kind) {
     case GW_ADDR_MAC:
@@ -73,8 +73,8 @@ static bool grow(struct gw_devices *d, struct record *r)
     return rekey(d, r, 0) == 0;
 }
 
-struct gw_device_addr *addr_put(struct gw_devices *d, struct record *r,
-                                const struct gw_device_addr *from)
+struct gw_device_addr *device_addr_put(struct gw_devices *d, struct record *r,
+                                       const struct gw_device_addr *from)
 {
     struct gw_device_addr *slot;
 
@@ -99,8 +99,8 @@ static void unbind(struct gw_devices *d, struct record *r, struct gw_device_addr
         (void)!gw_map_put(&d->by_addr, gw_hwaddr_key(&slot->addr), r); /* room was just freed */
     }
     r->pub.addr_count--;
-    persist_mark(d, r, SOON_MS);
-    record_tell(d, r, GW_DEVICE_ADDR_REMOVED, &addr, NULL);
+    device_persist_mark(d, r, SOON_MS);
+    device_record_tell(d, r, GW_DEVICE_ADDR_REMOVED, &addr, NULL);
 }
 
 /* The one unseen for longest; a MAC only when there is nothing else. */
@@ -133,11 +133,11 @@ static struct gw_device_addr *bind_new(struct gw_devices *d, struct record *r,
     if (r->pub.addr_count == GW_DEVICE_ADDRS_MAX)
         unbind(d, r, stalest(r));
     set_ifname(&fresh, ifname);
-    slot = addr_put(d, r, &fresh);
+    slot = device_addr_put(d, r, &fresh);
     if (!slot)
         return NULL;
-    persist_mark(d, r, SOON_MS);
-    record_tell(d, r, GW_DEVICE_ADDR_ADDED, &fresh.addr, NULL);
+    device_persist_mark(d, r, SOON_MS);
+    device_record_tell(d, r, GW_DEVICE_ADDR_ADDED, &fresh.addr, NULL);
     return slot_of(r, &fresh.addr); /* a listener may have moved things */
 }
 
@@ -147,7 +147,7 @@ static void merge(struct gw_devices *d, struct record *from, struct record *r)
     size_t count = from->pub.addr_count;
     struct gw_device_addr *addrs;
 
-    record_tell(d, r, GW_DEVICE_MERGED, NULL, &from->pub);
+    device_record_tell(d, r, GW_DEVICE_MERGED, NULL, &from->pub);
     r->pub.first_seen_ms = GW_MIN(r->pub.first_seen_ms, from->pub.first_seen_ms);
     if (!r->pub.name[0])
         strcpy(r->pub.name, from->pub.name);
@@ -157,14 +157,14 @@ static void merge(struct gw_devices *d, struct record *from, struct record *r)
         gw_map_remove(&d->by_addr, gw_hwaddr_key(&from->pub.addrs[i].addr));
     addrs = GW_TAKE(from->pub.addrs);
     from->pub.addr_count = 0;
-    record_drop(d, from);
+    device_record_drop(d, from);
     for (size_t i = 0; i < count; i++)
         (void)bind_new(d, r, &addrs[i].addr, addrs[i].ifname);
     free(addrs);
 }
 
-struct gw_device_addr *addr_bind(struct gw_devices *d, struct record *r, const struct gw_hwaddr *a,
-                                 const char *ifname)
+struct gw_device_addr *device_addr_bind(struct gw_devices *d, struct record *r,
+                                        const struct gw_hwaddr *a, const char *ifname)
 {
     struct record *owner = gw_map_get(&d->by_addr, gw_hwaddr_key(a));
     struct gw_device_addr *slot;
@@ -196,10 +196,10 @@ static struct record *record_for_mac(struct gw_devices *d, const uint8_t mac[6])
         d->unrecorded++;
         return NULL;
     }
-    r = record_make(d, id, GW_DEVICE_SEEN);
+    r = device_record_make(d, id, GW_DEVICE_SEEN);
     if (r) {
-        persist_mark(d, r, SOON_MS);
-        record_tell(d, r, GW_DEVICE_ADDED, NULL, NULL);
+        device_persist_mark(d, r, SOON_MS);
+        device_record_tell(d, r, GW_DEVICE_ADDED, NULL, NULL);
     }
     return r;
 }
@@ -222,9 +222,9 @@ struct gw_device *gw_devices_sighting(struct gw_devices *d, const uint8_t mac[6]
     struct gw_hwaddr hw = gw_hwaddr_mac(mac);
     struct record *r, *owner;
 
-    if (!addr_bindable(&hw))
+    if (!device_addr_bindable(&hw))
         return NULL;
-    if (ip && (ip->kind == GW_ADDR_MAC || !addr_bindable(ip)))
+    if (ip && (ip->kind == GW_ADDR_MAC || !device_addr_bindable(ip)))
         ip = NULL;
     owner = gw_map_get(&d->by_addr, gw_hwaddr_key(&hw));
     r = awaiting(d, ip);
@@ -232,10 +232,10 @@ struct gw_device *gw_devices_sighting(struct gw_devices *d, const uint8_t mac[6]
         r = owner;
     if (!r)
         r = record_for_mac(d, mac);
-    if (!r || !addr_bind(d, r, &hw, ifname))
+    if (!r || !device_addr_bind(d, r, &hw, ifname))
         return NULL;
     if (ip)
-        (void)addr_bind(d, r, ip, ifname);
+        (void)device_addr_bind(d, r, ip, ifname);
     gw_devices_touch(d, &r->pub);
     return &r->pub;
 }

@@ -95,7 +95,7 @@ struct gw_device *gw_devices_next(const struct gw_devices *d, const char *after)
 
 /* ---- records ---- */
 
-struct record *record_make(struct gw_devices *d, const char *id, enum gw_device_state state)
+struct record *device_record_make(struct gw_devices *d, const char *id, enum gw_device_state state)
 {
     unsigned height = random_height(d);
     struct record *r = calloc(1, sizeof(*r) + height * sizeof(r->next[0]));
@@ -123,19 +123,19 @@ static void record_free(struct record *r)
     free(r);
 }
 
-void record_drop(struct gw_devices *d, struct record *r)
+void device_record_drop(struct gw_devices *d, struct record *r)
 {
     for (size_t i = 0; i < r->pub.addr_count; i++)
         gw_map_remove(&d->by_addr, gw_hwaddr_key(&r->pub.addrs[i].addr));
     gw_map_remove(&d->by_id, gw_slice_str(r->pub.id));
     index_remove(d, r);
     d->count[r->pub.state]--;
-    persist_gone(d, r->pub.id, gw_map_get_str(&d->refused, r->pub.id) != NULL);
+    device_persist_gone(d, r->pub.id, gw_map_get_str(&d->refused, r->pub.id) != NULL);
     record_free(r);
 }
 
-void record_tell(struct gw_devices *d, struct record *r, enum gw_device_change what,
-                 const struct gw_hwaddr *addr, const struct gw_device *from)
+void device_record_tell(struct gw_devices *d, struct record *r, enum gw_device_change what,
+                        const struct gw_hwaddr *addr, const struct gw_device *from)
 {
     GW_LIST_EACH(&d->listeners, node)
     {
@@ -164,11 +164,11 @@ static int make_known(struct gw_devices *d, const char *id, enum gw_device_state
 
     if (gw_devices_total(d) >= d->max)
         return GW_EFULL;
-    r = record_make(d, id, state);
+    r = device_record_make(d, id, state);
     if (!r)
         return -ENOMEM;
-    persist_mark(d, r, NOW_MS);
-    record_tell(d, r, GW_DEVICE_ADDED, NULL, NULL);
+    device_persist_mark(d, r, NOW_MS);
+    device_record_tell(d, r, GW_DEVICE_ADDED, NULL, NULL);
     *out = r;
     return 0;
 }
@@ -187,10 +187,10 @@ int gw_devices_open(struct gw_loop *loop, struct gw_store *store, uint32_t max,
     d->store = store;
     d->max = max;
     gw_list_init(&d->listeners);
-    persist_init(d);
+    device_persist_init(d);
     if (getrandom(&d->random, sizeof(d->random), 0) != (ssize_t)sizeof(d->random))
         return -errno;
-    err = persist_load(d);
+    err = device_persist_load(d);
     if (err)
         return err;
     *out = GW_TAKE(d);
@@ -205,7 +205,7 @@ void gw_devices_close(struct gw_devices **devices)
 
     if (!d)
         return;
-    persist_finish(d);
+    device_persist_finish(d);
     for (struct record *r = d->first[0], *next; r; r = next) {
         next = r->next[0];
         record_free(r);
@@ -278,8 +278,8 @@ static int prove_record(struct gw_devices *d, const char *id, struct record **ou
         return make_known(d, id, GW_DEVICE_APPROVED, out);
     if (r->pub.state != GW_DEVICE_APPROVED) {
         enter(d, r, GW_DEVICE_APPROVED);
-        persist_mark(d, r, NOW_MS);
-        record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
+        device_persist_mark(d, r, NOW_MS);
+        device_record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
     }
     *out = r;
     return 0;
@@ -297,12 +297,12 @@ int gw_devices_prove(struct gw_devices *d, const char *id, const struct gw_hwadd
         err = prove_record(d, id, &r);
     if (err)
         return err;
-    if (ip && addr_bindable(ip))
-        bound = addr_bind(d, r, ip, NULL);
+    if (ip && device_addr_bindable(ip))
+        bound = device_addr_bind(d, r, ip, NULL);
     if (bound)
         bound->awaits_mac_ms = mac ? 0 : gw_clock_wall_ms() + 60000;
-    if (mac && addr_bindable(&hw))
-        (void)addr_bind(d, r, &hw, NULL);
+    if (mac && device_addr_bindable(&hw))
+        (void)device_addr_bind(d, r, &hw, NULL);
     gw_devices_touch(d, &r->pub);
     *out = &r->pub;
     return 0;
@@ -323,8 +323,8 @@ int gw_devices_pending(struct gw_devices *d, const char *id, struct gw_device **
             return err;
     } else if (r->pub.state == GW_DEVICE_SEEN) {
         enter(d, r, GW_DEVICE_PENDING);
-        persist_mark(d, r, NOW_MS);
-        record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
+        device_persist_mark(d, r, NOW_MS);
+        device_record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
     }
     *out = &r->pub;
     return 0;
@@ -356,8 +356,8 @@ int gw_devices_approve(struct gw_devices *d, const char *id, const char *name, c
         strcpy(r->pub.class, class);
     enter(d, r, GW_DEVICE_APPROVED);
     free(gw_map_remove(&d->refused, gw_slice_str(id)));
-    persist_mark(d, r, NOW_MS);
-    record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
+    device_persist_mark(d, r, NOW_MS);
+    device_record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
     return 0;
 }
 
@@ -370,8 +370,8 @@ int gw_devices_revoke(struct gw_devices *d, const char *id)
     if (r->pub.state == GW_DEVICE_REVOKED)
         return 0;
     enter(d, r, GW_DEVICE_REVOKED);
-    persist_mark(d, r, NOW_MS);
-    record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
+    device_persist_mark(d, r, NOW_MS);
+    device_record_tell(d, r, GW_DEVICE_CHANGED, NULL, NULL);
     return 0;
 }
 
@@ -383,17 +383,17 @@ int gw_devices_forget(struct gw_devices *d, const char *id)
     if (!r)
         return GW_ENOTFOUND;
     if (r->pub.state == GW_DEVICE_REVOKED && !gw_device_id_is_mac(id)) {
-        err = refused_add(d, id);
+        err = device_refuse(d, id);
         if (err)
             return err;
     }
-    record_tell(d, r, GW_DEVICE_REMOVED, NULL, NULL);
-    record_drop(d, r);
+    device_record_tell(d, r, GW_DEVICE_REMOVED, NULL, NULL);
+    device_record_drop(d, r);
     return 0;
 }
 
 void gw_devices_touch(struct gw_devices *d, struct gw_device *dev)
 {
     dev->last_seen_ms = gw_clock_wall_ms();
-    persist_mark(d, record_of(dev), LATER_MS);
+    device_persist_mark(d, record_of(dev), LATER_MS);
 }

@@ -50,25 +50,25 @@ static inline struct record *record_of(struct gw_device *d)
 enum { SOON_MS = 1000, LATER_MS = 30000, NOW_MS = 0 };
 
 /* device.c */
-struct record *record_make(struct gw_devices *d, const char *id, enum gw_device_state state);
+struct record *device_record_make(struct gw_devices *d, const char *id, enum gw_device_state state);
 /* Out of every index, told to nobody, freed; its rows go with the next batch. */
-void record_drop(struct gw_devices *d, struct record *r);
-void record_tell(struct gw_devices *d, struct record *r, enum gw_device_change what,
-                 const struct gw_hwaddr *addr, const struct gw_device *from);
+void device_record_drop(struct gw_devices *d, struct record *r);
+void device_record_tell(struct gw_devices *d, struct record *r, enum gw_device_change what,
+                        const struct gw_hwaddr *addr, const struct gw_device *from);
 
 /* addrs.c */
-bool addr_bindable(const struct gw_hwaddr *a);
+bool device_addr_bindable(const struct gw_hwaddr *a);
 /* Bind `a` to `r`, taking it from whoever has it; NULL when memory is out. */
-struct gw_device_addr *addr_bind(struct gw_devices *d, struct record *r, const struct gw_hwaddr *a,
-                                 const char *ifname);
+struct gw_device_addr *device_addr_bind(struct gw_devices *d, struct record *r,
+                                        const struct gw_hwaddr *a, const char *ifname);
 /* Bind without telling: from disk. */
-struct gw_device_addr *addr_put(struct gw_devices *d, struct record *r,
-                                const struct gw_device_addr *from);
+struct gw_device_addr *device_addr_put(struct gw_devices *d, struct record *r,
+                                       const struct gw_device_addr *from);
 
 /* persist.c */
-int persist_load(struct gw_devices *d);
-void persist_mark(struct gw_devices *d, struct record *r, uint64_t within_ms);
-void persist_gone(struct gw_devices *d, const char *id, bool revoked);
-int refused_add(struct gw_devices *d, const char *id);
-void persist_init(struct gw_devices *d);
-void persist_finish(struct gw_devices *d);
+int device_persist_load(struct gw_devices *d);
+void device_persist_mark(struct gw_devices *d, struct record *r, uint64_t within_ms);
+void device_persist_gone(struct gw_devices *d, const char *id, bool revoked);
+int device_refuse(struct gw_devices *d, const char *id);
+void device_persist_init(struct gw_devices *d);
+void device_persist_finish(struct gw_devices *d);

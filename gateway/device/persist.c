@@ -42,7 +42,7 @@ static void copy_text(char *out, size_t size, sqlite3_stmt *stmt, int column)
     (void)snprintf(out, size, "%s", gw_sql_text(stmt, column));
 }
 
-int refused_add(struct gw_devices *d, const char *id)
+int device_refuse(struct gw_devices *d, const char *id)
 {
     struct refused *entry;
 
@@ -69,7 +69,7 @@ static int load_device(struct gw_devices *d, sqlite3_stmt *stmt)
     if (!gw_device_id_valid(id) || state < GW_DEVICE_SEEN || state > GW_DEVICE_REVOKED ||
         gw_devices_total(d) >= d->max)
         return 0;
-    r = record_make(d, id, (enum gw_device_state)state);
+    r = device_record_make(d, id, (enum gw_device_state)state);
     if (!r)
         return -ENOMEM;
     copy_text(r->pub.name, sizeof(r->pub.name), stmt, 1);
@@ -90,17 +90,17 @@ static int load_addr(struct gw_devices *d, sqlite3_stmt *stmt)
     if (!r || blob.len != sizeof(a.addr) || r->pub.addr_count == GW_DEVICE_ADDRS_MAX)
         return 0;
     memcpy(&a.addr, blob.ptr, blob.len);
-    if (!addr_bindable(&a.addr))
+    if (!device_addr_bindable(&a.addr))
         return 0;
     copy_text(a.ifname, sizeof(a.ifname), stmt, 3);
-    return addr_put(d, r, &a) ? 0 : -ENOMEM;
+    return device_addr_put(d, r, &a) ? 0 : -ENOMEM;
 }
 
 static int load_refused(struct gw_devices *d, sqlite3_stmt *stmt)
 {
     const char *id = gw_sql_text(stmt, 0);
 
-    return gw_device_id_valid(id) ? refused_add(d, id) : 0;
+    return gw_device_id_valid(id) ? device_refuse(d, id) : 0;
 }
 
 static int load_rows(struct gw_devices *d, sqlite3 *db, const char *sql,
@@ -133,7 +133,7 @@ static int run_load(struct gw_store_job *job, sqlite3 *db)
     return err;
 }
 
-int persist_load(struct gw_devices *d)
+int device_persist_load(struct gw_devices *d)
 {
     struct batch b = {.job.run = run_load, .owner = d};
 
@@ -260,7 +260,7 @@ static void take_back(struct gw_devices *d, const struct row *row)
     struct record *r = gw_map_get_str(&d->by_id, row->dev.id);
 
     if (row->gone)
-        persist_gone(d, row->dev.id, row->refused);
+        device_persist_gone(d, row->dev.id, row->refused);
     else if (r && gw_list_empty(&r->dirty))
         gw_list_append(&d->dirty, &r->dirty);
 }
@@ -300,14 +300,14 @@ static void schedule(struct gw_devices *d, uint64_t within_ms)
         gw_timer_start(d->loop, &d->flush, within_ms);
 }
 
-void persist_mark(struct gw_devices *d, struct record *r, uint64_t within_ms)
+void device_persist_mark(struct gw_devices *d, struct record *r, uint64_t within_ms)
 {
     if (gw_list_empty(&r->dirty))
         gw_list_append(&d->dirty, &r->dirty);
     schedule(d, within_ms);
 }
 
-void persist_gone(struct gw_devices *d, const char *id, bool revoked)
+void device_persist_gone(struct gw_devices *d, const char *id, bool revoked)
 {
     struct gone *g = calloc(1, sizeof(*g));
 
@@ -321,14 +321,14 @@ void persist_gone(struct gw_devices *d, const char *id, bool revoked)
     schedule(d, NOW_MS);
 }
 
-void persist_init(struct gw_devices *d)
+void device_persist_init(struct gw_devices *d)
 {
     gw_list_init(&d->dirty);
     gw_list_init(&d->gone);
     gw_timer_init(&d->flush, on_flush, d);
 }
 
-void persist_finish(struct gw_devices *d)
+void device_persist_finish(struct gw_devices *d)
 {
     gw_timer_stop(&d->flush);
     d->closing = true;
