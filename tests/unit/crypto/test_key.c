@@ -109,8 +109,9 @@ Test(key, other_kinds_are_refused)
         {"openssl ecparam -name secp384r1 -genkey -out k.pem", GW_EUNSUPPORTED},
         {"openssl ecparam -name secp256k1 -genkey -out k.pem", GW_EUNSUPPORTED},
         {"openssl genpkey -algorithm ED25519 -out k.pem", GW_EUNSUPPORTED},
-        {"echo nothing > k.pem", GW_ENOTFOUND},
-        {"(echo -----BEGIN PRIVATE KEY-----; echo MAA=; echo -----END PRIVATE KEY-----) > k.pem",
+        {"echo nothing | tee k.pem", GW_ENOTFOUND},
+        {"(echo -----BEGIN PRIVATE KEY-----; echo MAA=; echo -----END PRIVATE KEY-----) | tee "
+         "k.pem",
          GW_EMALFORMED},
     };
 
