@@ -50,6 +50,9 @@ bool gw_topic_valid(struct gw_slice topic);
  */
 bool gw_filter_valid(struct gw_slice filter);
 
+/** Cut the first level off `*rest`; false when none is left. "a/" has two levels, "" one. */
+bool gw_topic_level(struct gw_slice *rest, struct gw_slice *out);
+
 /** True when the filter matches the topic; `#` and `+` first do not match `$…` [MQTT-4.7.2-1]. */
 bool gw_topic_matches(struct gw_slice filter, struct gw_slice topic);
 

@@ -26,8 +26,7 @@ bool gw_filter_valid(struct gw_slice f)
     return gw_utf8_valid(f);
 }
 
-/* Cuts the first level off `*rest`; false when there is none left. "a/" has two levels. */
-static bool next_level(struct gw_slice *rest, struct gw_slice *out)
+bool gw_topic_level(struct gw_slice *rest, struct gw_slice *out)
 {
     const uint8_t *slash;
 
@@ -57,10 +56,10 @@ bool gw_filter_covers(struct gw_slice outer, struct gw_slice inner)
         return false;
     if ((outer.ptr[0] == '#' || outer.ptr[0] == '+') && inner.ptr[0] == '$')
         return false; /* [MQTT-4.7.2-1] */
-    while (next_level(&outer, &o)) {
+    while (gw_topic_level(&outer, &o)) {
         if (is_level(o, '#'))
             return true; /* also the parent level itself: "a/#" matches "a" */
-        if (!next_level(&inner, &i) || is_level(i, '#'))
+        if (!gw_topic_level(&inner, &i) || is_level(i, '#'))
             return false;
         if (!is_level(o, '+') && !gw_slice_eq(o, i))
             return false;
@@ -83,10 +82,10 @@ bool gw_filter_overlaps(struct gw_slice a, struct gw_slice b)
         (is_level((struct gw_slice){a.ptr, 1}, '#') || is_level((struct gw_slice){a.ptr, 1}, '+') ||
          is_level((struct gw_slice){b.ptr, 1}, '#') || is_level((struct gw_slice){b.ptr, 1}, '+')))
         return false; /* [MQTT-4.7.2-1] */
-    while (next_level(&a, &x)) {
+    while (gw_topic_level(&a, &x)) {
         if (is_level(x, '#'))
             return true;
-        if (!next_level(&b, &y))
+        if (!gw_topic_level(&b, &y))
             return false;
         if (is_level(y, '#'))
             return true;
@@ -95,5 +94,5 @@ bool gw_filter_overlaps(struct gw_slice a, struct gw_slice b)
     }
     if (!b.ptr)
         return true;
-    return next_level(&b, &y) && is_level(y, '#'); /* "a" and "a/#" */
+    return gw_topic_level(&b, &y) && is_level(y, '#'); /* "a" and "a/#" */
 }
