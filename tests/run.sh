@@ -1,0 +1,114 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Installs what is missing, builds everything in every way that we ship or check, and runs every
+# test. `tests/run.sh SUITE…` runs only the named ones: checks unit bpf system web demo.
+# Exit 0 only if every suite ran at least one test and none failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+suites=${*:-checks unit bpf system web demo}
+jobs=$(nproc)
+failed=()
+start=$SECONDS
+
+say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - start)); }
+fault() { failed+=("$1"); printf 'FAILED: %s\n' "$1"; }
+wants() { [[ " $suites " == *" $1 "* ]]; }
+
+# configure DIR OPTION…: once, then build quietly; the log is shown only when it fails.
+build() {
+    local dir=$1 log=$1.log
+    shift
+    say "build $dir"
+    mkdir -p build
+    if ! { cmake -S . -B "$dir" -G Ninja "$@" && ninja -C "$dir" -j "$jobs"; } >"$log" 2>&1; then
+        grep -nE 'error|FAILED|warning:' "$log" | head -n 30
+        tail -n 30 "$log"
+        fault "build $dir"
+        return 1
+    fi
+}
+
+checks() {
+    say checks
+    /usr/bin/python3 tests/check_rooms.py || fault 'rooms'
+    local sources
+    mapfile -t sources < <(git ls-files '*.c' '*.h' | grep -v '^bpf/vmlinux')
+    clang-format-14 --dry-run -Werror "${sources[@]}" >build/format.log 2>&1 ||
+        { grep error: build/format.log | cut -d: -f1 | sort | uniq -c; fault 'format'; }
+    local scripts
+    mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+    for script in "${scripts[@]}"; do bash -n "$script" || fault "syntax of $script"; done
+    ! grep -nE '"resolved"|registry' web/package-lock.json tests/web/package-lock.json || fault 'lock files name hosts'
+    echo "checks: ${#sources[@]} sources, ${#scripts[@]} scripts"
+}
+
+# Every Criterion program, with its own closing line.
+unit() {
+    say unit
+    local ran=0 program log
+    for program in build/sanitize/tests/unit_*; do
+        [ -x "$program" ] && [ -f "$program" ] || continue
+        log=build/$(basename "$program").log
+        printf '%-18s ' "$(basename "$program")"
+        if (cd build/sanitize && timeout 300 "../../$program") >"$log" 2>&1 && grep -q 'Synthesis: Tested: [1-9]' "$log"; then
+            grep Synthesis: "$log" | tail -n 1
+        else
+            echo failed
+            tail -n 60 "$log"
+            fault "$(basename "$program")"
+        fi
+        ran=$((ran + 1))
+    done
+    [ "$ran" -gt 0 ] || fault 'unit: no test program'
+    # What is registered beside them: corpora of the fuzzers, checks of the command.
+    ctest --test-dir build/sanitize --output-on-failure -E '^unit_|^bpf' --no-tests=ignore --timeout 300 ||
+        fault ctest
+}
+
+bpf() {
+    say bpf
+    ctest --test-dir build/sanitize --verbose -R '^bpf' --no-tests=error --timeout 600 >build/bpf.log 2>&1 ||
+        { tail -n 80 build/bpf.log; fault bpf; return; }
+    grep -E 'Synthesis:|tests passed' build/bpf.log
+}
+
+system() {
+    say system
+    CORDON_BUILD=$PWD/build/sanitize timeout 1500 /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
+        --durations=8 tests/system || fault system
+}
+
+web() {
+    say web
+    (cd tests/web && npm ci --loglevel=error --no-progress --no-fund --no-audit >/dev/null) || { fault 'web: npm ci'; return; }
+    CORDON_BUILD=$PWD/build/sanitize timeout 600 tests/web/run.sh || fault web
+}
+
+demo() {
+    say demo
+    CORDON_BUILD=$PWD/build/release timeout 300 packaging/demo.sh --once || fault demo
+}
+
+say install
+packaging/deps.sh || exit 1
+mkdir -p build
+
+wants checks && checks
+if build build/sanitize -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug -DCORDON_SANITIZE=ON; then
+    wants unit && unit
+    wants bpf && bpf
+    wants system && system
+    wants web && web
+fi
+if wants demo && build build/release -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=RelWithDebInfo; then
+    demo
+fi
+wants checks && build build/clang -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo
+
+say 'end'
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'failed: %s\n' "${failed[@]}"
+    exit 1
+fi
+echo "all suites passed: $suites"
