@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * From the bytes of a frame to the addresses it claims. Kernel side only. Every read is behind a
+ * bounds check; what is cut off or of another kind leaves its part of the frame empty.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "cordon_map.h"
+
+#define CORDON_TAGS_MAX 2       /* 802.1Q and 802.1ad */
+#define CORDON_EXTENSIONS_MAX 8 /* IPv6 extension headers walked */
+#define CORDON_OPTIONS_MAX 4    /* neighbour discovery options walked */
+
+enum direction { INGRESS, EGRESS }; /* from the port, toward the port */
+
+struct cursor {
+    void *at, *end;
+};
+
+/* An address that a frame claims or asks for; kind 0: none. */
+struct claim {
+    __u64 a, b;
+    __u32 kind;
+};
+
+struct frame {
+    enum direction direction;
+    struct cursor l3;
+    __u16 type;      /* EtherType behind the tags, host order; 0: none */
+    int deep;        /* more addresses may be inside: see parse_inner() */
+    __u64 mac;       /* the judged side's */
+    struct claim ip; /* the judged side's */
+};
+
+/* What ARP and neighbour discovery carry. */
+struct inner {
+    struct claim ip;
+    __u64 mac; /* 0: none */
+};
+
+struct ethernet {
+    __u8 to[6], from[6];
+    __be16 type;
+};
+
+struct arp {
+    __be16 hardware, protocol;
+    __u8 hardware_len, protocol_len;
+    __be16 operation;
+    __u8 from_mac[6], from_ip[4], to_mac[6], to_ip[4];
+};
+
+struct ipv4 {
+    __u8 version_ihl, tos;
+    __be16 len, id, fragment;
+    __u8 ttl, protocol;
+    __be16 checksum;
+    __u8 from[4], to[4];
+};
+
+struct ipv6 {
+    __u8 version, flow[3];
+    __be16 len;
+    __u8 next, hops;
+    __u8 from[16], to[16];
+};
+
+struct ports {
+    __be16 from, to;
+};
+
+struct discovery {
+    __u8 type, code;
+    __be16 checksum;
+    __u8 flags[4];
+    __u8 target[16];
+};
+
+struct option {
+    __u8 type, units;
+    __u8 mac[6];
+};
+
+#define ARP_ETHERNET 1
+
+/* IPv6 next headers that <linux/in.h> does not have (RFC 8200 §4) */
+#define NEXT_HOPOPTS 0
+#define NEXT_ROUTING 43
+#define NEXT_FRAGMENT 44
+#define NEXT_ICMPV6 58
+#define NEXT_DSTOPTS 60
+
+#define ND_ROUTER_SOLICIT 133
+#define ND_ROUTER_ADVERT 134
+#define ND_NEIGHBOUR_SOLICIT 135
+#define ND_NEIGHBOUR_ADVERT 136
+#define ND_OPTION_SOURCE_MAC 1
+#define ND_OPTION_TARGET_MAC 2
+
+/* The next bytes as a header, which the cursor skips; NULL when they are not there. */
+#define TAKE(c, type)                                                                              \
+    ({                                                                                             \
+        type *took_ = (c)->at;                                                                     \
+        if ((void *)(took_ + 1) > (c)->end)                                                        \
+            took_ = 0;                                                                             \
+        else                                                                                       \
+            (c)->at = took_ + 1;                                                                   \
+        took_;                                                                                     \
+    })
+
+CORDON_INLINE __u32 load32(const __u8 *p)
+{
+    return *(const __u32 *)(const void *)p;
+}
+
+/* Wide load first for a source, which sits on 8 bytes behind the 2 of alignment, else second. */
+CORDON_INLINE __u64 mac_of(const __u8 *p)
+{
+    return cordon_pair(load32(p), *(const __u16 *)(const void *)(p + 4));
+}
+
+CORDON_INLINE struct claim ipv4_of(const __u8 *p)
+{
+    return (struct claim){load32(p), 0, CORDON_IPV4};
+}
+
+CORDON_INLINE struct claim ipv6_of(const __u8 *p)
+{
+    return (struct claim){cordon_pair(load32(p), load32(p + 4)),
+                          cordon_pair(load32(p + 8), load32(p + 12)), CORDON_IPV6};
+}
+
+CORDON_INLINE int is_tag(__be16 type)
+{
+    return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+CORDON_INLINE void parse_arp(const struct frame *f, struct inner *out)
+{
+    struct cursor c = f->l3;
+    struct arp *arp = TAKE(&c, struct arp);
+
+    if (!arp || arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
+        arp->hardware_len != 6 || arp->protocol_len != 4)
+        return;
+    if (f->direction == EGRESS) {
+        out->mac = mac_of(arp->to_mac);
+        out->ip = ipv4_of(arp->to_ip);
+        return;
+    }
+    out->mac = mac_of(arp->from_mac);
+    out->ip = ipv4_of(arp->from_ip);
+    if (out->ip.a == 0) /* a probe claims its target (RFC 5227 §2.1.1) */
+        out->ip = ipv4_of(arp->to_ip);
+}
+
+#define EXTENSION_NONE 0  /* not an extension header: the transport */
+#define EXTENSION_BLIND 1 /* a later fragment: no transport header follows */
+
+/*
+ * The bytes of one extension header, or one of the two above. A function of its own: to the
+ * verifier its result is any number, so that a chain is one path and not one per kind of header.
+ */
+__attribute__((noinline)) __u32 cordon_extension(__u32 next, __u32 units, __u32 fragment)
+{
+    switch (next) {
+    case NEXT_HOPOPTS:
+    case NEXT_ROUTING:
+    case NEXT_DSTOPTS:
+        return (units + 1) * 8;
+    case IPPROTO_AH:
+        return (units + 2) * 4;
+    case NEXT_FRAGMENT:
+        return fragment & bpf_htons(0xfff8) ? EXTENSION_BLIND : 8;
+    default:
+        return EXTENSION_NONE;
+    }
+}
+
+/*
+ * Walk to the transport header; its protocol, or -1 for a later fragment, a chain that is cut off,
+ * or one that is longer than anybody honest makes it.
+ */
+CORDON_INLINE int skip_extensions(struct cursor *c, __u8 next)
+{
+    for (int i = 0; i < CORDON_EXTENSIONS_MAX; i++) {
+        struct {
+            __u8 next, units;
+            __be16 fragment;
+            __u32 rest;
+        } *ext = c->at;
+        __u32 len;
+
+        if ((void *)(ext + 1) > c->end) /* the shortest transport has 8 bytes too */
+            return -1;
+        len = cordon_extension(next, ext->units, ext->fragment);
+        if (len == EXTENSION_NONE)
+            return next;
+        if (len == EXTENSION_BLIND)
+            return -1;
+        next = ext->next;
+        c->at += len & 0xfff;
+    }
+    return -1;
+}
+
+/* The link address that a solicitation or advertisement carries; 0: none. */
+CORDON_INLINE __u64 discovery_mac(struct cursor c)
+{
+    for (int i = 0; i < CORDON_OPTIONS_MAX; i++) {
+        struct option *o = c.at;
+
+        if ((void *)(o + 1) > c.end || o->units == 0)
+            return 0;
+        if (o->type == ND_OPTION_SOURCE_MAC || o->type == ND_OPTION_TARGET_MAC)
+            return mac_of(o->mac);
+        c.at += o->units * 8;
+        if (c.at > c.end)
+            return 0;
+    }
+    return 0;
+}
+
+/*
+ * The target is claimed by an advertisement, and by a solicitation without a source, which detects
+ * duplicates (RFC 4862 §5.4.2); toward a port it is the one who is asked for.
+ */
+CORDON_INLINE void parse_discovery(const struct frame *f, struct inner *out)
+{
+    struct cursor c = f->l3;
+    struct ipv6 *ip = TAKE(&c, struct ipv6);
+    struct discovery *nd;
+    int claimed;
+
+    if (!ip || skip_extensions(&c, ip->next) != NEXT_ICMPV6)
+        return;
+    nd = TAKE(&c, struct discovery);
+    if (!nd || (nd->type != ND_NEIGHBOUR_SOLICIT && nd->type != ND_NEIGHBOUR_ADVERT))
+        return;
+    if (f->direction == EGRESS)
+        claimed = nd->type == ND_NEIGHBOUR_SOLICIT;
+    else
+        claimed = nd->type == ND_NEIGHBOUR_ADVERT || (f->ip.a == 0 && f->ip.b == 0);
+    if (claimed)
+        out->ip = ipv6_of(nd->target);
+    if (f->direction == INGRESS)
+        out->mac = discovery_mac(c);
+}
+
+CORDON_INLINE void parse_inner(const struct frame *f, struct inner *out)
+{
+    if (f->type == ETH_P_ARP)
+        parse_arp(f, out);
+    else if (f->type == ETH_P_IPV6)
+        parse_discovery(f, out);
+}
+
+/* Ethernet and up to two tags; -1 when not even the addresses are there. */
+CORDON_INLINE int parse_link(struct frame *f, struct cursor c)
+{
+    struct ethernet *eth = TAKE(&c, struct ethernet);
+    __be16 type;
+
+    if (!eth)
+        return -1;
+    f->mac = f->direction == EGRESS ? mac_of(eth->to) : mac_of(eth->from);
+    type = eth->type;
+    for (int i = 0; i < CORDON_TAGS_MAX && is_tag(type); i++) {
+        struct {
+            __be16 tag, type;
+        } *vlan = c.at;
+
+        if ((void *)(vlan + 1) > c.end)
+            return 0;
+        c.at = vlan + 1;
+        type = vlan->type;
+    }
+    f->type = bpf_ntohs(type);
+    f->l3 = c;
+    return 0;
+}
+
+/* The address of the judged side in the fixed header, which nothing behind it can hide. */
+CORDON_INLINE void parse_network(struct frame *f)
+{
+    struct cursor c = f->l3;
+
+    if (f->type == ETH_P_IP) {
+        struct ipv4 *ip = TAKE(&c, struct ipv4);
+
+        if (ip && ip->version_ihl >> 4 == 4)
+            f->ip = ipv4_of(f->direction == EGRESS ? ip->to : ip->from);
+    } else if (f->type == ETH_P_IPV6) {
+        struct ipv6 *ip = TAKE(&c, struct ipv6);
+
+        if (ip && ip->version >> 4 == 6) {
+            f->ip = ipv6_of(f->direction == EGRESS ? ip->to : ip->from);
+            f->deep = ip->next != IPPROTO_TCP && ip->next != IPPROTO_UDP;
+        }
+    } else {
+        f->deep = f->type == ETH_P_ARP;
+    }
+}

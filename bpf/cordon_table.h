@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * Finding an address's slot, reading its verdict, counting. Kernel side only.
+ */
+#pragma once
+
+#include "cordon_parse.h"
+
+/* Set before load, so that the verifier folds them. */
+const volatile __u64 cordon_seed;
+const volatile __u32 cordon_bucket_mask;
+const volatile __u32 cordon_cpus = 1;
+
+#define SHARED_ARRAY(name, value_type, entries)                                                    \
+    struct {                                                                                       \
+        __uint(type, BPF_MAP_TYPE_ARRAY);                                                          \
+        __uint(map_flags, BPF_F_MMAPABLE);                                                         \
+        __uint(max_entries, entries);                                                              \
+        __type(key, __u32);                                                                        \
+        __type(value, value_type);                                                                 \
+    } name SEC(".maps")
+
+/* Sized by the daemon before load. */
+SHARED_ARRAY(cordon_slots, struct cordon_slot, 1);
+SHARED_ARRAY(cordon_buckets, struct cordon_bucket, 1);
+SHARED_ARRAY(cordon_filters, struct cordon_filter, 1);
+SHARED_ARRAY(cordon_counters, struct cordon_counter, 1);
+SHARED_ARRAY(cordon_ports, struct cordon_port, 1);
+SHARED_ARRAY(cordon_state, struct cordon_state, 1);
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, CORDON_PREFIXES);
+    __type(key, struct cordon_lpm4);
+    __type(value, __u32);
+} cordon_lpm4 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, CORDON_PREFIXES);
+    __type(key, struct cordon_lpm6);
+    __type(value, __u32);
+} cordon_lpm6 SEC(".maps");
+
+struct found {
+    struct cordon_slot *slot; /* NULL: not in the tables */
+    __u32 index;
+};
+
+CORDON_INLINE struct found slot_at(__u32 index)
+{
+    return (struct found){bpf_map_lookup_elem(&cordon_slots, &index), index};
+}
+
+CORDON_INLINE struct found bucket_find(__u32 bucket, __u32 tag, __u64 a, __u64 b)
+{
+    struct cordon_bucket *in = bpf_map_lookup_elem(&cordon_buckets, &bucket);
+    struct found f = {};
+
+    if (!in)
+        return f;
+#pragma unroll
+    for (int i = 0; i < CORDON_BUCKET_WAYS; i++) {
+        __u64 entry = *(volatile __u64 *)&in->entry[i];
+
+        if (entry >> 32 == tag) {
+            f = slot_at((__u32)entry);
+            if (f.slot && f.slot->a == a && f.slot->b == b)
+                return f;
+        }
+    }
+    f.slot = 0;
+    return f;
+}
+
+/* Rare: the bucket overflowed once, so the address may be in one of the next. A slot, or -1. */
+__attribute__((noinline)) __s64 cordon_find_spilled(__u64 hash, __u64 a, __u64 b, __u32 kind)
+{
+    for (__u32 i = 1; i < CORDON_BUCKET_HOPS; i++) {
+        struct found f =
+            bucket_find(((__u32)hash + i) & cordon_bucket_mask, cordon_tag(hash, kind), a, b);
+
+        if (f.slot)
+            return f.index;
+    }
+    return -1;
+}
+
+CORDON_INLINE struct found find(struct claim c)
+{
+    __u64 hash = cordon_hash(cordon_seed, c.kind, c.a, c.b);
+    __u32 bucket = (__u32)hash & cordon_bucket_mask;
+    struct cordon_filter *filter = bpf_map_lookup_elem(&cordon_filters, &bucket);
+    struct found f = {};
+    __s64 spilled;
+
+    if (!filter || !(filter->bits & cordon_filter_bit(hash)))
+        return f;
+    f = bucket_find(bucket, cordon_tag(hash, c.kind), c.a, c.b);
+    if (f.slot || !filter->spilled)
+        return f;
+    spilled = cordon_find_spilled(hash, c.a, c.b, c.kind);
+    return spilled < 0 ? f : slot_at((__u32)spilled);
+}
+
+/* The same out of line, for the slow path. A slot, or CORDON_NO_OWNER. */
+__attribute__((noinline)) __u32 cordon_find(__u64 a, __u64 b, __u32 kind)
+{
+    struct found f = find((struct claim){a, b, kind});
+
+    return f.slot ? f.index : CORDON_NO_OWNER;
+}
+
+/* The mode in force now: the clock is read only for a verdict that has an end. */
+CORDON_INLINE __u32 mode_of(const struct cordon_slot *slot)
+{
+    __u64 verdict = *(const volatile __u64 *)&slot->verdict;
+    __u64 end = verdict & CORDON_FOREVER;
+
+    if (verdict == 0 || (end != CORDON_FOREVER && bpf_ktime_get_boot_ns() >= end))
+        return CORDON_PASS;
+    return verdict & 3;
+}
+
+/* What is known about a frame so far. */
+struct judged {
+    __u64 a, b; /* the host address that it came from or goes to */
+    __u32 kind; /* 0: none */
+    __u32 ip;   /* its slot, or CORDON_NO_OWNER */
+    __u32 mode; /* the strictest so far */
+    __u32 by;   /* the slot that said so, or CORDON_NO_OWNER */
+};
+
+/* Take another address's mode into account: the stricter one stays, with who said it. */
+CORDON_INLINE void judge_by(struct judged *j, __u32 mode, __u32 by)
+{
+    if (mode == CORDON_PASS || j->mode == CORDON_ISOLATE || j->mode == mode)
+        return;
+    j->mode = mode;
+    j->by = by;
+}
+
+/* The longest prefix whose verdict is in force; an expired one does not hide a shorter one. */
+__attribute__((noinline)) int cordon_judge_prefix(__u64 a, __u64 b, __u32 kind, struct judged *j)
+{
+    struct cordon_lpm4 key4 = {32, {}};
+    struct cordon_lpm6 key6 = {128, {}};
+
+    if (!j)
+        return 0;
+    *(__u32 *)(void *)key4.bytes = (__u32)a;
+    ((__u32 *)(void *)key6.bytes)[0] = (__u32)a;
+    ((__u32 *)(void *)key6.bytes)[1] = (__u32)(a >> 32);
+    ((__u32 *)(void *)key6.bytes)[2] = (__u32)b;
+    ((__u32 *)(void *)key6.bytes)[3] = (__u32)(b >> 32);
+    for (int i = 0; i < CORDON_PREFIX_DEPTH; i++) {
+        __u32 *index = kind == CORDON_IPV4 ? bpf_map_lookup_elem(&cordon_lpm4, &key4)
+                                           : bpf_map_lookup_elem(&cordon_lpm6, &key6);
+        struct found f;
+        __u32 mode;
+
+        if (!index)
+            return 0;
+        f = slot_at(*index);
+        if (!f.slot)
+            return 0;
+        mode = mode_of(f.slot);
+        judge_by(j, mode, f.index);
+        if (mode != CORDON_PASS || f.slot->prefix_len == 0)
+            return 0;
+        key4.prefix_len = key6.prefix_len = f.slot->prefix_len - 1;
+    }
+    return 0;
+}
+
+/* `index` of a slot, or CORDON_NO_OWNER, which is past every table. */
+CORDON_INLINE void count(__u32 index, enum cordon_count what, __u64 packets, __u64 bytes)
+{
+    __u32 i = index * cordon_cpus + bpf_get_smp_processor_id();
+    struct cordon_counter *c;
+
+    if (index == CORDON_NO_OWNER)
+        return;
+    c = bpf_map_lookup_elem(&cordon_counters, &i);
+    if (c) {
+        c->at[what].packets += packets;
+        c->at[what].bytes += bytes;
+    }
+}
+
+/* The address was heard: at most one clock reading and one write a tick. */
+CORDON_INLINE void touch(struct found f, __u32 tick)
+{
+    if (f.slot && f.slot->tick != tick) {
+        f.slot->tick = tick;
+        f.slot->seen_ns = bpf_ktime_get_coarse_ns();
+    }
+}
+
+CORDON_INLINE struct cordon_port *port_of(__u32 ifindex)
+{
+    __u32 i = (ifindex & (CORDON_PORTS - 1)) * cordon_cpus + bpf_get_smp_processor_id();
+    struct cordon_port *port = bpf_map_lookup_elem(&cordon_ports, &i);
+
+    return port && port->ifindex == ifindex ? port : 0;
+}
