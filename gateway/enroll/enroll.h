@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "http/http.h"
 #include "journal/journal.h"
+#include "store/store.h"
 
 /* ---- the CA and the gateway's own certificate ---- */
 
@@ -39,8 +40,9 @@ int gw_pki_refresh(struct gw_pki *p, int64_t now_s) GW_MUST_CHECK;
 /* ---- EST and pairing ---- */
 
 struct gw_enroll;
+/** Reads which keys ask for or hold which id; before the loop runs. The others outlive it. */
 int gw_enroll_new(struct gw_loop *loop, const struct gw_config *config, struct gw_pki *pki,
-                  struct gw_devices *devices, struct gw_journal *journal,
+                  struct gw_devices *devices, struct gw_journal *journal, struct gw_store *store,
                   struct gw_enroll **out) GW_MUST_CHECK;
 void gw_enroll_free(struct gw_enroll **e);
 void gw_enroll_reload(struct gw_enroll *e, const struct gw_config *config);
@@ -48,8 +50,13 @@ void gw_enroll_reload(struct gw_enroll *e, const struct gw_config *config);
 /** Serve a READY TLS stream of the device port (ALPN http/1.1 or none). Takes the stream. */
 int gw_enroll_serve(struct gw_enroll *e, struct gw_stream *stream) GW_MUST_CHECK;
 
-/** Open a pairing window: `out_code` is shown to the installer. A second call replaces the first. */
-int gw_enroll_pair(struct gw_enroll *e, uint32_t seconds, char out_code[32], int64_t *out_until_ms) GW_MUST_CHECK;
+/**
+ * Open a pairing window: `out_code` (XXXX-XXXX) is shown to the installer and serves every device
+ * until the end, or until ten wrong guesses. A second call replaces the first. `seconds` 0: what
+ * enroll.window_s says, or five minutes; at most a day.
+ */
+int gw_enroll_pair(struct gw_enroll *e, uint32_t seconds, char out_code[32],
+                   int64_t *out_until_ms) GW_MUST_CHECK;
 void gw_enroll_pair_close(struct gw_enroll *e);
 /** The open window's end, wall clock ms; 0: none is open. */
 int64_t gw_enroll_pair_until(const struct gw_enroll *e);
