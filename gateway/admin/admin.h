@@ -2,7 +2,8 @@
 /**
  * @file
  * REST, live events, metrics, login and the page, as INTERFACE's "Admin API" has them: over HTTPS
- * with a session, over the Unix socket by peer credentials. Loop thread only.
+ * with a session or an API key, over the Unix socket by the socket's own permissions. Passwords and
+ * keys are stored hashed; sessions end with the process. Loop thread only.
  */
 #pragma once
 
@@ -12,7 +13,6 @@
 #include "enforcer/enforcer.h"
 #include "enroll/enroll.h"
 #include "http/http.h"
-#include "hub/hub.h"
 #include "journal/journal.h"
 #include "presence/presence.h"
 #include "quarantine/quarantine.h"
@@ -34,15 +34,22 @@ struct gw_admin_rooms {
     struct gw_quarantine *quarantine;
     struct gw_enroll *enroll;
     struct gw_enforcer *enforcer;
-    struct gw_hub *hub;
+    const struct gw_pki *pki;
     const char *gateway_id;
     void (*uplink)(void *owner, struct gw_admin_uplink *out);
     void *owner;
 };
 
 struct gw_admin;
-int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms, struct gw_admin **out) GW_MUST_CHECK;
+/** Loads users and keys, before the loop runs. -ENOMEM, GW_ESTORE, GW_ECRYPTO. */
+int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms,
+                 struct gw_admin **out) GW_MUST_CHECK;
+/** Ends every connection. What still waits in the store or in quarantine finds nobody and ends. */
 void gw_admin_free(struct gw_admin **a);
 void gw_admin_reload(struct gw_admin *a, const struct gw_config *config);
-/** Serve a READY stream: TLS, or the Unix socket (identity->ucred says who). Takes the stream. */
+
+/**
+ * Serve a READY stream: one of TLS has to log in, one of a Unix socket is an admin, because the
+ * socket's mode lets nobody else connect. Takes the stream, also on failure: GW_EFULL, -ENOMEM.
+ */
 int gw_admin_serve(struct gw_admin *a, struct gw_stream *stream) GW_MUST_CHECK;

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "admin/admin_priv.h"
+
+static const struct field *field_named(const struct field *fields, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(fields[i].name, name) == 0)
+            return &fields[i];
+    return NULL;
+}
+
+/* "a, b, c": what a body may hold. */
+static void names_of(const struct field *fields, size_t count, char *out, size_t room)
+{
+    size_t len = 0;
+
+    *out = '\0';
+    for (size_t i = 0; i < count && len < room; i++)
+        len += (size_t)snprintf(out + len, room - len, "%s%s", i ? ", " : "", fields[i].name);
+}
+
+static bool take_text(struct gw_http_request *req, const struct field *f, const json_t *value)
+{
+    const char **out = f->out;
+
+    if (!json_is_string(value)) {
+        gw_http_problem(req, 400, "\"%s\" must be a text.", f->name);
+        return false;
+    }
+    if (json_string_length(value) > f->max) {
+        gw_http_problem(req, 400, "\"%s\" is longer than %llu bytes.", f->name,
+                        (unsigned long long)f->max);
+        return false;
+    }
+    *out = json_string_value(value);
+    return true;
+}
+
+static bool take_uint(struct gw_http_request *req, const struct field *f, const json_t *value)
+{
+    json_int_t n = json_is_integer(value) ? json_integer_value(value) : -1;
+    uint64_t *out = f->out;
+
+    if (n < 0 || (uint64_t)n > f->max) {
+        gw_http_problem(req, 400, "\"%s\" must be a whole number from 0 to %llu.", f->name,
+                        (unsigned long long)f->max);
+        return false;
+    }
+    *out = (uint64_t)n;
+    return true;
+}
+
+static bool take_member(struct gw_http_request *req, const struct field *fields, size_t count,
+                        const char *name, const json_t *value)
+{
+    const struct field *f = field_named(fields, count, name);
+    char known[256];
+
+    if (!f) {
+        names_of(fields, count, known, sizeof(known));
+        gw_http_problem(req, 400, "\"%.64s\" is not known here; %s%s.", name,
+                        count ? "known: " : "nothing is expected", known);
+        return false;
+    }
+    switch (f->kind) {
+    case FIELD_TEXT:
+        return take_text(req, f, value);
+    case FIELD_UINT:
+        return take_uint(req, f, value);
+    }
+    return false;
+}
+
+json_t *body_object(struct gw_http_request *req, const struct field *fields, size_t count)
+{
+    json_auto_t *body = gw_http_json(req);
+    const char *name;
+    json_t *value;
+
+    if (!body)
+        return NULL;
+    json_object_foreach(body, name, value)
+    {
+        if (!take_member(req, fields, count, name, value))
+            return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (fields[i].required && !json_object_get(body, fields[i].name)) {
+            gw_http_problem(req, 400, "\"%s\" is missing.", fields[i].name);
+            return NULL;
+        }
+    return json_incref(body);
+}
+
+json_t *body_array(struct gw_http_request *req)
+{
+    struct gw_slice body = gw_http_body(req);
+    json_error_t error;
+    json_auto_t *json =
+        body.len ? json_loadb((const char *)body.ptr, body.len, JSON_REJECT_DUPLICATES, &error)
+                 : json_null();
+
+    if (json_is_array(json))
+        return json_incref(json);
+    if (json)
+        gw_http_problem(req, 400, "The body must be a JSON array.");
+    else
+        gw_http_problem(req, 400, "The body is not valid JSON: line %d, column %d.", error.line,
+                        error.column);
+    return NULL;
+}
+
+bool query_uint(struct gw_http_request *req, const char *name, uint64_t min, uint64_t max,
+                uint64_t *out)
+{
+    const char *text = gw_http_query(req, name);
+    unsigned long long n;
+    char *end;
+
+    if (!text)
+        return true;
+    errno = 0;
+    n = strtoull(text, &end, 10);
+    if (errno || *text < '0' || *text > '9' || *end || n < min || n > max) {
+        gw_http_problem(req, 400, "\"%s\" must be a whole number from %llu to %llu.", name,
+                        (unsigned long long)min, (unsigned long long)max);
+        return false;
+    }
+    *out = n;
+    return true;
+}
+
+/* The fraction's milliseconds and the final Z, right up to the text's end. */
+static bool fraction_parse(const char *p, int *out_ms)
+{
+    int ms = 0, digits = 0;
+
+    if (*p == '.')
+        for (p++; *p >= '0' && *p <= '9' && digits < 9; p++, digits++)
+            ms = digits < 3 ? ms * 10 + (*p - '0') : ms;
+    if (p[-1] == '.' || strcmp(p, "Z") != 0)
+        return false;
+    for (; digits && digits < 3; digits++)
+        ms *= 10;
+    *out_ms = ms;
+    return true;
+}
+
+bool time_parse(const char *text, int64_t *out_wall_ms)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    struct tm tm = {0}, again;
+    int ms = 0;
+    time_t t;
+
+    for (size_t i = 0; i < sizeof(form) - 1; i++)
+        if (form[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
+            return false;
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min, &tm.tm_sec) != 6)
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    again = tm;
+    t = timegm(&again); /* moves 30 February on to March: such a day is none */
+    if (t < 0 || again.tm_mday != tm.tm_mday || again.tm_mon != tm.tm_mon ||
+        again.tm_hour != tm.tm_hour || again.tm_min != tm.tm_min || again.tm_sec != tm.tm_sec)
+        return false;
+    if (!fraction_parse(text + sizeof(form) - 1, &ms))
+        return false;
+    *out_wall_ms = (int64_t)t * 1000 + ms;
+    return true;
+}
+
+json_t *time_json(int64_t wall_ms)
+{
+    char text[GW_TIME_TEXT];
+
+    return wall_ms ? json_string(gw_time_text(wall_ms, text)) : json_null();
+}
+
+/* ---- failures ---- */
+
+static unsigned status_of(int err)
+{
+    static const struct {
+        int err;
+        unsigned status;
+    } known[] = {
+        {GW_ENOTFOUND, 404}, {GW_EPROTECTED, 409}, {GW_EREVOKED, 409}, {GW_ESTATE, 409},
+        {GW_EEXISTS, 409},   {GW_EMALFORMED, 400}, {GW_ETOOBIG, 400},  {GW_EUNSUPPORTED, 400},
+        {GW_EDENIED, 403},   {GW_EFULL, 507},      {GW_ECLOSED, 503},  {-ENOMEM, 503},
+        {-EAGAIN, 503},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(known); i++)
+        if (known[i].err == err)
+            return known[i].status;
+    return 500;
+}
+
+void refuse(struct gw_http_request *req, int err, const char *what_fmt, ...)
+{
+    char what[256];
+    va_list args;
+
+    va_start(args, what_fmt);
+    (void)vsnprintf(what, sizeof(what), what_fmt, args);
+    va_end(args);
+    gw_http_problem(req, status_of(err), "%s: %s.", what, gw_error_text(err));
+}
+
+void done(struct gw_http_request *req)
+{
+    gw_http_reply(req, 204, NULL, GW_SLICE_NONE);
+}
+
+const struct gw_device *device_of(struct gw_admin *a, struct gw_http_request *req)
+{
+    const char *id = gw_http_segment(req, 0);
+    const struct gw_device *d = gw_devices_get(a->rooms.devices, id);
+
+    if (!d)
+        gw_http_problem(req, 404, "There is no device \"%.64s\".", id);
+    return d;
+}

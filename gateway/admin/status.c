@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The gateway at a glance: as JSON for people and pages, as text for Prometheus. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "admin/admin_priv.h"
+#include "admin/routes.h"
+#include "crypto/crypto.h"
+
+#define LINKS_MAX 128
+
+struct links {
+    size_t count;
+    struct gw_link_report at[LINKS_MAX];
+    struct gw_traffic traffic[LINKS_MAX];
+};
+
+static const char *const ingress_texts[] = {[GW_INGRESS_NONE] = "none",
+                                            [GW_INGRESS_NATIVE] = "native",
+                                            [GW_INGRESS_GENERIC] = "generic",
+                                            [GW_INGRESS_TC] = "tc"};
+static const char *const egress_texts[] = {
+    [GW_EGRESS_NONE] = "none", [GW_EGRESS_TCX] = "tcx", [GW_EGRESS_CLSACT] = "clsact"};
+
+static void links_read(const struct gw_admin *a, struct links *out)
+{
+    out->count = gw_enforcer_links(a->rooms.enforcer, out->at, out->traffic, LINKS_MAX);
+    out->count = GW_MIN(out->count, (size_t)LINKS_MAX);
+}
+
+/* Every port covered in both directions; some not; none at all. */
+static const char *isolation_text(const struct links *l)
+{
+    size_t covered = 0, half = 0;
+
+    for (size_t i = 0; i < l->count; i++) {
+        bool in = l->at[i].ingress != GW_INGRESS_NONE, out = l->at[i].egress != GW_EGRESS_NONE;
+
+        covered += in && out;
+        half += in != out;
+    }
+    if (covered + half == 0)
+        return "off";
+    return covered == l->count ? "enforcing" : "degraded";
+}
+
+static json_t *link_json(const struct gw_link_report *r, const struct gw_traffic *t)
+{
+    json_t *json = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b}", "name", r->ifname, "ingress",
+                             ingress_texts[r->ingress], "egress", egress_texts[r->egress],
+                             "dropped_packets", (json_int_t)t->dropped_packets, "dropped_bytes",
+                             (json_int_t)t->dropped_bytes, "up", r->up);
+
+    if (*r->reason)
+        json_object_set_new(json, "reason", json_string(r->reason));
+    return json;
+}
+
+static json_t *isolation_json(const struct gw_admin *a)
+{
+    static struct links l; /* the loop's thread alone; too long for its stack */
+    json_t *list = json_array();
+
+    links_read(a, &l);
+    for (size_t i = 0; i < l.count; i++)
+        json_array_append_new(list, link_json(&l.at[i], &l.traffic[i]));
+    return json_pack("{s:s, s:o}", "state", isolation_text(&l), "interfaces", list);
+}
+
+static json_t *uplink_json(const struct gw_admin *a)
+{
+    struct gw_admin_uplink u = {.state = "off", .broker = "", .last_error = ""};
+    json_t *error;
+
+    a->rooms.uplink(a->rooms.owner, &u);
+    error = u.last_error && *u.last_error ? json_string(u.last_error) : json_null();
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "state", u.state, "broker",
+                     u.broker ? u.broker : "", "spooled_messages", (json_int_t)u.spooled_messages,
+                     "spooled_bytes", (json_int_t)u.spooled_bytes, "in_flight",
+                     (json_int_t)u.in_flight, "acknowledged", (json_int_t)u.acknowledged,
+                     "last_error", error);
+}
+
+static uint64_t uptime_s(const struct gw_admin *a)
+{
+    return (gw_clock_mono_ms() - a->started_ms) / 1000;
+}
+
+void on_status(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    const struct gw_admin_rooms *r = &a->rooms;
+
+    gw_http_reply_json(
+        req, 200,
+        json_pack("{s:s, s:{s:s, s:s}, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:s}}",
+                  "version", CORDON_VERSION, "gateway", "id", r->gateway_id, "name",
+                  r->config->gateway.name, "uptime_s", (json_int_t)uptime_s(a), "devices", "known",
+                  (json_int_t)gw_devices_total(r->devices), "online",
+                  (json_int_t)gw_presence_online(r->presence), "pending",
+                  (json_int_t)gw_devices_count(r->devices, GW_DEVICE_PENDING), "quarantined",
+                  (json_int_t)gw_quarantine_count(r->quarantine), "uplink", uplink_json(a),
+                  "isolation", isolation_json(a), "security", "sandbox", gw_sandbox_text(), "aes",
+                  gw_crypto_aes_name()));
+}
+
+/* ---- Prometheus ---- */
+
+static void metric(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+{
+    (void)fprintf(f, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", name, help, name, type, name,
+                  value);
+}
+
+static void write_devices(FILE *f, const struct gw_admin *a)
+{
+    const struct gw_admin_rooms *r = &a->rooms;
+
+    (void)fputs("# HELP cordon_devices Devices in the registry by state.\n"
+                "# TYPE cordon_devices gauge\n",
+                f);
+    for (enum gw_device_state s = GW_DEVICE_SEEN; s <= GW_DEVICE_REVOKED; s++)
+        (void)fprintf(f, "cordon_devices{state=\"%s\"} %zu\n", gw_device_state_text(s),
+                      gw_devices_count(r->devices, s));
+    metric(f, "cordon_devices_online", "gauge", "Devices that are present.",
+           gw_presence_online(r->presence));
+    metric(f, "cordon_quarantined", "gauge", "Verdicts in force.",
+           gw_quarantine_count(r->quarantine));
+    metric(f, "cordon_events_total", "counter", "Events in the journal since the beginning.",
+           gw_journal_last(r->journal));
+}
+
+static void write_uplink(FILE *f, const struct gw_admin *a)
+{
+    struct gw_admin_uplink u = {.state = "off"};
+
+    a->rooms.uplink(a->rooms.owner, &u);
+    metric(f, "cordon_uplink_connected", "gauge", "1 while a broker is connected.",
+           strcmp(u.state, "connected") == 0);
+    metric(f, "cordon_spooled_messages", "gauge", "Messages not yet acknowledged by the cloud.",
+           u.spooled_messages);
+    metric(f, "cordon_spooled_bytes", "gauge", "Bytes of the spool.", u.spooled_bytes);
+    metric(f, "cordon_uplink_in_flight", "gauge", "Messages sent and not yet acknowledged.",
+           u.in_flight);
+    metric(f, "cordon_uplink_acknowledged_total", "counter",
+           "Messages that the cloud acknowledged since the start.", u.acknowledged);
+}
+
+/* A label's value with the three characters escaped that the format gives a meaning. */
+static void put_label(FILE *f, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            (void)fputc('\\', f);
+        (void)fputs(*text == '\n' ? "\\n" : (char[]){*text, '\0'}, f);
+    }
+}
+
+static void write_port(FILE *f, const char *name, const struct gw_link_report *r, uint64_t value)
+{
+    (void)fprintf(f, "%s{interface=\"", name);
+    put_label(f, r->ifname);
+    (void)fprintf(f, "\"} %" PRIu64 "\n", value);
+}
+
+static void write_isolation(FILE *f, const struct gw_admin *a)
+{
+    static struct links l;
+    static const char *const packets = "cordon_dropped_packets_total",
+                             *const bytes = "cordon_dropped_bytes_total",
+                             *const covered = "cordon_port_covered";
+
+    links_read(a, &l);
+    (void)fprintf(f, "# HELP %s Packets dropped in the kernel.\n# TYPE %s counter\n", packets,
+                  packets);
+    for (size_t i = 0; i < l.count; i++)
+        write_port(f, packets, &l.at[i], l.traffic[i].dropped_packets);
+    (void)fprintf(f, "# HELP %s Bytes dropped in the kernel.\n# TYPE %s counter\n", bytes, bytes);
+    for (size_t i = 0; i < l.count; i++)
+        write_port(f, bytes, &l.at[i], l.traffic[i].dropped_bytes);
+    (void)fprintf(f, "# HELP %s 1 when both directions are filtered.\n# TYPE %s gauge\n", covered,
+                  covered);
+    for (size_t i = 0; i < l.count; i++)
+        write_port(f, covered, &l.at[i],
+                   l.at[i].ingress != GW_INGRESS_NONE && l.at[i].egress != GW_EGRESS_NONE);
+}
+
+void on_metrics(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    GW_CLEANUP(gw_free_ptr) char *text = NULL;
+    size_t len = 0;
+    FILE *f;
+
+    if (!a->rooms.config->admin.metrics) {
+        gw_http_problem(req, 404, "Metrics are switched off by admin.metrics.");
+        return;
+    }
+    f = open_memstream(&text, &len);
+    if (!f) {
+        refuse(req, -ENOMEM, "The metrics were not written");
+        return;
+    }
+    (void)fprintf(f,
+                  "# HELP cordon_build_info The version that runs.\n# TYPE cordon_build_info "
+                  "gauge\ncordon_build_info{version=\"%s\"} 1\n",
+                  CORDON_VERSION);
+    metric(f, "cordon_uptime_seconds", "gauge", "Since the worker started.", uptime_s(a));
+    write_devices(f, a);
+    write_uplink(f, a);
+    write_isolation(f, a);
+    if (fclose(f) != 0)
+        refuse(req, -ENOMEM, "The metrics were not written");
+    else
+        gw_http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", GW_SLICE(text, len));
+}

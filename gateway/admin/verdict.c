@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Quarantine by device and by address. The answer comes when the kernel has it, not before. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "admin/admin_priv.h"
+#include "admin/routes.h"
+
+struct verdict_wait {
+    struct wait wait;
+    char subject[GW_DEVICE_ID_MAX + 1];
+    const char *verb;
+};
+
+static void verdict_done(void *owner, int err)
+{
+    struct verdict_wait *v = owner;
+    struct gw_http_request *req = wait_end(&v->wait);
+
+    if (req && err)
+        refuse(req, err, "%s was not %s", v->subject, v->verb);
+    else if (req)
+        done(req);
+    free(v);
+}
+
+_Static_assert(GW_HWADDR_TEXT <= GW_DEVICE_ID_MAX + 1, "a subject holds an address");
+
+static struct verdict_wait *verdict_begin(struct gw_admin *a, struct gw_http_request *req,
+                                          const char *subject, const char *verb)
+{
+    struct verdict_wait *v = calloc(1, sizeof(*v));
+
+    if (!v) {
+        refuse(req, -ENOMEM, "Nothing was changed");
+        return NULL;
+    }
+    (void)snprintf(v->subject, sizeof(v->subject), "%s", subject);
+    v->verb = verb;
+    wait_begin(&v->wait, a, req);
+    return v;
+}
+
+/* What a request says about a verdict. */
+struct order {
+    const char *mode_text, *reason;
+    uint64_t seconds;
+    const char *address;
+    enum gw_verdict_mode mode;
+};
+
+static json_t *order_of(struct gw_http_request *req, bool by_address, struct order *out)
+{
+    const struct field fields[] = {
+        {"mode", FIELD_TEXT, false, 16, &out->mode_text},
+        {"seconds", FIELD_UINT, false, SECONDS_MAX, &out->seconds},
+        {"reason", FIELD_TEXT, false, GW_REASON_MAX, &out->reason},
+        {"address", FIELD_TEXT, true, GW_HWADDR_TEXT, &out->address},
+    };
+    json_auto_t *body = NULL;
+
+    *out = (struct order){.mode_text = "isolate", .reason = ""};
+    body = body_object(req, fields, GW_COUNT(fields) - !by_address);
+    if (!body)
+        return NULL;
+    out->mode = strcmp(out->mode_text, "isolate") == 0     ? GW_MODE_ISOLATE
+                : strcmp(out->mode_text, "remediate") == 0 ? GW_MODE_REMEDIATE
+                                                           : GW_MODE_NONE;
+    if (out->mode != GW_MODE_NONE)
+        return json_incref(body);
+    gw_http_problem(req, 400, "\"mode\" must be isolate or remediate.");
+    return NULL;
+}
+
+/* ---- by device ---- */
+
+void on_device_quarantine(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    const struct gw_device *d = device_of(a, req);
+    struct order o;
+    json_auto_t *body = d ? order_of(req, false, &o) : NULL;
+    struct verdict_wait *v = body ? verdict_begin(a, req, d->id, "quarantined") : NULL;
+    int err;
+
+    if (!v)
+        return;
+    err = gw_quarantine_device(a->rooms.quarantine, d->id, o.mode, o.seconds, o.reason,
+                               who_calls(a, req).user, verdict_done, v);
+    if (err)
+        verdict_done(v, err);
+}
+
+void on_device_release(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    const char *id = gw_http_segment(req, 0);
+    struct verdict_wait *v;
+    int err;
+
+    if (!gw_quarantine_of_device(a->rooms.quarantine, id)) {
+        gw_http_problem(req, 404, "\"%.64s\" is not quarantined.", id);
+        return;
+    }
+    v = verdict_begin(a, req, id, "released");
+    if (!v)
+        return;
+    err = gw_quarantine_release_device(a->rooms.quarantine, id, who_calls(a, req).user,
+                                       verdict_done, v);
+    if (err)
+        verdict_done(v, err);
+}
+
+/* ---- by address ---- */
+
+static bool address_of(struct gw_http_request *req, const char *text, struct gw_hwaddr *out)
+{
+    if (gw_hwaddr_parse(text, out) == 0)
+        return true;
+    gw_http_problem(req, 400,
+                    "\"%.64s\" is no address: a MAC, IPv4 or IPv6 address, or a prefix such as "
+                    "192.0.2.0/24 with no bit set behind its length.",
+                    text);
+    return false;
+}
+
+void on_quarantine(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    json_t *list = json_array();
+    const struct gw_verdict *v;
+    size_t cursor = 0;
+
+    while ((v = gw_quarantine_next(a->rooms.quarantine, &cursor)))
+        json_array_append_new(list, verdict_json(a, v));
+    gw_http_reply_json(req, 200, list);
+}
+
+void on_quarantine_add(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    struct order o;
+    json_auto_t *body = order_of(req, true, &o);
+    struct gw_hwaddr addr;
+    struct verdict_wait *v;
+    char text[GW_HWADDR_TEXT];
+    int err;
+
+    if (!body || !address_of(req, o.address, &addr))
+        return;
+    v = verdict_begin(a, req, gw_hwaddr_text(&addr, text), "quarantined");
+    if (!v)
+        return;
+    err = gw_quarantine_addr(a->rooms.quarantine, &addr, o.mode, o.seconds, o.reason,
+                             who_calls(a, req).user, verdict_done, v);
+    if (err)
+        verdict_done(v, err);
+}
+
+void on_quarantine_remove(void *owner, struct gw_http_request *req)
+{
+    struct gw_admin *a = owner;
+    struct gw_hwaddr addr;
+    struct verdict_wait *v;
+    char text[GW_HWADDR_TEXT];
+    int err;
+
+    if (!address_of(req, gw_http_segment(req, 0), &addr))
+        return;
+    (void)gw_hwaddr_text(&addr, text);
+    v = verdict_begin(a, req, text, "released");
+    if (!v)
+        return;
+    err = gw_quarantine_release_addr(a->rooms.quarantine, &addr, who_calls(a, req).user,
+                                     verdict_done, v);
+    if (err == GW_ENOTFOUND) {
+        (void)wait_end(&v->wait);
+        free(v);
+        gw_http_problem(req, 404, "%s is not quarantined.", text);
+    } else if (err) {
+        verdict_done(v, err);
+    }
+}
