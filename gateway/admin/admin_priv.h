@@ -124,8 +124,6 @@ json_t *body_array(struct gw_http_request *req);
 /* A number of the query; `*out` keeps its value when absent. False: 400 has been answered. */
 bool query_uint(struct gw_http_request *req, const char *name, uint64_t min, uint64_t max,
                 uint64_t *out);
-/* RFC 3339 in UTC with up to nine digits of a second, years 1970 to 9999. */
-bool time_parse(const char *text, int64_t *out_wall_ms);
 /* A time as JSON; null for 0. */
 json_t *time_json(int64_t wall_ms);
 

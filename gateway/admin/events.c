@@ -51,7 +51,7 @@ static bool range_of(struct gw_http_request *req, struct range *out)
     *out = (struct range){.limit = EVENTS_DEFAULT, .given = since && *since};
     if (!query_uint(req, "limit", 1, EVENTS_MAX, &out->limit))
         return false;
-    if (!out->given || time_parse(since, &out->since_wall_ms))
+    if (!out->given || gw_time_parse(since, &out->since_wall_ms))
         return true;
     if (strchr(since, '-')) {
         gw_http_problem(req, 400,

@@ -57,7 +57,7 @@ static bool until_of(const json_t *value, int64_t *out)
 {
     *out = 0;
     return !value || json_is_null(value) ||
-           (json_is_string(value) && time_parse(json_string_value(value), out));
+           (json_is_string(value) && gw_time_parse(json_string_value(value), out));
 }
 
 static const char *unknown_member(json_t *grant)

@@ -23,6 +23,9 @@ int64_t gw_clock_wall_ms(void);
 /** Writes GW_TIME_TEXT bytes to `out` and returns it. Years 1970 to 9999. */
 char *gw_time_text(int64_t wall_ms, char out[GW_TIME_TEXT]);
 
+/** Back from RFC 3339, UTC ("Z") only, up to nine digits of a second; false when it is none. */
+bool gw_time_parse(const char *text, int64_t *out_wall_ms);
+
 /** A length of time as a person writes it: 90, 90s, 5m, 1h, 2d; false when it is none or > 100
  * years. */
 bool gw_duration_parse(const char *text, uint64_t *out_s);
