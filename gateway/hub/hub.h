@@ -17,7 +17,7 @@
 #define GW_HUB_CLIENT_MAX 256       /**< bytes of a client identifier */
 #define GW_HUB_DEVICE_MAX 64        /**< bytes of a device id */
 #define GW_HUB_SUBS_MAX 1024        /**< subscriptions of one session */
-#define GW_HUB_KEPT_MAX 64          /**< sessions kept for one device while nobody is attached */
+#define GW_HUB_KEPT_MAX 1024        /**< sessions kept for one device while nobody is attached */
 #define GW_HUB_RETAINED_DEVICE 1024 /**< retained topics of one device */
 #define GW_HUB_FOREVER UINT32_MAX   /**< a session expiry that never comes */
 

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "hub/hub_priv.h"
+
+#include <errno.h>
+
+#define COUNT_MAX 60000 /* fewer than packet identifiers */
+#define IDS 65535u      /* packet identifiers: 1 to 65535 */
+#define REPLAY_SHARE 8  /* retained messages may queue so many times the limit, */
+#define SITE_SHARE 128  /* and all sessions together so many times that of one */
+
+/* A number leads to its packet identifier, so a repetition has the same one after a restart too. */
+static uint16_t id_of(uint64_t number)
+{
+    return (uint16_t)(1 + number % IDS);
+}
+
+static bool may_receive(const struct gw_session *s, const struct gw_msg *m)
+{
+    const struct gw_hub *hub = s->hub;
+
+    return !hub->ops.may_receive || hub->ops.may_receive(hub->owner, s->device->id, m->topic);
+}
+
+static bool is_expired(const struct gw_hub *hub, const struct gw_msg *m)
+{
+    return m->expires_ms && m->expires_ms <= gw_loop_now_ms(hub->loop);
+}
+
+/* ---- rows ---- */
+
+static struct stored *stored_new(struct gw_hub *hub, struct gw_msg *m)
+{
+    struct stored *st = calloc(1, sizeof(*st));
+
+    if (!st)
+        return NULL;
+    st->row = hub->next_row++;
+    if (!persist_add(hub, &(struct op){.kind = OP_MESSAGE_PUT, .a = st->row}, GW_SLICE_NONE, m,
+                     &st->put)) {
+        free(st);
+        return NULL;
+    }
+    return st;
+}
+
+static void stored_release(struct gw_hub *hub, struct stored *st)
+{
+    if (--st->queues)
+        return;
+    if (st->put)
+        persist_cancel(hub, &st->put);
+    else
+        (void)persist_add(hub, &(struct op){.kind = OP_MESSAGE_DROP, .a = st->row}, GW_SLICE_NONE,
+                          NULL, NULL);
+    free(st);
+}
+
+static bool store(struct gw_session *s, struct delivery *d, struct stored **shared)
+{
+    struct op put = {
+        .kind = OP_QUEUE_PUT,
+        .a = (int64_t)s->id,
+        .b = (int64_t)d->number,
+        .d = d->pub.qos | d->pub.retain << 2,
+    };
+
+    if (!*shared)
+        *shared = stored_new(s->hub, d->msg);
+    if (!*shared)
+        return false;
+    put.c = (*shared)->row;
+    d->stored = *shared;
+    d->stored->queues++;
+    (void)persist_add(s->hub, &put, GW_SLICE(d->ids, d->pub.sub_id_count * sizeof(*d->ids)), NULL,
+                      &d->put);
+    return true;
+}
+
+static void unstore(struct gw_session *s, struct delivery *d)
+{
+    if (!d->stored)
+        return;
+    if (d->put)
+        persist_cancel(s->hub, &d->put);
+    else if (s->stored)
+        (void)persist_add(
+            s->hub,
+            &(struct op){.kind = OP_QUEUE_DROP, .a = (int64_t)s->id, .b = (int64_t)d->number},
+            GW_SLICE_NONE, NULL, NULL);
+    stored_release(s->hub, d->stored);
+    d->stored = NULL;
+}
+
+/* ---- entries ---- */
+
+static void drop(struct gw_session *s, struct delivery *d)
+{
+    unstore(s, d);
+    s->count--;
+    s->bytes -= d->bytes;
+    s->qos0_count -= d->pub.qos == 0;
+    s->hub->stats.queued--;
+    s->hub->stats.queued_bytes -= d->bytes;
+    gw_list_remove(&d->node);
+    gw_msg_unref(&d->msg);
+    free(d);
+}
+
+static struct delivery *entry_new(struct gw_session *s, struct gw_msg *m, uint8_t qos, bool retain,
+                                  const uint32_t *ids, size_t id_count)
+{
+    struct delivery *d = malloc(sizeof(*d) + id_count * sizeof(*ids));
+
+    if (!d)
+        return NULL;
+    *d = (struct delivery){.msg = gw_msg_ref(m)};
+    d->bytes = sizeof(*d) + id_count * sizeof(*ids) + msg_bytes(m);
+    d->pub = (struct gw_delivery){
+        .msg = m, .qos = qos, .retain = retain, .sub_ids = d->ids, .sub_id_count = id_count};
+    if (id_count)
+        memcpy(d->ids, ids, id_count * sizeof(*ids));
+    gw_list_append(&s->waiting, &d->node);
+    s->count++;
+    s->bytes += d->bytes;
+    s->qos0_count += qos == 0;
+    s->hub->stats.queued++;
+    s->hub->stats.queued_bytes += d->bytes;
+    return d;
+}
+
+static void number(struct delivery *d, uint64_t n)
+{
+    d->number = n;
+    d->pub.id = id_of(n);
+}
+
+/* ---- limits ---- */
+
+static bool fits(const struct gw_session *s, size_t bytes, bool replay)
+{
+    uint64_t limit = s->hub->limits.queued_bytes;
+
+    if (s->count >= COUNT_MAX || s->hub->stats.queued_bytes + bytes > limit * SITE_SHARE)
+        return false;
+    return s->bytes + bytes <= limit * (replay ? REPLAY_SHARE : 1);
+}
+
+/* The oldest delivery would share its packet identifier with the next: its receiver never
+ * acknowledges it, though it does others. */
+static bool ids_exhausted(const struct gw_session *s)
+{
+    const struct gw_list *head = gw_list_empty(&s->inflight) ? &s->waiting : &s->inflight;
+    const struct delivery *oldest;
+
+    if (gw_list_empty(head))
+        return false;
+    oldest = GW_LIST_ENTRY(head->next, struct delivery, node);
+    return oldest->number && s->next_number - oldest->number >= IDS - 1;
+}
+
+/* QoS 0 gives way, the oldest first. */
+static void make_room(struct gw_session *s, size_t bytes, bool replay)
+{
+    GW_LIST_EACH(&s->waiting, node)
+    {
+        struct delivery *d = GW_LIST_ENTRY(node, struct delivery, node);
+
+        if (!s->qos0_count || fits(s, bytes, replay))
+            return;
+        if (d->pub.qos == 0) {
+            drop(s, d);
+            s->hub->stats.dropped_qos0++;
+        }
+    }
+}
+
+static bool admit(struct gw_session *s, const struct gw_msg *m, uint8_t qos, bool replay)
+{
+    struct gw_hub *hub = s->hub;
+    size_t bytes = sizeof(struct delivery) + msg_bytes(m);
+
+    if (qos > 0 && !fits(s, bytes, replay))
+        make_room(s, bytes, replay);
+    if (fits(s, bytes, replay) && (qos == 0 || !ids_exhausted(s)))
+        return true;
+    if (qos == 0) {
+        hub->stats.dropped_qos0++;
+        return false;
+    }
+    hub->stats.dropped_full++;
+    if (gw_log_allowed(&hub->drop_log, gw_loop_now_ms(hub->loop)))
+        gw_log_warning("hub: a session's queue is full, messages for it are dropped: device=%s "
+                       "queued_bytes=%llu dropped=%llu",
+                       s->device->id, (unsigned long long)s->bytes,
+                       (unsigned long long)hub->stats.dropped_full);
+    return false;
+}
+
+/* ---- adding ---- */
+
+/* QoS 0 to somebody who listens and lags behind nothing needs no entry. */
+static bool passed_on(struct gw_session *s, const struct gw_msg *m, bool retain)
+{
+    struct gw_delivery d = {
+        .msg = m,
+        .retain = retain,
+        .sub_ids = s->match_ids,
+        .sub_id_count = s->match_id_count,
+    };
+
+    if (!gw_list_empty(&s->waiting) || s->ops->deliver(s->owner, &d))
+        return false;
+    s->hub->stats.delivered++;
+    return true;
+}
+
+bool queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
+               struct stored **stored)
+{
+    uint8_t qos = GW_MIN(s->match.qos, m->qos);
+    struct delivery *d;
+    bool wait = false;
+
+    if (qos == 0 && !s->ops)
+        return false; /* §4.1: not kept for those who are away */
+    if (!may_receive(s, m)) {
+        s->hub->stats.dropped_denied++;
+        return false;
+    }
+    if (qos == 0 && !s->pushing && passed_on(s, m, retain))
+        return false;
+    if (!admit(s, m, qos, replay))
+        return false;
+    d = entry_new(s, m, qos, retain, s->match_ids, s->match_id_count);
+    if (!d) {
+        s->hub->stats.dropped_full++;
+        return false;
+    }
+    if (qos > 0) {
+        number(d, s->next_number++);
+        wait = s->stored && store(s, d, stored);
+    }
+    d->fresh = true;
+    queue_push(s);
+    return wait;
+}
+
+int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored, uint64_t n,
+                  unsigned flags, struct gw_slice ids, uint64_t sent)
+{
+    size_t id_count = GW_MIN(ids.len / sizeof(uint32_t), (size_t)GW_HUB_SUBS_MAX);
+    uint32_t copy[GW_HUB_SUBS_MAX]; /* a blob need not be aligned */
+    struct delivery *d;
+
+    if (id_count)
+        memcpy(copy, ids.ptr, id_count * sizeof(*copy));
+    d = entry_new(s, m, GW_MAX(flags & 3, 1u), flags & 4, copy, id_count);
+    if (!d)
+        return -ENOMEM;
+    number(d, n);
+    d->pub.state = n <= sent ? GW_DELIVERY_SENT : GW_DELIVERY_QUEUED;
+    d->stored = stored;
+    stored->queues++;
+    s->next_number = GW_MAX(s->next_number, n + 1);
+    return 0;
+}
+
+/* ---- sending ---- */
+
+/* Written behind: after a crash a repetition may lack its mark, never a message. */
+static void note_sent(struct gw_session *s, uint64_t n)
+{
+    if (n <= s->sent_number)
+        return;
+    s->sent_number = n;
+    if (!s->stored)
+        return;
+    if (s->sent_op)
+        s->sent_op->b = (int64_t)n;
+    else
+        (void)persist_add(
+            s->hub, &(struct op){.kind = OP_SESSION_SENT, .a = (int64_t)s->id, .b = (int64_t)n},
+            GW_SLICE_NONE, NULL, &s->sent_op);
+}
+
+/* What must not go out any more, though it was queued. */
+static bool is_void(struct gw_session *s, const struct delivery *d)
+{
+    if (d->pub.state != GW_DELIVERY_QUEUED)
+        return false;                 /* §4.4: begun deliveries are completed */
+    if (is_expired(s->hub, d->msg)) { /* [MQTT-3.3.2-5] */
+        s->hub->stats.dropped_expired++;
+        return true;
+    }
+    if (!d->fresh && !may_receive(s, d->msg)) {
+        s->hub->stats.dropped_denied++;
+        return true;
+    }
+    return false;
+}
+
+static void sent(struct gw_session *s, struct delivery *d)
+{
+    s->hub->stats.delivered += d->pub.state == GW_DELIVERY_QUEUED;
+    if (d->pub.qos == 0) {
+        drop(s, d);
+        return;
+    }
+    if (d->pub.state == GW_DELIVERY_QUEUED)
+        d->pub.state = GW_DELIVERY_SENT;
+    gw_list_remove(&d->node);
+    gw_list_append(&s->inflight, &d->node);
+    note_sent(s, d->number);
+}
+
+void queue_push(struct gw_session *s)
+{
+    if (!s->ops || s->pushing)
+        return;
+    s->pushing = true;
+    while (!gw_list_empty(&s->waiting)) {
+        struct delivery *d = GW_LIST_ENTRY(s->waiting.next, struct delivery, node);
+
+        if (is_void(s, d)) {
+            drop(s, d);
+            continue;
+        }
+        d->fresh = false;
+        if (s->ops->deliver(s->owner, &d->pub))
+            break;
+        sent(s, d);
+    }
+    s->pushing = false;
+}
+
+static struct delivery *find_inflight(const struct gw_session *s, uint16_t id)
+{
+    GW_LIST_EACH(&s->inflight, node)
+    {
+        struct delivery *d = GW_LIST_ENTRY(node, struct delivery, node);
+
+        if (d->pub.id == id)
+            return d;
+    }
+    return NULL;
+}
+
+int gw_session_acked(struct gw_session *s, uint16_t id)
+{
+    struct delivery *d = find_inflight(s, id);
+
+    if (!d)
+        return GW_ENOTFOUND;
+    drop(s, d);
+    return 0;
+}
+
+int gw_session_received(struct gw_session *s, uint16_t id)
+{
+    struct delivery *d = find_inflight(s, id);
+
+    if (!d || d->pub.qos != 2)
+        return GW_ENOTFOUND;
+    d->pub.state = GW_DELIVERY_RELEASED;
+    return 0;
+}
+
+/* ---- ends ---- */
+
+void queue_rewind(struct gw_session *s)
+{
+    while (!gw_list_empty(&s->inflight)) {
+        struct gw_list *last = s->inflight.prev;
+
+        gw_list_remove(last);
+        gw_list_insert(&s->waiting, last);
+    }
+    GW_LIST_EACH(&s->waiting, node)
+    {
+        struct delivery *d = GW_LIST_ENTRY(node, struct delivery, node);
+
+        if (d->pub.qos == 0)
+            drop(s, d);
+    }
+}
+
+void queue_unstore(struct gw_session *s)
+{
+    GW_LIST_EACH(&s->waiting, node)
+    {
+        unstore(s, GW_LIST_ENTRY(node, struct delivery, node));
+    }
+    GW_LIST_EACH(&s->inflight, node)
+    {
+        unstore(s, GW_LIST_ENTRY(node, struct delivery, node));
+    }
+}
+
+void queue_clear(struct gw_session *s)
+{
+    queue_rewind(s);
+    while (!gw_list_empty(&s->waiting))
+        drop(s, GW_LIST_ENTRY(s->waiting.next, struct delivery, node));
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "hub/hub_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/clock.h"
+
+#define INBOUND_MAX 1024 /* QoS 2 packets of one client that it has not released */
+
+/* ---- devices ---- */
+
+struct hub_device *device_get(struct gw_hub *hub, struct gw_slice id)
+{
+    struct hub_device *d = gw_map_get(&hub->devices, id);
+
+    if (d || id.len > GW_HUB_DEVICE_MAX)
+        return d;
+    d = calloc(1, sizeof(*d));
+    if (!d)
+        return NULL;
+    if (id.len)
+        memcpy(d->id, id.ptr, id.len);
+    gw_list_init(&d->sessions);
+    if (gw_map_put(&hub->devices, gw_slice_str(d->id), d)) {
+        free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void device_release(struct gw_hub *hub, struct hub_device *d)
+{
+    if (!d || d->retained || !gw_list_empty(&d->sessions))
+        return;
+    (void)gw_map_remove(&hub->devices, gw_slice_str(d->id));
+    free(d);
+}
+
+/* ---- life ---- */
+
+static void on_expiry(void *owner)
+{
+    session_end(owner);
+}
+
+struct gw_session *session_new(struct gw_hub *hub, struct gw_slice key, uint64_t id)
+{
+    const uint8_t *zero = memchr(key.ptr, 0, key.len);
+    struct gw_slice device = GW_SLICE(key.ptr, (size_t)(zero - key.ptr));
+    struct gw_session *s = calloc(1, sizeof(*s) + key.len);
+
+    if (!s)
+        return NULL;
+    s->hub = hub;
+    s->id = id;
+    s->next_number = 1;
+    s->key_len = key.len;
+    memcpy(s->key, key.ptr, key.len);
+    gw_list_init(&s->subs);
+    gw_list_init(&s->waiting);
+    gw_list_init(&s->inflight);
+    gw_list_init(&s->match_link);
+    gw_timer_init(&s->expiry, on_expiry, s);
+    s->device = device_get(hub, device);
+    if (!s->device || gw_map_put(&hub->sessions, GW_SLICE(s->key, s->key_len), s)) {
+        device_release(hub, s->device);
+        free(s);
+        return NULL;
+    }
+    gw_list_append(&s->device->sessions, &s->device_link);
+    hub->stats.sessions++;
+    return s;
+}
+
+static void put_row(struct gw_session *s, int64_t ends_ms)
+{
+    (void)persist_add(
+        s->hub,
+        &(struct op){
+            .kind = OP_SESSION_PUT, .a = (int64_t)s->id, .b = (int64_t)s->expiry_s, .c = ends_ms},
+        GW_SLICE(s->key, s->key_len), NULL, NULL);
+    s->stored = true;
+}
+
+static void drop_row(struct gw_session *s)
+{
+    if (!s->stored)
+        return;
+    s->stored = false;
+    persist_cancel(s->hub, &s->sent_op);
+    (void)persist_add(s->hub, &(struct op){.kind = OP_SESSION_DROP, .a = (int64_t)s->id},
+                      GW_SLICE_NONE, NULL, NULL);
+    queue_unstore(s);
+}
+
+static void tell_topics(struct gw_session *s, bool joined)
+{
+    GW_LIST_EACH(&s->subs, node)
+    {
+        sub_tell(s, GW_LIST_ENTRY(node, struct sub, session_link), joined);
+    }
+}
+
+void session_end(struct gw_session *s)
+{
+    struct gw_hub *hub = s->hub;
+    struct hub_device *d = s->device;
+
+    if (s->ops) {
+        s->ops = NULL; /* nothing is delivered any more, whatever the next line leads to */
+        hub->stats.attached--;
+        tell_topics(s, false);
+    }
+    d->kept -= s->kept;
+    drop_row(s);
+    gw_timer_stop(&s->expiry);
+    queue_clear(s);
+    while (!gw_list_empty(&s->subs))
+        sub_free(GW_LIST_ENTRY(s->subs.next, struct sub, session_link));
+    (void)gw_map_remove(&hub->sessions, GW_SLICE(s->key, s->key_len));
+    gw_list_remove(&s->device_link);
+    device_release(hub, d);
+    hub->stats.sessions--;
+    free(s->inbound);
+    free(s->match_ids);
+    free(s);
+}
+
+/* ---- attach, detach ---- */
+
+/* Where the key fits: device, a zero, the client identifier. */
+static struct gw_slice key_of(const struct gw_session_key *k, uint8_t *room)
+{
+    size_t len = strlen(k->device);
+
+    memcpy(room, k->device, len + 1);
+    if (k->client.len)
+        memcpy(room + len + 1, k->client.ptr, k->client.len);
+    return GW_SLICE(room, len + 1 + k->client.len);
+}
+
+/* Whoever is attached lets go; that may have ended the session. */
+static struct gw_session *take_over(struct gw_hub *hub, struct gw_slice key)
+{
+    struct gw_session *s = gw_map_get(&hub->sessions, key);
+
+    if (!s || !s->ops)
+        return s;
+    s->ops->taken_over(s->owner);
+    s = gw_map_get(&hub->sessions, key);
+    assert(!s || !s->ops);
+    return s;
+}
+
+static void bind(struct gw_session *s, const struct gw_session_ops *ops, void *owner,
+                 uint32_t expiry_s)
+{
+    gw_timer_stop(&s->expiry);
+    s->device->kept -= s->kept;
+    s->kept = false;
+    s->ops = ops;
+    s->owner = owner;
+    s->expiry_s = expiry_s;
+    s->hub->stats.attached++;
+    if (expiry_s)
+        put_row(s, 0);
+    else
+        drop_row(s); /* it was durable, and the client wants that no more */
+    tell_topics(s, true);
+}
+
+int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool clean,
+                      uint32_t expiry_s, const struct gw_session_ops *ops, void *owner,
+                      struct gw_session **out, bool *out_present)
+{
+    uint8_t room[GW_HUB_DEVICE_MAX + 1 + GW_HUB_CLIENT_MAX];
+    struct gw_session *s;
+    struct gw_slice k;
+
+    if (key->client.len > GW_HUB_CLIENT_MAX || strlen(key->device) > GW_HUB_DEVICE_MAX)
+        return GW_ETOOBIG;
+    k = key_of(key, room);
+    s = take_over(hub, k);
+    if (s && clean) {
+        session_end(s);
+        s = NULL;
+    }
+    *out_present = s != NULL;
+    if (!s)
+        s = session_new(hub, k, hub->next_session++);
+    if (!s)
+        return -ENOMEM;
+    bind(s, ops, owner, expiry_s);
+    *out = s;
+    return 0;
+}
+
+/* Past the limit the one that was left alone for longest goes. */
+static void limit_kept(struct hub_device *d)
+{
+    if (d->kept <= GW_HUB_KEPT_MAX)
+        return;
+    GW_LIST_EACH(&d->sessions, node)
+    {
+        struct gw_session *s = GW_LIST_ENTRY(node, struct gw_session, device_link);
+
+        if (s->kept) {
+            session_end(s);
+            return;
+        }
+    }
+}
+
+void session_keep(struct gw_session *s, int64_t ends_ms)
+{
+    struct hub_device *d = s->device;
+    int64_t now = gw_clock_wall_ms();
+
+    s->kept = true;
+    d->kept++;
+    gw_list_remove(&s->device_link);
+    gw_list_append(&d->sessions, &s->device_link);
+    if (s->expiry_s != GW_HUB_FOREVER) {
+        if (!ends_ms) /* the daemon died while somebody was attached */
+            ends_ms = now + (int64_t)s->expiry_s * 1000;
+        gw_timer_start(s->hub->loop, &s->expiry, ends_ms > now ? (uint64_t)(ends_ms - now) : 0);
+    }
+}
+
+void gw_session_detach(struct gw_session **session)
+{
+    struct gw_session *s = GW_TAKE(*session);
+    int64_t ends_ms;
+
+    if (!s)
+        return;
+    if (!s->expiry_s) {
+        session_end(s);
+        return;
+    }
+    s->ops = NULL;
+    s->owner = NULL;
+    s->hub->stats.attached--;
+    tell_topics(s, false);
+    queue_rewind(s);
+    ends_ms = gw_clock_wall_ms() + (int64_t)s->expiry_s * 1000;
+    put_row(s, s->expiry_s == GW_HUB_FOREVER ? 0 : ends_ms);
+    session_keep(s, ends_ms);
+    limit_kept(s->device);
+}
+
+void gw_session_set_expiry(struct gw_session *s, uint32_t expiry_s)
+{
+    s->expiry_s = expiry_s;
+}
+
+uint64_t gw_session_id(const struct gw_session *s)
+{
+    return s->id;
+}
+
+void gw_session_resume(struct gw_session *s)
+{
+    queue_push(s);
+}
+
+void gw_hub_forget(struct gw_hub *hub, const char *device)
+{
+    struct hub_device *d;
+
+    /* Ending the last session frees the record, so it is looked up anew each time. */
+    while ((d = gw_map_get_str(&hub->devices, device)) && !gw_list_empty(&d->sessions)) {
+        struct gw_session *s = GW_LIST_ENTRY(d->sessions.next, struct gw_session, device_link);
+
+        s->expiry_s = 0;
+        if (s->ops)
+            s->ops->taken_over(s->owner);
+        else
+            session_end(s);
+    }
+}
+
+/* ---- QoS 2, inbound ---- */
+
+static size_t inbound_find(const struct gw_session *s, uint16_t id)
+{
+    size_t i = 0;
+
+    while (i < s->inbound_count && s->inbound[i] != id)
+        i++;
+    return i;
+}
+
+int gw_session_inbound_add(struct gw_session *s, uint16_t id)
+{
+    if (s->inbound_count >= INBOUND_MAX)
+        return GW_EFULL;
+    if (s->inbound_count == s->inbound_cap) {
+        size_t cap = s->inbound_cap ? s->inbound_cap * 2 : 16;
+        uint16_t *more = reallocarray(s->inbound, cap, sizeof(*more));
+
+        if (!more)
+            return -ENOMEM;
+        s->inbound = more;
+        s->inbound_cap = cap;
+    }
+    s->inbound[s->inbound_count++] = id;
+    return 0;
+}
+
+bool gw_session_inbound_has(const struct gw_session *s, uint16_t id)
+{
+    return inbound_find(s, id) < s->inbound_count;
+}
+
+bool gw_session_inbound_remove(struct gw_session *s, uint16_t id)
+{
+    size_t i = inbound_find(s, id);
+
+    if (i == s->inbound_count)
+        return false;
+    s->inbound[i] = s->inbound[--s->inbound_count];
+    return true;
+}
+
+size_t gw_session_inbound_count(const struct gw_session *s)
+{
+    return s->inbound_count;
+}

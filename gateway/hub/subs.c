@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "hub/hub_priv.h"
+
+#include <errno.h>
+
+void sub_tell(struct gw_session *s, const struct sub *sub, bool joined)
+{
+    struct gw_hub *hub = s->hub;
+    struct gw_slice path;
+
+    if (!hub->ops.topic || hub->closing)
+        return;
+    /* Copied: what hears of it may well publish, and so use the tree. */
+    path = tree_path(&hub->tree, sub->node);
+    memcpy(hub->told_topic, path.ptr, path.len);
+    hub->ops.topic(hub->owner, GW_SLICE(hub->told_topic, path.len), s->device->id, joined);
+}
+
+void sub_free(struct sub *sub)
+{
+    struct gw_session *s = sub->session;
+
+    gw_list_remove(&sub->session_link);
+    gw_list_remove(&sub->node_link);
+    tree_prune(&s->hub->tree, sub->node);
+    s->sub_count--;
+    s->hub->stats.subscriptions--;
+    free(sub);
+}
+
+static unsigned pack_options(const struct gw_subscription *o)
+{
+    return o->qos | (unsigned)o->no_local << 2 | (unsigned)o->retain_as_published << 3;
+}
+
+static void put_sub(struct gw_session *s, const struct sub *sub)
+{
+    (void)persist_add(s->hub,
+                      &(struct op){.kind = OP_SUB_PUT,
+                                   .a = (int64_t)s->id,
+                                   .b = pack_options(&sub->options),
+                                   .c = sub->options.id},
+                      tree_path(&s->hub->tree, sub->node), NULL, NULL);
+}
+
+static struct sub *sub_at(const struct gw_session *s, const struct tree_node *at)
+{
+    GW_LIST_EACH(&s->subs, node)
+    {
+        struct sub *sub = GW_LIST_ENTRY(node, struct sub, session_link);
+
+        if (sub->node == at)
+            return sub;
+    }
+    return NULL;
+}
+
+static int sub_new(struct gw_session *s, struct gw_slice filter, struct sub **out)
+{
+    struct sub *sub = calloc(1, sizeof(*sub));
+
+    if (!sub)
+        return -ENOMEM;
+    if (tree_make(&s->hub->tree, filter, &sub->node)) {
+        free(sub);
+        return -ENOMEM;
+    }
+    sub->session = s;
+    gw_list_append(&sub->node->subs, &sub->node_link);
+    gw_list_append(&s->subs, &sub->session_link);
+    s->sub_count++;
+    s->hub->stats.subscriptions++;
+    *out = sub;
+    return 0;
+}
+
+int session_restore_sub(struct gw_session *s, struct gw_slice filter, unsigned options, uint32_t id)
+{
+    struct sub *sub;
+    int err;
+
+    if (!gw_filter_valid(filter) || !tree_depth_ok(filter) || s->sub_count >= GW_HUB_SUBS_MAX)
+        return 0; /* a damaged row is skipped */
+    err = sub_new(s, filter, &sub);
+    if (err)
+        return err;
+    sub->options = (struct gw_subscription){
+        .qos = GW_MIN(options & 3, 2u),
+        .no_local = options & 4,
+        .retain_as_published = options & 8,
+        .id = id,
+    };
+    return 0;
+}
+
+void session_match(struct gw_session *s, const struct gw_subscription *o, uint64_t turn,
+                   struct gw_list *matched)
+{
+    if (s->match_turn != turn) {
+        s->match_turn = turn;
+        s->match = (struct gw_subscription){0};
+        s->match_id_count = 0;
+        if (matched)
+            gw_list_append(matched, &s->match_link);
+    }
+    s->match.qos = GW_MAX(s->match.qos, o->qos); /* [MQTT-3.3.4-2] */
+    s->match.retain_as_published |= o->retain_as_published;
+    if (!o->id)
+        return;
+    if (s->match_id_count == s->match_id_cap) {
+        size_t cap = s->match_id_cap ? s->match_id_cap * 2 : 4;
+        uint32_t *more = reallocarray(s->match_ids, cap, sizeof(*more));
+
+        if (!more)
+            return; /* the message is worth more than its label */
+        s->match_ids = more;
+        s->match_id_cap = cap;
+    }
+    s->match_ids[s->match_id_count++] = o->id;
+}
+
+static void replay(void *ctx, struct tree_node *node)
+{
+    struct gw_session *s = ctx;
+    struct stored *stored = NULL;
+
+    (void)queue_add(s, node->retained->msg, true, true, &stored); /* [MQTT-3.3.1-8] */
+}
+
+static void replay_retained(struct gw_session *s, struct gw_slice filter,
+                            const struct gw_subscription *o, bool is_new)
+{
+    if (o->retain_handling == GW_RETAIN_DO_NOT_SEND ||
+        (o->retain_handling == GW_RETAIN_SEND_IF_NEW && !is_new)) /* [MQTT-3.3.1-9..11] */
+        return;
+    session_match(s, o, ++s->hub->match_turn, NULL);
+    tree_retained(&s->hub->tree, filter, replay, s);
+}
+
+int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
+                         const struct gw_subscription *o)
+{
+    struct tree_node *node;
+    struct sub *sub;
+    bool is_new;
+
+    if (!gw_filter_valid(filter) || !tree_depth_ok(filter))
+        return GW_EMALFORMED;
+    node = tree_find(&s->hub->tree, filter);
+    sub = node ? sub_at(s, node) : NULL;
+    is_new = !sub;
+    if (is_new) {
+        int err = s->sub_count >= GW_HUB_SUBS_MAX ? GW_EFULL : sub_new(s, filter, &sub);
+
+        if (err)
+            return err;
+    }
+    sub->options = *o;
+    if (s->stored)
+        put_sub(s, sub);
+    if (is_new)
+        sub_tell(s, sub, true);
+    replay_retained(s, filter, o, is_new);
+    return 0;
+}
+
+int gw_session_unsubscribe(struct gw_session *s, struct gw_slice filter)
+{
+    struct tree_node *node = tree_depth_ok(filter) ? tree_find(&s->hub->tree, filter) : NULL;
+    struct sub *sub = node ? sub_at(s, node) : NULL;
+
+    if (!sub)
+        return GW_ENOTFOUND;
+    if (s->stored)
+        (void)persist_add(s->hub, &(struct op){.kind = OP_SUB_DROP, .a = (int64_t)s->id}, filter,
+                          NULL, NULL);
+    sub_tell(s, sub, false);
+    sub_free(sub);
+    return 0;
+}
