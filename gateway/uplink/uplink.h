@@ -2,8 +2,9 @@
 /**
  * @file
  * Everything between a local publish and the cloud: seals under the epoch key, spools, sends in
- * order with a window in flight, releases on the cloud's PUBACK, resends after a reconnect. Outbound
- * MQTT over TLS only. After a crash: nothing that `durable` spoke of is lost. Loop thread only.
+ * order with a window in flight, releases on the cloud's PUBACK, resends after a reconnect.
+ * Outbound MQTT over TLS only. After a crash: nothing that `durable` spoke of is lost. Loop thread
+ * only.
  */
 #pragma once
 
@@ -17,7 +18,11 @@ struct gw_uplink_ops {
     void (*durable)(void *owner, uint64_t ticket);
     /** This ticket's message was not made durable. */
     void (*failed)(void *owner, uint64_t ticket, int err);
-    /** Connected, disconnected, failed, spool full or free again; for the journal. */
+    /**
+     * For the journal. Kinds: "uplink-up", "uplink-down", "uplink-refused" (the broker took a
+     * message not, it is sent again), "uplink-dropped" (it can never take it: a loss),
+     * "spool-full", "spool-free", "spool-failed".
+     */
     void (*event)(void *owner, const char *kind, const char *text);
     /** After each connect: call gw_uplink_presence for every device. */
     void (*resync)(void *owner);
@@ -25,17 +30,23 @@ struct gw_uplink_ops {
 
 struct gw_uplink_identity {
     const char *gateway_id;
-    const struct gw_key *key;  /**< signs the epoch announcements; borrowed */
-    struct gw_slice cert_der;  /**< copied */
+    const struct gw_key *key; /**< signs the epoch announcements; borrowed */
+    struct gw_slice cert_der; /**< copied */
 };
 
 struct gw_uplink;
-/** Opens the spool in state_dir/spool. With no broker configured everything is accepted and nothing kept. */
+/**
+ * Opens the spool in state_dir/spool; `config` and the identity's key are borrowed. With no broker
+ * configured everything is accepted and nothing kept.
+ */
 int gw_uplink_open(struct gw_loop *loop, const struct gw_config *config, struct gw_store *store,
-                   const struct gw_uplink_identity *id, const struct gw_uplink_ops *ops, void *owner,
-                   struct gw_uplink **out) GW_MUST_CHECK;
+                   const struct gw_uplink_identity *id, const struct gw_uplink_ops *ops,
+                   void *owner, struct gw_uplink **out) GW_MUST_CHECK;
 void gw_uplink_close(struct gw_uplink **u);
-/** Brokers, credentials or recipients changed: reconnect; recipients: a new epoch. */
+/**
+ * Brokers, credentials or window changed: reconnect; recipients: a new epoch. `config` replaces the
+ * one before, which may go afterwards; on failure (GW_EMALFORMED: a key) nothing changed.
+ */
 int gw_uplink_reload(struct gw_uplink *u, const struct gw_config *config) GW_MUST_CHECK;
 void gw_uplink_identity(struct gw_uplink *u, const struct gw_uplink_identity *id);
 
@@ -45,7 +56,10 @@ void gw_uplink_identity(struct gw_uplink *u, const struct gw_uplink_identity *id
  */
 int gw_uplink_publish(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket) GW_MUST_CHECK;
 
-/** The retained status of a device for P/presence/<id>; only the newest of each is sent. */
+/**
+ * The retained status of a device for P/presence/<id>; only the newest of each is sent, an empty
+ * one clears it. Ignored while there is no connection: resync asks again.
+ */
 void gw_uplink_presence(struct gw_uplink *u, const char *device, struct gw_slice json);
 
 enum gw_uplink_state { GW_UPLINK_OFF, GW_UPLINK_CONNECTING, GW_UPLINK_CONNECTED };
