@@ -85,6 +85,10 @@ class Ns:
         self.procs.append(proc)
         return proc
 
+    def watch(self, *args, **kw):
+        """A process that runs on, line by line in a Reader."""
+        return Reader(self.popen("stdbuf", "-oL", *args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw))
+
     def sysctl(self, key, value):
         self.run("sysctl", "-qw", f"{key}={value}", check=False)
 
@@ -190,10 +194,8 @@ class Device(Ns):
 
     def subscribe(self, topic, *args, qos=1):
         """A subscriber that runs on; lines of `topic payload` in its Reader."""
-        proc = self.popen(*self.mqtt("sub", "-q", qos, "-v", "-t", topic, "-d", *args),
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        reader = Reader(proc)
-        wait_until(lambda: "SUBACK" in reader.text() or proc.poll() is not None, 15,
+        reader = self.watch(*self.mqtt("sub", "-q", qos, "-v", "-t", topic, "-d", *args))
+        wait_until(lambda: "SUBACK" in reader.text() or reader.proc.poll() is not None, 15,
                    f"the answer to SUBSCRIBE {topic}")
         return reader
 

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The API over HTTPS with a login, the live events, the command's manners, and the page's headers."""
+
+import json
+import re
+
+import pytest
+
+from lab import CORDON, GATEWAY4
+
+PASSWORD = "correct horse battery"
+
+
+class Browser:
+    """curl with a cookie jar, in a device's namespace."""
+
+    def __init__(self, place, name):
+        self.ns = place.device(name)
+        self.jar = self.ns.dir / "jar"
+
+    def call(self, method, path, body=None, *extra):
+        out, head = self.ns.dir / "out", self.ns.dir / "head"
+        out.unlink(missing_ok=True)
+        args = ["curl", "-sS", "-k", "-X", method, "-b", self.jar, "-c", self.jar, "-o", out, "-D", head,
+                "-w", "%{http_code}"]
+        if body is not None:
+            args += ["-H", "content-type: application/json", "--data-binary", json.dumps(body)]
+        status = int(self.ns.run(*args, *extra, f"https://{GATEWAY4}{path}").stdout)
+        text = out.read_text() if out.exists() else ""
+        try:
+            return status, json.loads(text) if text else None
+        except json.JSONDecodeError:
+            return status, text
+
+    def head(self):
+        return (self.ns.dir / "head").read_text()
+
+
+@pytest.fixture(scope="module")
+def admin(house):
+    browser = Browser(house, "laptop")
+    status, problem = browser.call("GET", "/api/v1/session")
+    assert status == 401 and problem.get("setup") is True, problem
+    code = house.daemon.cordon("setup-code").stdout.split()[-1]
+    assert browser.call("POST", "/api/v1/setup", {"code": "wrong-code", "user": "admin", "password": PASSWORD})[0] in (401, 403)
+    assert browser.call("POST", "/api/v1/setup", {"code": code, "user": "admin", "password": "short"})[0] in (400, 422)
+    status, _ = browser.call("POST", "/api/v1/setup", {"code": code, "user": "admin", "password": PASSWORD})
+    assert status == 204
+    cookie = re.search(r"(?im)^set-cookie: .*$", browser.head()).group(0)
+    assert all(word in cookie for word in ("HttpOnly", "Secure", "SameSite=Strict")), cookie
+    assert browser.call("POST", "/api/v1/setup", {"code": code, "user": "admin", "password": PASSWORD})[0] >= 400, "once"
+    return browser
+
+
+def test_the_session_is_known_until_logout(house, admin):
+    assert admin.call("GET", "/api/v1/session") == (200, {"user": "admin", "role": "admin"})
+    other = Browser(house, "phone")
+    assert other.call("GET", "/api/v1/status")[0] == 401
+    assert other.call("POST", "/api/v1/login", {"user": "admin", "password": "wrong"})[0] == 401
+    assert other.call("POST", "/api/v1/login", {"user": "admin", "password": PASSWORD})[0] in (200, 204)
+    assert other.call("GET", "/api/v1/status")[0] == 200
+    assert other.call("POST", "/api/v1/logout", {})[0] in (200, 204)
+    assert other.call("GET", "/api/v1/status")[0] == 401
+
+
+@pytest.mark.parametrize("method,path", [
+    ("GET", "/api/v1/status"), ("GET", "/api/v1/devices"), ("GET", "/api/v1/events"), ("GET", "/api/v1/events/stream"),
+    ("POST", "/api/v1/pairing"), ("DELETE", "/api/v1/pairing"), ("POST", "/api/v1/quarantine"),
+    ("POST", "/api/v1/devices/x/approve"), ("GET", "/api/v1/quarantine"), ("POST", "/api/v1/tokens"),
+])
+def test_nothing_without_a_login(house, admin, method, path):
+    stranger = [b for b in house.devices if b.id == "stranger"]
+    browser = Browser.__new__(Browser)
+    browser.ns = stranger[0] if stranger else house.device("stranger")
+    browser.jar = browser.ns.dir / "jar"
+    status, problem = browser.call(method, path, {} if method == "POST" else None, "-m", "5")
+    assert status == 401 and problem["status"] == 401, (status, problem)
+    assert "application/problem+json" in browser.head()
+
+
+def test_status_and_devices_have_their_members(house, admin):
+    status = admin.call("GET", "/api/v1/status")[1]
+    assert set(status) >= {"version", "gateway", "uptime_s", "devices", "uplink", "isolation"}
+    assert set(status["devices"]) >= {"known", "online", "pending", "quarantined"}
+    assert set(status["uplink"]) >= {"state", "broker", "spooled_messages", "spooled_bytes", "in_flight",
+                                     "acknowledged", "last_error"}
+    assert re.fullmatch(r"gw-[0-9a-f]{16}", status["gateway"]["id"])
+    house.enrolled("cam-1").publish("d/cam-1/x", "hi")
+    device = next(d for d in admin.call("GET", "/api/v1/devices")[1] if d["id"] == "cam-1")
+    assert set(device) >= {"id", "name", "state", "class", "vendor", "hostname", "first_seen", "last_seen", "addresses",
+                           "presence", "quarantine", "traffic"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", device["first_seen"])
+    assert admin.call("GET", "/api/v1/devices/nobody")[0] == 404
+
+
+@pytest.mark.parametrize("body", [{"mode": "sideways"}, {"mode": "isolate", "seconds": -1}, {"seconds": "x"}, [], "text"])
+def test_wrong_bodies_are_refused(house, admin, body):
+    assert admin.call("POST", "/api/v1/devices/cam-1/quarantine", body)[0] in (400, 404, 422)
+
+
+def test_the_stream_tells_what_happens_and_resumes(house, admin):
+    jar = admin.jar
+    stream = admin.ns.watch("curl", "-sSNk", "-b", jar, f"https://{GATEWAY4}/api/v1/events/stream")
+    house.enrolled("stream-1").publish("d/stream-1/x", "hi")
+    line = stream.wait('^data: .*"join".*stream-1|^data: .*stream-1.*"join"')[0]
+    event = json.loads(line[6:])
+    assert event["type"] == "presence" and event["id"] > 0
+    # Who comes back after a break gets what was missed.
+    again = admin.ns.watch("curl", "-sSNk", "-b", jar, "-H", f"Last-Event-ID: {event['id'] - 1}",
+                           f"https://{GATEWAY4}/api/v1/events/stream")
+    again.wait(f"^id: {event['id']}$")
+
+
+def test_events_page_by_since_and_limit(house, admin):
+    newest = admin.call("GET", "/api/v1/events?limit=3")[1]
+    assert 1 <= len(newest) <= 3
+    assert [e["id"] for e in newest] == sorted(e["id"] for e in newest)
+    after = admin.call("GET", f"/api/v1/events?since={newest[0]['id']}&limit=1000")[1]
+    assert all(e["id"] > newest[0]["id"] for e in after)
+
+
+def test_the_page_and_its_headers(house, admin):
+    status, text = admin.call("GET", "/", None, "--compressed")
+    assert status == 200 and '<div id="app">' in text
+    head = admin.head().lower()
+    csp = re.search(r"content-security-policy: (.*)", head).group(1)
+    assert "default-src 'none'" in csp and "script-src 'self'" in csp and "unsafe" not in csp
+    assert "x-content-type-options: nosniff" in head
+    script = re.search(r'src="(/assets/[^"]+)"', text).group(1)
+    total = 0
+    for path in ["/", *re.findall(r'(?:src|href)="(/[^"]+)"', text)]:
+        status, _ = admin.call("GET", path)
+        total += (admin.ns.dir / "out").stat().st_size
+        assert status == 200
+    assert total <= 60_000, f"{total} bytes"
+    admin.call("GET", script)
+    assert "immutable" in admin.head()
+    assert admin.call("GET", "/../../etc/passwd", None, "--path-as-is")[0] in (400, 404)
+
+
+def test_metrics_are_prometheus_text(house, admin):
+    status, text = admin.call("GET", "/metrics")
+    assert status == 200 and re.search(r"(?m)^cordon_\w+(\{[^}]*\})? [0-9.e+-]+$", text), text
+
+
+def test_the_command_has_tables_json_and_plain_refusals(house):
+    daemon = house.daemon
+    for verb in (["status"], ["devices"], ["events"], ["presence"]):
+        assert daemon.cordon(*verb).stdout.strip()
+        json.loads(daemon.cordon(*verb, "--json").stdout)
+    got = daemon.cordon("device", "nobody", check=False)
+    assert got.returncode == 1 and len(got.stderr.strip().splitlines()) == 1
+    assert daemon.cordon("nonsense", check=False).returncode == 2
+    assert daemon.cordon("--help").returncode == 0
+
+
+def test_a_command_without_a_daemon_says_so(house):
+    got = house.gateway.run(CORDON, "--socket", "/nowhere/admin.sock", "status", check=False, env=house.daemon.env())
+    assert got.returncode == 1 and "/nowhere/admin.sock" in got.stderr
+
+
+def test_no_secret_is_logged(house, admin):
+    text = house.daemon.log.read_text()
+    assert PASSWORD not in text and "BEGIN" not in text
