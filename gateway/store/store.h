@@ -30,7 +30,8 @@ struct gw_store_job {
     struct gw_store_job *next;
 };
 
-/** Opens (or makes) `dir`/cordon.db: WAL, synchronous FULL; starts the thread. -errno, GW_ESTORE. */
+/** Opens (or makes) `dir`/cordon.db: WAL, synchronous FULL; starts the thread. -errno, GW_ESTORE.
+ */
 int gw_store_open(struct gw_loop *loop, const char *dir, struct gw_store **out) GW_MUST_CHECK;
 /** Runs what is queued, delivers its completions, closes. */
 void gw_store_close(struct gw_store **s);
@@ -44,8 +45,8 @@ int gw_store_call(struct gw_store *s, struct gw_store_job *job) GW_MUST_CHECK;
 void gw_store_flush(struct gw_store *s);
 
 /**
- * Apply `schema` of one room once for each version: `steps[i]` is SQL that takes version i to i + 1,
- * kept in table `schema(room, version)`. Call it inside a job.
+ * Apply `schema` of one room once for each version: `steps[i]` is SQL that takes version i to i +
+ * 1, kept in table `schema(room, version)`. Call it inside a job.
  */
 int gw_store_migrate(sqlite3 *db, const char *room, const char *const *steps,
                      size_t count) GW_MUST_CHECK;
