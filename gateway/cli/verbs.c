@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The table of verbs, and what runs them. */
+#include <locale.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli_priv.h"
+
+const struct cli_verb cli_verbs[] = {
+    {"status", "", "the gateway at a glance", 0, 0, 0, cli_status},
+    {"devices", "", "all devices", 0, 0, 0, cli_devices},
+    {"device", "ID", "one device", 1, 1, 0, cli_device},
+    {"presence", "[ID]", "who is there; the last day of one device", 0, 1, 0, cli_presence},
+    {"events", "[--follow] [--limit N]", "what happened; with --follow as it happens", 0, 0,
+     OPT_FOLLOW | OPT_LIMIT, cli_events},
+    {"approve", "ID [--name N] [--class C]", "let a device in", 1, 1, OPT_NAME | OPT_CLASS,
+     cli_approve},
+    {"revoke", "ID", "take a device's certificate back", 1, 1, 0, cli_revoke},
+    {"forget", "ID", "remove a device's record", 1, 1, 0, cli_forget},
+    {"quarantine", "ID|MAC|IP[/LEN] [--mode isolate|remediate] [--for 1h] [--reason TEXT]",
+     "cut a device or an address off", 1, 1, OPT_MODE | OPT_FOR | OPT_REASON, cli_quarantine},
+    {"release", "ID|MAC|IP[/LEN]", "let it out of quarantine", 1, 1, 0, cli_release},
+    {"grant", "ID FILTER pub|sub|pubsub [--for 1h]", "let a device use topics", 3, 3, OPT_FOR,
+     cli_grant},
+    {"ungrant", "ID FILTER", "take a grant back", 2, 2, 0, cli_ungrant},
+    {"grants", "ID", "a device's own grants", 1, 1, 0, cli_grants},
+    {"pair", "[--for 5m] [--stop]", "open a pairing window and print its code", 0, 0,
+     OPT_FOR | OPT_STOP, cli_pair},
+    {"setup-code", "", "the one-time code that sets the first password", 0, 0, 0, cli_setup_code},
+    {"passwd", "USER [--role viewer|admin]", "set a user's password, from the terminal or stdin", 1,
+     1, OPT_ROLE, cli_passwd},
+    {"api-key", "[NAME [--role viewer|admin] | NAME --remove]", "list, make or remove API keys", 0,
+     1, OPT_ROLE | OPT_REMOVE, cli_api_key},
+    {0},
+};
+
+#define ENVELOPE_ARGS "keygen | open … | follow …"
+
+static void print_help(FILE *to)
+{
+    (void)fputs("usage: cordon [--socket PATH] [--json] VERB …\n\n", to);
+    for (const struct cli_verb *v = cli_verbs; v->name; v++)
+        (void)fprintf(to, "  %-11s %s\n", v->name, v->help);
+    (void)fprintf(to, "  %-11s %s\n", "envelope",
+                  "the cloud's side: keys, opening, following; needs no daemon");
+    (void)fputs("\ncordon VERB --help says more. --socket PATH: default " CLI_SOCKET
+                "; --json: the answer as it came.\n"
+                "Exit status: 0 done, 1 refused or failed, 2 usage.\n",
+                to);
+}
+
+static void print_usage(const struct cli_verb *v, FILE *to)
+{
+    (void)fprintf(to, "usage: cordon %s%s%s\n", v->name, *v->args ? " " : "", v->args);
+}
+
+int cli_fail(const char *fmt, ...)
+{
+    va_list args;
+
+    (void)fflush(stdout);
+    (void)fputs("cordon: ", stderr);
+    va_start(args, fmt);
+    (void)vfprintf(stderr, fmt, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+    return CLI_FAILED;
+}
+
+/* Everything here is UTF-8, also where nobody set a locale. */
+static void set_locale(void)
+{
+    (void)setlocale(LC_CTYPE, "");
+    if (MB_CUR_MAX == 1)
+        (void)setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+int gw_cli_run(int argc, char **argv)
+{
+    const struct cli_verb *verb = NULL;
+    struct cli_args args;
+    int err;
+
+    set_locale();
+    if (argc > 1 && strcmp(argv[1], "envelope") == 0)
+        return gw_cli_envelope(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)puts("cordon " CORDON_VERSION);
+        return CLI_DONE;
+    }
+    err = cli_parse(argc, argv, &verb, &args);
+    if (err && verb)
+        print_usage(verb, stderr);
+    if (err)
+        return err;
+    if (!verb) {
+        print_help(stdout);
+        return CLI_DONE;
+    }
+    if (args.help) {
+        print_usage(verb, stdout);
+        (void)printf("%s\n", verb->help);
+        return CLI_DONE;
+    }
+    err = verb->run(&args);
+    if (fflush(stdout) != 0 && !err)
+        return cli_fail("the output could not be written");
+    if (err == CLI_USAGE)
+        print_usage(verb, stderr);
+    return err;
+}
