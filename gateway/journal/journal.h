@@ -36,9 +36,11 @@ int gw_journal_open(struct gw_loop *loop, struct gw_store *store, uint32_t keep,
 void gw_journal_close(struct gw_journal **j);
 
 /**
- * Note a presence event; `fields` (stolen) holds all of INTERFACE's members but "at", which is added.
+ * Note a presence event; `fields` (stolen) holds all of INTERFACE's members but "at", which is
+ * added.
  */
-void gw_journal_presence(struct gw_journal *j, const char *action, const char *device, json_t *fields);
+void gw_journal_presence(struct gw_journal *j, const char *action, const char *device,
+                         json_t *fields);
 
 /**
  * Note an alert: {"severity","kind","device","at","text"} plus `fields` (stolen; may be NULL).
@@ -63,8 +65,8 @@ uint64_t gw_journal_last(const struct gw_journal *j);
 typedef void gw_journal_page_fn(void *owner, int err, struct gw_slice json);
 struct gw_journal_query;
 /**
- * Events with id > since (or at_ms >= since_wall_ms when that is not 0), at most `limit` (1 to 1000),
- * of one device or (NULL) of all, of presence only or of all.
+ * Events with id > since (or at_ms >= since_wall_ms when that is not 0), at most `limit` (1 to
+ * 1000), of one device or (NULL) of all, of presence only or of all.
  */
 int gw_journal_read(struct gw_journal *j, uint64_t since, int64_t since_wall_ms, uint32_t limit,
                     const char *device, bool presence_only, gw_journal_page_fn *fn, void *owner,
