@@ -1,0 +1,648 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "tls/tls_priv.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include <wolfssl/error-ssl.h>
+
+#define PLAIN_BYTES 65536
+#define INPUT_MAX (1u << 20)
+#define OVERHEAD (128u << 10) /* records and handshake messages around what the owner queued */
+
+enum state {
+    HANDSHAKE,
+    OPEN,
+    CLOSING, /* nothing is delivered any more but CLOSED */
+    ENDED,
+};
+
+struct tls {
+    struct gw_stream base;
+    struct gw_loop *loop;
+    struct gw_stream *tcp;
+    WOLFSSL *ssl;
+    struct tls_context *context;
+    struct tls_verify verify;
+    enum state state;
+    struct gw_task flush; /* encrypt what was gathered, at the turn's end */
+    struct gw_task wake;  /* deliver what is due: READY, input again */
+    struct gw_timer handshake;
+    struct gw_slice fresh; /* during DATA: what lies in the shared buffer */
+    struct gw_buf in;      /* what earlier DATA left over */
+    struct gw_buf out;     /* plaintext gathered in this turn */
+    size_t output_max;
+    bool *gone;  /* set by free while a callback runs */
+    bool proved; /* the handshake is done, and what the peer showed is its own */
+    bool ready_due, input_due, paused;
+    int end_code;        /* wolfSSL met the end while the owner was paused */
+    uint8_t address[16]; /* client: what the certificate has to name */
+    char alpn[16];
+    char detail[TLS_DETAIL];
+};
+
+/* One buffer for all connections: plaintext stays only if its owner leaves some. */
+static _Thread_local uint8_t plain[PLAIN_BYTES];
+
+static struct tls *tls_of(const struct gw_stream *s)
+{
+    return GW_CONTAINER((uintptr_t)s, struct tls, base);
+}
+
+/* Tell the owner; false when it freed the stream. */
+static bool emit(struct tls *t, enum gw_stream_event ev)
+{
+    bool gone = false, *outer = t->gone;
+
+    if (!t->base.fn)
+        return true;
+    t->gone = &gone;
+    t->base.fn(t->base.owner, ev);
+    if (gone) {
+        if (outer)
+            *outer = true;
+        return false;
+    }
+    t->gone = outer;
+    return true;
+}
+
+/* ---- wolfSSL's view of the socket ---- */
+
+/* A whole chunk was received already: wolfSSL takes its header and body from there. */
+static int on_receive(WOLFSSL *ssl, char *buf, int size, void *owner)
+{
+    struct tls *t = owner;
+    struct gw_slice in = gw_stream_input(t->tcp);
+    size_t len = GW_MIN(in.len, (size_t)size);
+
+    (void)ssl;
+    if (!len)
+        return WOLFSSL_CBIO_ERR_WANT_READ;
+    memcpy(buf, in.ptr, len);
+    gw_stream_consume(t->tcp, len);
+    return (int)len;
+}
+
+/* Never WANT_WRITE: wolfSSL loses it in the TLS 1.3 accept path. All is queued, or it is the end.
+ */
+static int on_send(WOLFSSL *ssl, char *buf, int size, void *owner)
+{
+    struct tls *t = owner;
+
+    (void)ssl;
+    return gw_stream_write(t->tcp, GW_SLICE(buf, (size_t)size)) ? WOLFSSL_CBIO_ERR_GENERAL : size;
+}
+
+/* ---- the end ---- */
+
+/* Leave, with what is queued; CLOSED follows when the socket is done. */
+static void leave(struct tls *t, int err)
+{
+    t->state = CLOSING;
+    t->base.error = err;
+    t->ready_due = t->input_due = false;
+    t->fresh = GW_SLICE_NONE;
+    gw_buf_fini(&t->in);
+    gw_buf_fini(&t->out);
+    gw_timer_stop(&t->handshake);
+    gw_task_cancel(&t->flush);
+    gw_stream_pause(t->tcp, false);
+    gw_stream_close(t->tcp, err);
+}
+
+/*
+ * Some failures wolfSSL keeps to itself. Up to the last message of a TLS 1.2 handshake a server's
+ * records are plain, so the peer can be told here (RFC 5246 §7.2.2).
+ */
+static void alert_if_none(struct tls *t)
+{
+    WOLFSSL_ALERT_HISTORY history;
+
+    if (t->state != HANDSHAKE || !t->verify.is_server || wolfSSL_version(t->ssl) != TLS1_2_VERSION)
+        return;
+    if (wolfSSL_get_alert_history(t->ssl, &history) == WOLFSSL_SUCCESS &&
+        (history.last_tx.code > 0 || history.last_rx.code > 0))
+        return;
+    (void)!gw_stream_write(t->tcp, GW_SLICE_LIT("\x15\x03\x03\x00\x02\x02\x28"));
+}
+
+/* wolfSSL gave up; its alert, if it had one to send, is queued. */
+static void fail(struct tls *t, int code)
+{
+    const struct tls_peer *p = &t->verify.peer;
+    int err = GW_ETLS;
+
+    if (p->refusal && p->reason)
+        (void)snprintf(t->detail, sizeof(t->detail), "%s", p->reason);
+    else
+        tls_words(t->ssl, code, t->detail);
+    if (p->refusal)
+        err = p->refusal;
+    else if (t->state == HANDSHAKE && code == NO_PEER_CERT)
+        err = GW_EIDENTITY;
+    alert_if_none(t);
+    leave(t, err);
+}
+
+static bool encrypt_gathered(struct tls *t)
+{
+    while (gw_buf_len(&t->out)) {
+        struct gw_slice s = gw_buf_slice(&t->out);
+        int len = (int)GW_MIN(s.len, (size_t)TLS_RECORD);
+        int sent = wolfSSL_write(t->ssl, s.ptr, len);
+
+        if (sent <= 0) {
+            fail(t, wolfSSL_get_error(t->ssl, sent));
+            return false;
+        }
+        gw_buf_consume(&t->out, (size_t)sent);
+    }
+    gw_buf_fini(&t->out);
+    return true;
+}
+
+static void tls_close(struct gw_stream *s, int err)
+{
+    struct tls *t = tls_of(s);
+
+    if (t->state >= CLOSING)
+        return;
+    if (t->state == OPEN && encrypt_gathered(t))
+        (void)wolfSSL_shutdown(t->ssl); /* close_notify */
+    if (t->state < CLOSING)
+        leave(t, err);
+    t->base.error = err;
+}
+
+/* ---- output ---- */
+
+static void on_flush(void *owner)
+{
+    struct tls *t = owner;
+
+    if (t->state == OPEN && encrypt_gathered(t))
+        gw_stream_flush(t->tcp);
+}
+
+static void tls_flush(struct gw_stream *s)
+{
+    struct tls *t = tls_of(s);
+
+    gw_task_cancel(&t->flush);
+    on_flush(t);
+}
+
+static size_t tls_pending(const struct gw_stream *s)
+{
+    const struct tls *t = tls_of(s);
+
+    return gw_buf_len(&t->out) + gw_stream_pending(t->tcp);
+}
+
+static int tls_write(struct gw_stream *s, struct gw_slice bytes)
+{
+    struct tls *t = tls_of(s);
+    size_t queued = tls_pending(s);
+    int err;
+
+    if (t->state >= CLOSING)
+        return GW_ECLOSED;
+    if (queued > t->output_max || bytes.len > t->output_max - queued)
+        return GW_EFULL;
+    err = gw_buf_append(&t->out, bytes);
+    if (!err && t->state == OPEN)
+        gw_task_post(t->loop, &t->flush);
+    return err;
+}
+
+/* ---- input ---- */
+
+static struct gw_slice tls_input(struct gw_stream *s)
+{
+    struct tls *t = tls_of(s);
+
+    if (t->fresh.len)
+        return t->fresh;
+    return gw_buf_len(&t->in) ? gw_buf_slice(&t->in) : GW_SLICE_NONE;
+}
+
+static void tls_consume(struct gw_stream *s, size_t len)
+{
+    struct tls *t = tls_of(s);
+
+    if (t->fresh.len) {
+        t->fresh = GW_SLICE(t->fresh.ptr + len, t->fresh.len - len);
+        return;
+    }
+    gw_buf_consume(&t->in, len);
+    if (!gw_buf_len(&t->in))
+        gw_buf_fini(&t->in);
+}
+
+/* False when the stream is gone or takes no more. */
+static bool deliver(struct tls *t, size_t len)
+{
+    int err = 0;
+
+    if (!len)
+        return true;
+    if (gw_buf_len(&t->in))
+        err = gw_buf_append(&t->in, GW_SLICE(plain, len));
+    else
+        t->fresh = GW_SLICE(plain, len);
+    if (!err && !emit(t, GW_STREAM_DATA))
+        return false;
+    if (t->fresh.len)
+        err = gw_buf_append(&t->in, t->fresh);
+    t->fresh = GW_SLICE_NONE;
+    if (err)
+        tls_close(&t->base, err == GW_EFULL ? GW_ETOOBIG : err);
+    return t->state == OPEN;
+}
+
+static void on_read_end(struct tls *t, int code)
+{
+    if (code == WOLFSSL_ERROR_ZERO_RETURN)
+        tls_close(&t->base, 0);
+    else
+        fail(t, code);
+}
+
+/*
+ * Decrypt all that is here. wolfSSL is asked only with room for a whole record, so that no
+ * plaintext ever waits inside of it, and only while somebody reads; the rest stays with the
+ * socket's stream.
+ */
+static void pump(struct tls *t)
+{
+    size_t used = 0;
+
+    while (t->state == OPEN && t->base.fn && !t->paused) {
+        int got = wolfSSL_read(t->ssl, plain + used, TLS_RECORD), code;
+
+        if (got > 0) {
+            used += (size_t)got;
+            if (sizeof(plain) - used >= TLS_RECORD)
+                continue;
+            if (!deliver(t, used))
+                return;
+            used = 0;
+            continue;
+        }
+        code = wolfSSL_get_error(t->ssl, got);
+        if (!deliver(t, used) || code == WOLFSSL_ERROR_WANT_READ)
+            return;
+        if (t->paused)
+            t->end_code = code;
+        else
+            on_read_end(t, code);
+        return;
+    }
+}
+
+/* While nobody reads, nothing is taken from the socket either; a handshake reads for itself. */
+static void hold(struct tls *t)
+{
+    if (t->state == OPEN)
+        gw_stream_pause(t->tcp, t->paused || !t->base.fn);
+}
+
+static void tls_pause(struct gw_stream *s, bool paused)
+{
+    struct tls *t = tls_of(s);
+
+    if (t->paused == paused)
+        return;
+    t->paused = paused;
+    if (!paused && t->state == OPEN) {
+        t->input_due = true;
+        gw_task_post(t->loop, &t->wake);
+    }
+    hold(t);
+}
+
+/* ---- the handshake ---- */
+
+/* What only a handshake needs goes; what the peer proved was copied. */
+static void settle(struct tls *t)
+{
+    char *name = NULL;
+    unsigned short len = 0;
+
+    if (wolfSSL_ALPN_GetProtocol(t->ssl, &name, &len) == WOLFSSL_SUCCESS && name &&
+        len < sizeof(t->alpn))
+        memcpy(t->alpn, name, len);
+    (void)wolfSSL_UnloadCertsKeys(t->ssl);
+    wolfSSL_FreeArrays(t->ssl);
+}
+
+/* False when the stream is gone or at its end. */
+static bool shake_hands(struct tls *t)
+{
+    int done = t->verify.is_server ? wolfSSL_accept(t->ssl) : wolfSSL_connect(t->ssl);
+
+    if (done != WOLFSSL_SUCCESS) {
+        int code = wolfSSL_get_error(t->ssl, done);
+
+        if (code != WOLFSSL_ERROR_WANT_READ)
+            fail(t, code);
+        return false;
+    }
+    settle(t);
+    t->proved = true;
+    t->state = OPEN;
+    gw_timer_stop(&t->handshake);
+    if (gw_buf_len(&t->out))
+        gw_task_post(t->loop, &t->flush);
+    hold(t);
+    if (t->base.fn)
+        return emit(t, GW_STREAM_READY);
+    t->ready_due = true;
+    return false;
+}
+
+static void on_handshake_limit(void *owner)
+{
+    struct tls *t = owner;
+
+    (void)snprintf(t->detail, sizeof(t->detail), "the handshake took too long");
+    leave(t, GW_ETIMEOUT);
+}
+
+/* ---- events ---- */
+
+static void on_tcp_closed(struct tls *t)
+{
+    int err = gw_stream_error(t->tcp);
+
+    gw_timer_stop(&t->handshake);
+    if (t->state == HANDSHAKE && err == 0) {
+        err = GW_ETLS;
+        (void)snprintf(t->detail, sizeof(t->detail), "the peer ended the connection");
+    } else if (t->state == OPEN && err == 0) {
+        err = -ECONNRESET; /* somebody may have cut it short (RFC 8446 §6.1) */
+        (void)snprintf(t->detail, sizeof(t->detail), "ended without close_notify");
+    }
+    if (t->state < CLOSING)
+        t->base.error = err;
+    t->state = ENDED;
+    gw_task_cancel(&t->flush);
+    gw_task_cancel(&t->wake);
+    (void)emit(t, GW_STREAM_CLOSED);
+}
+
+static void on_tcp(void *owner, enum gw_stream_event ev)
+{
+    struct tls *t = owner;
+
+    switch (ev) {
+    case GW_STREAM_READY:
+    case GW_STREAM_DATA:
+        if (t->state == HANDSHAKE && !shake_hands(t))
+            return;
+        pump(t);
+        return;
+    case GW_STREAM_DRAINED:
+        if (t->state == OPEN)
+            (void)emit(t, GW_STREAM_DRAINED);
+        return;
+    case GW_STREAM_CLOSED:
+        on_tcp_closed(t);
+        return;
+    }
+}
+
+/* Deliver what became due outside the socket's events. */
+static void on_wake(void *owner)
+{
+    struct tls *t = owner;
+
+    if (!t->base.fn)
+        return;
+    if (t->ready_due) {
+        t->ready_due = false;
+        if (!emit(t, GW_STREAM_READY))
+            return;
+    }
+    if (t->input_due && t->state == OPEN && !t->paused) {
+        t->input_due = false;
+        if (gw_buf_len(&t->in) && !emit(t, GW_STREAM_DATA))
+            return;
+        if (t->end_code && t->state == OPEN && !t->paused)
+            on_read_end(t, t->end_code);
+    }
+}
+
+static void tls_attached(struct gw_stream *s)
+{
+    struct tls *t = tls_of(s);
+
+    t->input_due = t->state == OPEN;
+    if (t->ready_due || t->input_due)
+        gw_task_post(t->loop, &t->wake);
+    hold(t);
+}
+
+/* ---- the rest of the operations ---- */
+
+static const struct gw_identity *tls_identity(const struct gw_stream *s)
+{
+    static const struct gw_identity none;
+    const struct tls *t = tls_of(s);
+
+    /* Before the handshake's end a certificate was shown, not proved. */
+    return t->proved ? &t->verify.peer.id : &none;
+}
+
+static const struct gw_addr *tls_peer_addr(const struct gw_stream *s)
+{
+    return gw_stream_peer(tls_of(s)->tcp);
+}
+
+static const char *tls_alpn(const struct gw_stream *s)
+{
+    return tls_of(s)->alpn;
+}
+
+static const char *tls_detail(const struct gw_stream *s)
+{
+    return tls_of(s)->detail;
+}
+
+static void tls_free(struct gw_stream *s)
+{
+    struct tls *t = tls_of(s);
+
+    if (t->gone)
+        *t->gone = true;
+    gw_timer_stop(&t->handshake);
+    gw_task_cancel(&t->flush);
+    gw_task_cancel(&t->wake);
+    gw_stream_free(&t->tcp);
+    wolfSSL_free(t->ssl);
+    tls_context_unref(&t->context);
+    gw_buf_fini(&t->in);
+    gw_buf_fini(&t->out);
+    free(t->verify.peer.der);
+    free(t);
+}
+
+static const struct gw_stream_ops tls_ops = {
+    .attached = tls_attached,
+    .input = tls_input,
+    .consume = tls_consume,
+    .write = tls_write,
+    .flush = tls_flush,
+    .pending = tls_pending,
+    .pause = tls_pause,
+    .close = tls_close,
+    .identity = tls_identity,
+    .peer = tls_peer_addr,
+    .alpn = tls_alpn,
+    .detail = tls_detail,
+    .free = tls_free,
+};
+
+bool gw_tls_expired(const struct gw_stream *s)
+{
+    return s->ops == &tls_ops && tls_of(s)->proved && tls_of(s)->verify.peer.expired;
+}
+
+/* ---- new streams ---- */
+
+static int start_ssl(struct tls *t)
+{
+    t->ssl = wolfSSL_new(t->context->ctx);
+    if (!t->ssl)
+        return -ENOMEM;
+    wolfSSL_SSLSetIORecv(t->ssl, on_receive);
+    wolfSSL_SSLSetIOSend(t->ssl, on_send);
+    wolfSSL_SetIOReadCtx(t->ssl, t);
+    wolfSSL_SetIOWriteCtx(t->ssl, t);
+    wolfSSL_SetCertCbCtx(t->ssl, &t->verify);
+    if (*t->context->alpn &&
+        wolfSSL_UseALPN(t->ssl, t->context->alpn, (unsigned)strlen(t->context->alpn),
+                        WOLFSSL_ALPN_CONTINUE_ON_MISMATCH) != WOLFSSL_SUCCESS)
+        return GW_ECRYPTO;
+    return 0;
+}
+
+/* Takes over `context`; `tcp` is attached later, since its limits depend on these. */
+static int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
+                   const struct gw_stream_limits *limits, struct tls **out)
+{
+    struct tls *t = calloc(1, sizeof(*t));
+    struct gw_stream *s;
+    int err;
+
+    if (!t) {
+        tls_context_unref(&context);
+        return -ENOMEM;
+    }
+    s = &t->base;
+    s->ops = &tls_ops;
+    t->loop = loop;
+    t->context = context;
+    t->verify.context = context;
+    t->verify.is_server = is_server;
+    t->output_max = limits->output_max;
+    t->out.max = SIZE_MAX;
+    t->in.max = limits->input_max ? limits->input_max : INPUT_MAX;
+    gw_task_init(&t->flush, on_flush, t);
+    gw_task_init(&t->wake, on_wake, t);
+    gw_timer_init(&t->handshake, on_handshake_limit, t);
+    err = start_ssl(t);
+    if (err)
+        gw_stream_free(&s);
+    else
+        *out = t;
+    return err;
+}
+
+static struct gw_stream_limits socket_limits(const struct gw_stream_limits *limits)
+{
+    return (struct gw_stream_limits){
+        .output_max = limits->output_max + limits->output_max / 256 + OVERHEAD,
+        .idle_ms = limits->idle_ms,
+    };
+}
+
+static void begin(struct tls *t, struct gw_stream **out)
+{
+    gw_timer_start(t->loop, &t->handshake, t->context->handshake_ms);
+    gw_stream_attach(t->tcp, on_tcp, t);
+    *out = &t->base;
+}
+
+int gw_tls_accept(struct gw_loop *loop, struct gw_tls_server *server, int fd,
+                  const struct gw_stream_limits *limits, struct gw_stream **out)
+{
+    const struct gw_stream_limits below = socket_limits(limits);
+    struct gw_stream *s;
+    struct tls *t;
+    int err = tls_new(loop, tls_context_ref(server->now), true, limits, &t);
+
+    if (err) {
+        gw_close_fd(&fd);
+        return err;
+    }
+    err = gw_tcp_stream_new(loop, fd, &below, &t->tcp);
+    if (err) {
+        s = &t->base;
+        gw_stream_free(&s);
+        return err;
+    }
+    begin(t, out);
+    return 0;
+}
+
+/* An address is looked for by us, a name by wolfSSL, which also tells the server of it. */
+static int expect_name(struct tls *t, const char *name)
+{
+    if (!name || !*name)
+        return -EINVAL;
+    if (inet_pton(AF_INET, name, t->address) == 1) {
+        t->verify.address = GW_SLICE(t->address, 4);
+        return 0;
+    }
+    if (inet_pton(AF_INET6, name, t->address) == 1) {
+        t->verify.address = GW_SLICE(t->address, 16);
+        return 0;
+    }
+    if (strlen(name) > UINT16_MAX ||
+        wolfSSL_UseSNI(t->ssl, WOLFSSL_SNI_HOST_NAME, name, (unsigned short)strlen(name)) !=
+            WOLFSSL_SUCCESS ||
+        wolfSSL_check_domain_name(t->ssl, name) != WOLFSSL_SUCCESS)
+        return GW_ECRYPTO;
+    return 0;
+}
+
+int gw_tls_connect(struct gw_loop *loop, const struct gw_addr *to,
+                   const struct gw_tls_client_config *cfg, const struct gw_stream_limits *limits,
+                   struct gw_stream **out)
+{
+    const struct gw_stream_limits below = socket_limits(limits);
+    struct tls_context *context = NULL;
+    struct gw_stream *s;
+    struct tls *t;
+    int err = tls_context_client(cfg, &context);
+
+    if (!err)
+        err = tls_new(loop, context, false, limits, &t);
+    if (err)
+        return err;
+    err = expect_name(t, cfg->server_name);
+    if (!err && cfg->chain_pem.len)
+        err = tls_use_chain(NULL, t->ssl, cfg->chain_pem, cfg->key);
+    if (!err)
+        err = gw_tcp_connect(loop, to, 0, &below, &t->tcp);
+    if (err) {
+        s = &t->base;
+        gw_stream_free(&s);
+        return err;
+    }
+    begin(t, out);
+    return 0;
+}

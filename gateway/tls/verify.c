@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "tls/tls_priv.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <time.h>
+
+#define DAY_S 86400
+
+/* INTERFACE: 1 to 64 of these. A CN of another form is no device's. */
+static bool is_device_id(const char *cn)
+{
+    for (const char *c = cn; *c; c++)
+        if (!isascii(*c) || (!isalnum((unsigned char)*c) && !strchr("._-", *c)))
+            return false;
+    return *cn;
+}
+
+static int refuse(struct tls_peer *p, int err, const char *reason)
+{
+    p->refusal = err;
+    p->reason = reason;
+    return 0;
+}
+
+/*
+ * wolfSSL has verified the chain up to one of the CAs that were loaded. Which one it was decides
+ * what the name in it means, and a manufacturer's CA may call itself anything: so where there are
+ * any, the signature is checked against our own CA's key. Without them only ours can be the root.
+ */
+static bool is_ours(const struct tls_context *c, bool verified, struct gw_slice der)
+{
+    if (verified && !c->has_manufacturers)
+        return true;
+    return gw_cert_verify(der, gw_buf_slice(&c->device_ca)) == 0;
+}
+
+static bool in_grace(const struct tls_context *c, const struct gw_cert_info *info)
+{
+    int64_t now_s = time(NULL);
+
+    return now_s >= info->not_before_s && now_s > info->not_after_s &&
+           now_s - info->not_after_s <= (int64_t)c->grace_days * DAY_S;
+}
+
+static int keep(struct tls_peer *p, const struct gw_cert_info *info, struct gw_slice der)
+{
+    p->der = (uint8_t *)gw_slice_dup(der);
+    if (!p->der)
+        return -ENOMEM;
+    p->id.der = GW_SLICE(p->der, der.len);
+    memcpy(p->id.thumbprint, info->thumbprint, sizeof(p->id.thumbprint));
+    return 0;
+}
+
+/* What the server makes of a client's leaf: 1 to let it through. */
+static int judge_client(struct tls_verify *v, bool verified, struct gw_slice der)
+{
+    const struct tls_context *c = v->context;
+    struct tls_peer *p = &v->peer;
+    struct gw_cert_info info;
+    bool ours;
+    int err;
+
+    if (p->der || gw_cert_parse(der, &info))
+        return refuse(p, GW_EIDENTITY, "the certificate cannot be read");
+    ours = is_ours(c, verified, der);
+    if (!verified) {
+        if (!ours || !in_grace(c, &info))
+            return refuse(p, GW_EIDENTITY, NULL); /* wolfSSL knows why */
+        p->expired = true;
+    }
+    if (ours && (info.is_ca || !info.client_auth || !is_device_id(info.common_name)))
+        return refuse(p, GW_EIDENTITY, "the certificate is not a device's");
+    err = keep(p, &info, der);
+    if (err)
+        return refuse(p, err, "out of memory");
+    if (ours)
+        strcpy(p->id.device, info.common_name);
+    else
+        p->id.manufacturer = true;
+    err = c->admit ? c->admit(c->owner, &p->id) : 0;
+    return err ? refuse(p, err, "the certificate is not admitted") : 1;
+}
+
+/* DNS names are wolfSSL's to match; an address is looked for here. */
+static int judge_server(struct tls_verify *v, bool verified, struct gw_slice der)
+{
+    const struct gw_slice wanted[] = {v->address, GW_SLICE_NONE};
+
+    if (!verified)
+        return refuse(&v->peer, GW_EIDENTITY, NULL);
+    if (v->address.len && !gw_cert_has_names(der, NULL, wanted))
+        return refuse(&v->peer, GW_EIDENTITY, "the certificate is for another address");
+    return 1;
+}
+
+int tls_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
+{
+    struct tls_verify *v = store->userCtx;
+    struct gw_slice der;
+
+    if (store->error_depth > 0 || !store->certs || store->totalCerts < 1)
+        return preverify == 1;
+    der = GW_SLICE(store->certs[0].buffer, store->certs[0].length);
+    return v->is_server ? judge_client(v, preverify == 1, der)
+                        : judge_server(v, preverify == 1, der);
+}
