@@ -103,7 +103,7 @@ enum gw_delivery_state {
 
 /** One message for one session; borrowed until the callback returns. */
 struct gw_delivery {
-    const struct gw_msg *msg;
+    struct gw_msg *msg;
     uint16_t id; /**< packet identifier, the same at every repetition; 0 for QoS 0 */
     uint8_t qos; /**< the lower of the message's and the subscription's */
     bool retain; /**< as the subscription wants the flag */
@@ -113,7 +113,10 @@ struct gw_delivery {
 };
 
 struct gw_session_ops {
-    /** 0: it was written; -EAGAIN: not now, gw_session_resume will tell when. Must not detach. */
+    /**
+     * 0: it was written; -EAGAIN: not now, gw_session_resume will tell when; GW_ETOOBIG: the
+     * receiver never takes it, so it is dropped. Must not detach, nor publish.
+     */
     int (*deliver)(void *owner, const struct gw_delivery *d);
     /** Another connection wants this session: gw_session_detach now, before returning. */
     void (*taken_over)(void *owner);
@@ -187,7 +190,7 @@ struct gw_hub_stats {
     uint64_t retained, retained_bytes;
     uint64_t queued, queued_bytes; /**< deliveries that wait or are in flight */
     uint64_t published, delivered; /**< since the start */
-    uint64_t dropped_qos0, dropped_full, dropped_expired, dropped_denied;
+    uint64_t dropped_qos0, dropped_full, dropped_expired, dropped_denied, dropped_too_big;
     uint64_t unsettled; /**< publishes whose completion is still to come */
 };
 void gw_hub_stats(const struct gw_hub *hub, struct gw_hub_stats *out);

@@ -199,7 +199,7 @@ static bool admit(struct gw_session *s, const struct gw_msg *m, uint8_t qos, boo
 /* ---- adding ---- */
 
 /* QoS 0 to somebody who listens and lags behind nothing needs no entry. */
-static bool passed_on(struct gw_session *s, const struct gw_msg *m, bool retain)
+static bool passed_on(struct gw_session *s, struct gw_msg *m, bool retain)
 {
     struct gw_delivery d = {
         .msg = m,
@@ -207,11 +207,14 @@ static bool passed_on(struct gw_session *s, const struct gw_msg *m, bool retain)
         .sub_ids = s->match_ids,
         .sub_id_count = s->match_id_count,
     };
+    int err;
 
-    if (!gw_list_empty(&s->waiting) || s->ops->deliver(s->owner, &d))
+    if (!gw_list_empty(&s->waiting))
         return false;
-    s->hub->stats.delivered++;
-    return true;
+    err = s->ops->deliver(s->owner, &d);
+    s->hub->stats.delivered += !err;
+    s->hub->stats.dropped_too_big += err == GW_ETOOBIG;
+    return !err || err == GW_ETOOBIG;
 }
 
 bool queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
@@ -315,6 +318,8 @@ static void sent(struct gw_session *s, struct delivery *d)
 
 void queue_push(struct gw_session *s)
 {
+    int err;
+
     if (!s->ops || s->pushing)
         return;
     s->pushing = true;
@@ -326,7 +331,13 @@ void queue_push(struct gw_session *s)
             continue;
         }
         d->fresh = false;
-        if (s->ops->deliver(s->owner, &d->pub))
+        err = s->ops->deliver(s->owner, &d->pub);
+        if (err == GW_ETOOBIG) { /* [MQTT-3.1.2-25]: as if it had been sent */
+            s->hub->stats.dropped_too_big++;
+            drop(s, d);
+            continue;
+        }
+        if (err)
             break;
         sent(s, d);
     }

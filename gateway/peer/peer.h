@@ -76,9 +76,13 @@ void gw_peer_strike(struct gw_peer *peer, enum gw_strike kind);
 
 /**
  * Publish in the device's name. `from` is a template; device and time are filled in here.
+ * The quota is the device's, over all its connections, with one second's worth in reserve. At
+ * QoS 0 what comes over it is lost (a flood, once a second); at QoS 1 and 2 the caller waits.
+ *
  * @return 1 done; 0 `published` will tell; GW_EQUOTA: over limits.publish_per_s, try again after
  *         gw_peer_quota_ms; GW_EDENIED; GW_ETOOBIG: over limits.message_bytes; GW_EMALFORMED: no
- *         topic name; GW_ESPOOLFULL; GW_EFULL; -ENOMEM. Refusals are counted here.
+ *         topic name; GW_ESPOOLFULL; GW_EFULL; -ENOMEM. Refusals are counted here, and a verdict
+ *         may follow at once: after a negative result `close` may have been called.
  */
 int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token) GW_MUST_CHECK;
 

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "mqtt/server_priv.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/random.h>
+
+#define ASSIGNED_BYTES 8 /* of randomness in a client identifier that we make */
+
+/* What 3.1.1 can say (§3.2.2.3 there). */
+enum { V311_BAD_VERSION = 1, V311_BAD_CLIENT_ID = 2, V311_UNAVAILABLE = 3, V311_NOT_ALLOWED = 5 };
+
+static uint8_t v311_code(uint8_t reason)
+{
+    switch (reason) {
+    case GW_MQTT_BAD_VERSION:
+        return V311_BAD_VERSION;
+    case GW_MQTT_BAD_CLIENT_ID:
+        return V311_BAD_CLIENT_ID;
+    case GW_MQTT_NOT_AUTHORIZED:
+    case GW_MQTT_BANNED:
+        return V311_NOT_ALLOWED;
+    default:
+        return V311_UNAVAILABLE;
+    }
+}
+
+/* A CONNACK that refuses is the last packet [MQTT-3.2.2-7]. */
+static int refuse(struct conn *c, int err, uint8_t reason)
+{
+    uint8_t room[8];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+    struct gw_mqtt_connack ack = {.code = reason};
+
+    if (c->version < GW_MQTT_V5)
+        ack.code = v311_code(reason);
+    gw_mqtt_connack_encode(&w, c->version, &ack);
+    conn_write(c, gw_writer_done(&w));
+    conn_fail(c, err);
+    return 0;
+}
+
+/* [MQTT-3.1.2-2]: in the form that a client of the version asked for understands best. */
+static int refuse_version(struct conn *c, uint8_t asked)
+{
+    c->version = asked > GW_MQTT_V5 ? GW_MQTT_V5 : GW_MQTT_V311;
+    return refuse(c, GW_EUNSUPPORTED, GW_MQTT_BAD_VERSION);
+}
+
+static int take_client_id(struct conn *c, const struct gw_mqtt_connect *p, bool *out_assigned)
+{
+    uint8_t random[ASSIGNED_BYTES];
+    char hex[2 * ASSIGNED_BYTES + 1];
+
+    *out_assigned = p->client_id.len == 0;
+    if (!*out_assigned) {
+        if (p->client_id.len > sizeof(c->client))
+            return GW_ETOOBIG;
+        memcpy(c->client, p->client_id.ptr, p->client_id.len);
+        c->client_len = p->client_id.len;
+        return 0;
+    }
+    if (p->version == GW_MQTT_V311 && !p->clean) /* 3.1.1 [MQTT-3.1.3-8] */
+        return GW_EPROTOCOL;
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return GW_ECRYPTO;
+    gw_hex(random, sizeof(random), hex); /* [MQTT-3.1.3-6] */
+    c->client_len = sizeof(hex) - 1;
+    memcpy(c->client, hex, c->client_len);
+    return 0;
+}
+
+static void take_terms(struct conn *c, const struct gw_mqtt_connect *p)
+{
+    c->send_max = SEND_MAX;
+    c->packet_max = GW_MQTT_REMAINING_MAX;
+    if (p->version == GW_MQTT_V311) {
+        c->expiry_s = p->clean ? 0 : GW_HUB_FOREVER;
+    } else {
+        c->expiry_s = p->props.session_expiry; /* absent: 0 */
+        if (GW_MQTT_HAS(p->props, receive_maximum))
+            c->send_max = GW_MIN(p->props.receive_maximum, (unsigned)SEND_MAX);
+        if (GW_MQTT_HAS(p->props, maximum_packet_size))
+            c->packet_max = p->props.maximum_packet_size;
+    }
+    c->keep_alive_ms = (uint32_t)p->keep_alive_s * 1500; /* [MQTT-3.1.2-22] */
+}
+
+static bool address_of(const struct gw_stream *stream, struct gw_hwaddr *out)
+{
+    const struct gw_addr *peer = gw_stream_peer(stream);
+    const struct sockaddr_in6 *six = (const void *)&peer->sa;
+    const struct sockaddr_in *four = (const void *)&peer->sa;
+
+    if (peer->sa.ss_family == AF_INET)
+        *out = gw_hwaddr_ipv4((const uint8_t *)&four->sin_addr);
+    else if (peer->sa.ss_family == AF_INET6)
+        *out = gw_hwaddr_ipv6(six->sin6_addr.s6_addr);
+    else
+        return false;
+    return true;
+}
+
+static void on_shut_out(void *owner, int err)
+{
+    struct conn *c = owner;
+
+    if (c->state == CONN_CLOSED)
+        conn_finish(c);
+    else
+        conn_fail(c, err);
+}
+
+static int become_peer(struct conn *c)
+{
+    static const struct gw_peer_ops ops = {.published = on_published, .close = on_shut_out};
+    struct gw_hwaddr ip;
+
+    return gw_peer_new(c->server->peers, c->device, address_of(c->stream, &ip) ? &ip : NULL, &ops,
+                       c, &c->peer);
+}
+
+static uint8_t refusal_of(int err)
+{
+    switch (err) {
+    case GW_EQUARANTINED:
+        return GW_MQTT_BANNED;
+    case GW_EREVOKED:
+    case GW_EIDENTITY:
+        return GW_MQTT_NOT_AUTHORIZED;
+    case GW_EFULL:
+        return GW_MQTT_QUOTA;
+    default:
+        return GW_MQTT_UNAVAILABLE;
+    }
+}
+
+static void on_taken_over(void *owner)
+{
+    struct conn *c = owner;
+
+    if (c->state == CONN_CLOSED)
+        conn_finish(c);
+    else
+        conn_close(c, GW_ECLOSED, GW_MQTT_TAKEN_OVER); /* [MQTT-3.1.4-3] */
+}
+
+static int join_session(struct conn *c, bool clean, bool *out_present)
+{
+    static const struct gw_session_ops ops = {.deliver = on_deliver, .taken_over = on_taken_over};
+    const struct gw_session_key key = {c->device, GW_SLICE(c->client, c->client_len)};
+    int err = gw_session_attach(c->server->hub, &key, clean, c->expiry_s, &ops, c, &c->session,
+                                out_present);
+
+    if (!err)
+        will_settle(c, !*out_present);
+    return err;
+}
+
+static void welcome(struct conn *c, bool present, bool assigned)
+{
+    uint8_t room[64];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+    struct gw_mqtt_connack ack = {.session_present = present};
+
+    GW_MQTT_SET(ack.props, receive_maximum, RECEIVE_MAX);
+    GW_MQTT_SET(ack.props, maximum_packet_size,
+                c->server->config->limits.message_bytes + PACKET_OVERHEAD);
+    GW_MQTT_SET(ack.props, shared_available, 0);
+    if (assigned)
+        GW_MQTT_SET(ack.props, assigned_client_id, GW_SLICE(c->client, c->client_len));
+    gw_mqtt_connack_encode(&w, c->version, &ack);
+    conn_write(c, gw_writer_done(&w));
+}
+
+/* 0; a failure with the reason that the client hears. */
+static int check(struct conn *c, const struct gw_mqtt_connect *p, bool *out_assigned,
+                 uint8_t *out_reason)
+{
+    int err;
+
+    *out_reason = GW_MQTT_BAD_AUTH_METHOD;
+    if (GW_MQTT_HAS(p->props, auth_method)) /* [MQTT-4.12.0-1] */
+        return GW_EUNSUPPORTED;
+    *out_reason = GW_MQTT_BAD_TOPIC;
+    if (p->has_will && !gw_topic_valid(p->will.topic))
+        return GW_EMALFORMED;
+    *out_reason = GW_MQTT_BAD_CLIENT_ID;
+    err = take_client_id(c, p, out_assigned);
+    if (err)
+        return err;
+    *out_reason = GW_MQTT_UNAVAILABLE;
+    return p->has_will ? will_new(&p->will, &c->will) : 0;
+}
+
+int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqtt_connect p;
+    bool present, assigned;
+    uint8_t reason;
+    int err = gw_mqtt_connect_decode(body, &p);
+
+    (void)flags;
+    if (err == GW_EUNSUPPORTED)
+        return refuse_version(c, p.version);
+    if (err)
+        return err;
+    c->version = p.version;
+    take_terms(c, &p);
+    err = check(c, &p, &assigned, &reason);
+    if (!err) {
+        err = become_peer(c);
+        reason = refusal_of(err);
+    }
+    if (!err) {
+        err = join_session(c, p.clean, &present);
+        reason = GW_MQTT_UNAVAILABLE;
+    }
+    if (err) {
+        will_free(&c->will); /* it was never accepted */
+        return refuse(c, err, reason);
+    }
+    c->state = CONN_ACTIVE;
+    gw_timer_stop(&c->timer);
+    if (c->keep_alive_ms)
+        gw_timer_start(c->server->loop, &c->timer, c->keep_alive_ms);
+    welcome(c, present, assigned);
+    if (c->session)
+        gw_session_resume(c->session);
+    return 0;
+}

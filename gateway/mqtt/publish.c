@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "mqtt/server_priv.h"
+
+#include <errno.h>
+
+/* ---- in ---- */
+
+int msg_of(const struct gw_mqtt_props *p, struct gw_msg *out, struct gw_buf *gathered)
+{
+    *out = (struct gw_msg){
+        .utf8 = p->payload_format == 1,
+        .content_type = p->content_type,
+        .response_topic = p->response_topic,
+        .correlation = p->correlation,
+        .user_props = p->user,
+    };
+    if (p->user_scattered) {
+        struct gw_writer w;
+        int err = gw_buf_reserve(gathered, p->user.len);
+
+        if (err)
+            return err;
+        w = gw_writer_of(gathered->data, p->user.len);
+        gw_mqtt_user_props(p->user, &w);
+        out->user_props = gw_writer_done(&w);
+    }
+    return 0;
+}
+
+static void acknowledge(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id, uint8_t reason)
+{
+    uint8_t room[8];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+
+    gw_mqtt_ack_encode(&w, type, c->version,
+                       &(struct gw_mqtt_ack){.packet_id = packet_id, .reason = reason});
+    conn_write(c, gw_writer_done(&w));
+}
+
+/*
+ * The answer to a QoS 1 or 2 PUBLISH, once it is known. What was not taken is never acknowledged
+ * as if it was: MQTT 5 hears the reason; 3.1.1 has no word for it, so the connection ends there
+ * [MQTT-3.3.5-2 of 3.1.1].
+ */
+static void conclude(struct conn *c, unsigned qos, uint16_t packet_id, int err)
+{
+    if (err && c->version < GW_MQTT_V5) {
+        conn_fail(c, err);
+        return;
+    }
+    if (!err && qos == 2)
+        err = gw_session_inbound_add(c->session, packet_id);
+    acknowledge(c, qos == 1 ? GW_MQTT_PUBACK : GW_MQTT_PUBREC, packet_id,
+                err == GW_ETOOBIG ? GW_MQTT_QUOTA
+                : err             ? reason_of(err)
+                                  : GW_MQTT_SUCCESS);
+}
+
+void on_published(void *owner, uint32_t token, int err)
+{
+    struct conn *c = owner;
+    unsigned kind = token >> 16;
+
+    if (c->state != CONN_ACTIVE)
+        return;
+    if (kind == TOKEN_SUBACK) {
+        if (err)
+            conn_fail(c, err);
+        else
+            subacks_next(c);
+        return;
+    }
+    c->unacked--;
+    conclude(c, kind, (uint16_t)token, err);
+    if (c->unacked < RECEIVE_MAX / 2 && c->suback_count < SUBACKS_MAX)
+        conn_unpause(c, PAUSE_ACKS);
+}
+
+/* 3.1.1 knows no receive maximum, so it is slowed down where MQTT 5 would break its word. */
+static void publish_waits(struct conn *c)
+{
+    c->unacked++;
+    if (c->version < GW_MQTT_V5 && c->unacked >= RECEIVE_MAX)
+        conn_pause(c, PAUSE_ACKS);
+}
+
+static int over_quota(struct conn *c, unsigned qos)
+{
+    if (qos == 0)
+        return 0; /* lost, and counted */
+    conn_pause(c, PAUSE_QUOTA);
+    gw_timer_start(c->server->loop, &c->quota_timer, gw_peer_quota_ms(c->peer) + 1);
+    return -EAGAIN;
+}
+
+static int refused(struct conn *c, const struct gw_mqtt_publish *p, int err)
+{
+    if (err == GW_EQUOTA)
+        return over_quota(c, p->qos);
+    if (err == GW_EMALFORMED)
+        return err; /* no topic name: the whole packet is bad [MQTT-3.3.2-2] */
+    if (p->qos > 0)
+        conclude(c, p->qos, p->packet_id, err);
+    else if (err == GW_ETOOBIG)
+        return err;
+    return 0; /* QoS 0: dropped, which is all that can be said about it */
+}
+
+static int forward(struct conn *c, const struct gw_mqtt_publish *p)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf gathered = {.max = SIZE_MAX};
+    struct gw_msg m;
+    int result = msg_of(&p->props, &m, &gathered);
+
+    if (result)
+        return result;
+    m.qos = p->qos;
+    m.retain = p->retain;
+    m.topic = p->topic;
+    m.payload = p->payload;
+    m.origin = gw_session_id(c->session);
+    if (GW_MQTT_HAS(p->props, message_expiry))
+        m.expires_ms = gw_loop_now_ms(c->server->loop) + (uint64_t)p->props.message_expiry * 1000;
+    return gw_peer_publish(c->peer, &m, TOKEN(p->qos, p->packet_id));
+}
+
+static int check_publish(struct conn *c, const struct gw_mqtt_publish *p)
+{
+    if (GW_MQTT_HAS(p->props, topic_alias)) { /* we offer none: §3.3.2.3.4 */
+        conn_fail_as(c, GW_EPROTOCOL, GW_MQTT_BAD_ALIAS);
+        return GW_EPROTOCOL;
+    }
+    if (GW_MQTT_HAS(p->props, sub_id)) /* [MQTT-3.3.4-6] */
+        return GW_EPROTOCOL;
+    if (p->qos > 0 && c->version >= GW_MQTT_V5 &&
+        c->unacked + gw_session_inbound_count(c->session) >= RECEIVE_MAX &&
+        !gw_session_inbound_has(c->session, p->packet_id)) { /* [MQTT-3.3.4-7] */
+        conn_fail_as(c, GW_EPROTOCOL, GW_MQTT_RECEIVE_MAXIMUM);
+        return GW_EPROTOCOL;
+    }
+    return 0;
+}
+
+int on_publish(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqtt_publish p;
+    int err = gw_mqtt_publish_decode(body, flags, c->version, &p), result;
+
+    if (!err)
+        err = check_publish(c, &p);
+    if (err)
+        return err;
+    if (p.qos == 2 && gw_session_inbound_has(c->session, p.packet_id)) { /* [MQTT-4.3.3-10] */
+        acknowledge(c, GW_MQTT_PUBREC, p.packet_id, GW_MQTT_SUCCESS);
+        return 0;
+    }
+    result = forward(c, &p);
+    if (c->state == CONN_CLOSED)
+        return 0; /* a verdict, right now */
+    if (result < 0)
+        return refused(c, &p, result);
+    if (result == 0)
+        publish_waits(c);
+    else if (p.qos > 0)
+        conclude(c, p.qos, p.packet_id, 0);
+    return 0;
+}
+
+int on_pubrel(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqtt_ack a;
+    int err = gw_mqtt_ack_decode(body, GW_MQTT_PUBREL, c->version, &a);
+    bool known;
+
+    (void)flags;
+    if (err)
+        return err;
+    known = gw_session_inbound_remove(c->session, a.packet_id);
+    acknowledge(c, GW_MQTT_PUBCOMP, a.packet_id, known ? GW_MQTT_SUCCESS : GW_MQTT_ID_NOT_FOUND);
+    return 0;
+}
+
+/* ---- out ---- */
+
+/* It arrived, as far as the protocol goes: the next may follow. */
+static void delivered(struct conn *c, uint16_t packet_id)
+{
+    if (gw_session_acked(c->session, packet_id))
+        return; /* one of an earlier connection, or none at all: nothing depends on it */
+    if (c->in_flight)
+        c->in_flight--;
+    gw_session_resume(c->session);
+}
+
+static int on_final_ack(struct conn *c, enum gw_mqtt_type type, struct gw_slice body)
+{
+    struct gw_mqtt_ack a;
+    int err = gw_mqtt_ack_decode(body, type, c->version, &a);
+
+    if (!err)
+        delivered(c, a.packet_id);
+    return err;
+}
+
+int on_puback(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    (void)flags;
+    return on_final_ack(c, GW_MQTT_PUBACK, body);
+}
+
+int on_pubcomp(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    (void)flags;
+    return on_final_ack(c, GW_MQTT_PUBCOMP, body);
+}
+
+int on_pubrec(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqtt_ack a;
+    int err = gw_mqtt_ack_decode(body, GW_MQTT_PUBREC, c->version, &a);
+    bool known;
+
+    (void)flags;
+    if (err)
+        return err;
+    if (a.reason >= GW_MQTT_UNSPECIFIED) { /* the receiver does not want it: §4.3.3 */
+        delivered(c, a.packet_id);
+        return 0;
+    }
+    known = gw_session_received(c->session, a.packet_id) == 0;
+    acknowledge(c, GW_MQTT_PUBREL, a.packet_id, known ? GW_MQTT_SUCCESS : GW_MQTT_ID_NOT_FOUND);
+    return 0;
+}
+
+static void fill(const struct conn *c, const struct gw_delivery *d, struct gw_mqtt_publish *out)
+{
+    const struct gw_msg *m = d->msg;
+    uint64_t now = gw_loop_now_ms(c->server->loop);
+
+    *out = (struct gw_mqtt_publish){
+        .qos = d->qos,
+        .dup = d->state == GW_DELIVERY_SENT, /* [MQTT-3.3.1-1] */
+        .retain = d->retain,
+        .packet_id = d->id,
+        .topic = m->topic,
+        .payload = m->payload,
+    };
+    if (c->version < GW_MQTT_V5)
+        return;
+    if (m->utf8)
+        GW_MQTT_SET(out->props, payload_format, 1);
+    if (m->expires_ms) /* [MQTT-3.3.2-6]: what is left of it */
+        GW_MQTT_SET(out->props, message_expiry,
+                    m->expires_ms > now ? (uint32_t)((m->expires_ms - now + 999) / 1000) : 0);
+    if (m->content_type.len)
+        GW_MQTT_SET(out->props, content_type, m->content_type);
+    if (m->response_topic.len)
+        GW_MQTT_SET(out->props, response_topic, m->response_topic);
+    if (m->correlation.len)
+        GW_MQTT_SET(out->props, correlation, m->correlation);
+    out->props.user = m->user_props; /* [MQTT-3.3.2-17], [MQTT-3.3.2-18] */
+    out->props.sub_ids = d->sub_ids;
+    out->props.sub_id_count = d->sub_id_count;
+}
+
+static bool is_cached(const struct conn *c, const struct gw_delivery *d)
+{
+    const struct head_cache *k = &c->server->cache;
+
+    return k->msg && k->msg == d->msg && k->version == c->version && k->qos == d->qos &&
+           k->retain == d->retain;
+}
+
+/* One of its kind for everybody: no repetition, no labels, no time that runs. */
+static bool is_common(const struct gw_delivery *d)
+{
+    return d->state == GW_DELIVERY_QUEUED && !d->sub_id_count && !d->msg->expires_ms;
+}
+
+/* The head of this delivery in the scratch memory; empty when it is larger than we could take. */
+static struct gw_slice head_of(struct conn *c, const struct gw_delivery *d)
+{
+    struct gw_mqtt_server *s = c->server;
+    struct gw_writer w = gw_writer_of(s->scratch, s->scratch_size);
+    struct gw_mqtt_publish p;
+
+    if (!is_common(d) || !is_cached(c, d)) {
+        gw_msg_unref(&s->cache.msg);
+        fill(c, d, &p);
+        gw_mqtt_publish_head_encode(&w, c->version, &p, &s->cache.id_offset);
+        if (w.err)
+            return GW_SLICE_NONE;
+        s->cache.len = w.len;
+        if (is_common(d)) {
+            s->cache.msg = gw_msg_ref(d->msg);
+            s->cache.version = c->version;
+            s->cache.qos = d->qos;
+            s->cache.retain = d->retain;
+        }
+    }
+    if (d->qos) {
+        s->scratch[s->cache.id_offset] = (uint8_t)(d->id >> 8);
+        s->scratch[s->cache.id_offset + 1] = (uint8_t)d->id;
+    }
+    return GW_SLICE(s->scratch, s->cache.len);
+}
+
+static int send_publish(struct conn *c, const struct gw_delivery *d)
+{
+    struct gw_slice head = head_of(c, d);
+    int err;
+
+    if (!head.len || head.len + d->msg->payload.len > c->packet_max) /* [MQTT-3.1.2-24] */
+        return GW_ETOOBIG;
+    err = gw_stream_write(c->stream, head);
+    if (!err && d->msg->payload.len)
+        err = gw_stream_write(c->stream, d->msg->payload);
+    if (!err)
+        return 0;
+    /* Half a packet may be out: the connection is of no use any more. */
+    c->delivering = true;
+    conn_fail(c, err);
+    c->delivering = false;
+    return -EAGAIN;
+}
+
+int on_deliver(void *owner, const struct gw_delivery *d)
+{
+    struct conn *c = owner;
+    int err = 0;
+
+    if (c->state != CONN_ACTIVE || c->corked || gw_stream_pending(c->stream) >= OUTPUT_HIGH)
+        return -EAGAIN;
+    if (d->qos > 0 && c->in_flight >= c->send_max) /* [MQTT-3.3.4-9] */
+        return -EAGAIN;
+    if (d->state == GW_DELIVERY_RELEASED)
+        acknowledge(c, GW_MQTT_PUBREL, d->id, GW_MQTT_SUCCESS);
+    else
+        err = send_publish(c, d);
+    c->in_flight += !err && d->qos > 0;
+    return err;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The server's side of MQTT: one struct conn for each connection, its handlers, and the wills that
+ * wait for their delay.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "loop/loop.h"
+#include "mqtt/mqtt_priv.h"
+
+#define CONNECT_MS 10000     /* from READY to a complete CONNECT */
+#define PACKET_OVERHEAD 4096 /* topic and properties on top of limits.message_bytes */
+#define RECEIVE_MAX 256      /* publishes of one client that may wait for their acknowledgement */
+#define SUBACKS_MAX 64       /* subscribes of one client that may wait for the database */
+#define SEND_MAX 1024        /* deliveries in flight to one client, whatever it offers */
+#define OUTPUT_HIGH (256 << 10) /* bytes queued to one client above which deliveries wait */
+
+/* What a connection goes through, in order. */
+enum conn_state {
+    CONN_OPENING, /* the transport shakes hands */
+    CONN_FRESH,   /* a CONNECT is due */
+    CONN_ACTIVE,
+    CONN_CLOSED, /* only the stream's CLOSED is to come */
+};
+
+/* Why reading stands still; it goes on when none is left. */
+enum conn_pause {
+    PAUSE_QUOTA = 1 << 0,  /* over limits.publish_per_s */
+    PAUSE_ACKS = 1 << 1,   /* too many acknowledgements wait for a disk */
+    PAUSE_OUTPUT = 1 << 2, /* the client does not read what it asked for */
+};
+
+struct will {
+    struct gw_msg *msg;
+    uint32_t delay_s;
+    bool expires;
+    uint32_t expiry_s; /* from its publishing on */
+};
+
+/* A SUBACK or UNSUBACK that waits until its subscriptions are on disk. */
+struct suback {
+    struct gw_list node;
+    enum gw_mqtt_type type;
+    uint16_t packet_id;
+    size_t count;
+    uint8_t codes[];
+};
+
+struct conn {
+    struct gw_mqtt_server *server;
+    struct gw_list link;
+    struct gw_stream *stream;
+    enum conn_state state;
+    uint8_t version;
+    uint8_t paused; /* bits of enum conn_pause */
+    bool corked;    /* a SUBACK is due before what its filters bring */
+    bool delivering;
+    enum gw_cause cause;
+    char device[GW_DEVICE_ID_MAX + 1];
+    struct gw_peer *peer;
+    struct gw_session *session;
+    struct gw_timer timer; /* CONNECT is due, then keep-alive */
+    struct gw_timer quota_timer;
+    uint32_t keep_alive_ms; /* one and a half times what the client said; 0: none */
+    uint64_t heard_ms;
+    uint32_t expiry_s;
+    size_t packet_max; /* what the client takes */
+    unsigned send_max, in_flight;
+    unsigned unacked; /* publishes whose completion is still to come */
+    struct gw_list subacks;
+    unsigned suback_count;
+    struct will *will;
+    size_t client_len;
+    uint8_t client[GW_HUB_CLIENT_MAX];
+};
+
+/* The head of the message that was delivered last: a fan-out is encoded once. */
+struct head_cache {
+    struct gw_msg *msg; /* one reference; NULL: empty */
+    uint8_t version, qos;
+    bool retain;
+    size_t len, id_offset;
+};
+
+struct gw_mqtt_server {
+    struct gw_loop *loop;
+    const struct gw_config *config;
+    struct gw_peers *peers;
+    struct gw_hub *hub;
+    struct gw_list conns;
+    size_t count;
+    struct gw_map wills; /* of struct parked_will, by device and client identifier */
+    struct gw_log_limit refusals;
+    bool stopping;
+    struct head_cache cache;
+    uint8_t *scratch; /* one packet's head, or one whole small packet */
+    size_t scratch_size;
+};
+
+/* Tokens tell the completions apart: the QoS, or TOKEN_SUBACK, and the packet identifier. */
+#define TOKEN(kind, id) ((uint32_t)(kind) << 16 | (id))
+#define TOKEN_SUBACK 3
+
+/* ---- conn.c ---- */
+
+int conn_new(struct gw_mqtt_server *s, struct gw_stream *stream, struct conn **out) GW_MUST_CHECK;
+void conn_free(struct conn *c);
+/** Whole packets only; a client that takes no more is closed. */
+void conn_write(struct conn *c, struct gw_slice packet);
+/** End it for this reason: MQTT 5 hears why, the log and the device's strikes too. */
+void conn_fail(struct conn *c, int err);
+/** The same where the standard has a reason of its own. */
+void conn_fail_as(struct conn *c, int err, uint8_t reason);
+/** End it; `reason` 0: without a DISCONNECT. */
+void conn_close(struct conn *c, int err, uint8_t reason);
+/** Let go of session and peer, and see to the will. Once. */
+void conn_finish(struct conn *c);
+void conn_pause(struct conn *c, enum conn_pause why);
+void conn_unpause(struct conn *c, enum conn_pause why);
+/** The reason that MQTT 5 has for one of our errors. */
+uint8_t reason_of(int err);
+
+/* ---- handlers: a body without its fixed header. 0; -EAGAIN: not now, keep the packet; errors ----
+ */
+
+int on_connect(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_publish(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_puback(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_pubrec(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_pubrel(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_pubcomp(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_subscribe(struct conn *c, uint8_t flags, struct gw_slice body);
+int on_unsubscribe(struct conn *c, uint8_t flags, struct gw_slice body);
+void subacks_next(struct conn *c);
+void subacks_drop(struct conn *c);
+
+/** gw_peer_ops.published */
+void on_published(void *owner, uint32_t token, int err);
+/** gw_session_ops.deliver */
+int on_deliver(void *owner, const struct gw_delivery *d);
+
+/** The message that a PUBLISH or a will describes; borrows from `p`. `gathered` is to be freed. */
+int msg_of(const struct gw_mqtt_props *p, struct gw_msg *out,
+           struct gw_buf *gathered) GW_MUST_CHECK;
+
+/* ---- wills (will.c) ---- */
+
+int will_new(const struct gw_mqtt_will *w, struct will **out) GW_MUST_CHECK;
+void will_free(struct will **w);
+/** The connection ended without a good-bye: publish now, or when its delay runs out. Takes it. */
+void will_due(struct conn *c, struct will **w);
+/** The client is back: a will that still waits is forgotten, or (`ended`: new session) published.
+ */
+void will_settle(struct conn *c, bool ended);
+/** Publish all that wait: the gateway stops and could not keep its word later. */
+void wills_flush(struct gw_mqtt_server *s);

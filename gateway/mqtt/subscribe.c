@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "mqtt/server_priv.h"
+
+#include <errno.h>
+
+#define FILTERS_MAX GW_HUB_SUBS_MAX /* in one packet */
+#define V311_FAILURE 0x80
+
+static void answer(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id,
+                   struct gw_slice codes)
+{
+    struct gw_writer w = gw_writer_of(c->server->scratch, c->server->scratch_size);
+
+    gw_msg_unref(&c->server->cache.msg); /* the scratch memory is shared */
+    gw_mqtt_suback_encode(&w, type, c->version,
+                          &(struct gw_mqtt_suback){.packet_id = packet_id, .codes = codes});
+    conn_write(c, gw_writer_done(&w));
+}
+
+static void uncork(struct conn *c)
+{
+    c->corked = false;
+    if (c->session)
+        gw_session_resume(c->session);
+}
+
+/* Answer now, or when what was changed in a durable session is on disk. */
+static int settle(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id, struct gw_slice codes)
+{
+    struct suback *s;
+    int settled = 1;
+
+    if (c->expiry_s)
+        settled = gw_hub_settle(c->server->hub, gw_peer_publisher(c->peer),
+                                TOKEN(TOKEN_SUBACK, packet_id));
+    if (settled < 0)
+        return settled;
+    if (settled == 1 && gw_list_empty(&c->subacks)) {
+        answer(c, type, packet_id, codes);
+        uncork(c);
+        return 0;
+    }
+    s = malloc(sizeof(*s) + codes.len);
+    if (!s)
+        return -ENOMEM;
+    *s = (struct suback){.type = type, .packet_id = packet_id, .count = codes.len};
+    memcpy(s->codes, codes.ptr, codes.len);
+    gw_list_append(&c->subacks, &s->node);
+    if (++c->suback_count >= SUBACKS_MAX)
+        conn_pause(c, PAUSE_ACKS);
+    return 0;
+}
+
+void subacks_next(struct conn *c)
+{
+    struct suback *s;
+
+    if (gw_list_empty(&c->subacks))
+        return;
+    s = GW_LIST_ENTRY(c->subacks.next, struct suback, node);
+    gw_list_remove(&s->node);
+    c->suback_count--;
+    answer(c, s->type, s->packet_id, GW_SLICE(s->codes, s->count));
+    free(s);
+    conn_unpause(c, PAUSE_ACKS);
+    if (gw_list_empty(&c->subacks))
+        uncork(c);
+}
+
+void subacks_drop(struct conn *c)
+{
+    GW_LIST_EACH(&c->subacks, node)
+    {
+        gw_list_remove(node);
+        free(GW_LIST_ENTRY(node, struct suback, node));
+    }
+    c->suback_count = 0;
+}
+
+static uint8_t code_of(const struct conn *c, int err, uint8_t granted)
+{
+    if (!err)
+        return granted;
+    if (c->version < GW_MQTT_V5)
+        return V311_FAILURE;
+    if (err == GW_EMALFORMED)
+        return GW_MQTT_BAD_FILTER;
+    return err == GW_EUNSUPPORTED ? GW_MQTT_NO_SHARED : reason_of(err);
+}
+
+static uint8_t subscribe_one(struct conn *c, struct gw_mqtt_filter *f, uint32_t sub_id)
+{
+    f->options.id = sub_id;
+    return code_of(c, gw_peer_subscribe(c->peer, c->session, f->filter, &f->options),
+                   f->options.qos);
+}
+
+static uint8_t unsubscribe_one(struct conn *c, const struct gw_mqtt_filter *f)
+{
+    int err = gw_session_unsubscribe(c->session, f->filter);
+
+    return err == GW_ENOTFOUND ? GW_MQTT_NO_SUBSCRIPTION_EXISTED : GW_MQTT_SUCCESS;
+}
+
+static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe *p)
+{
+    bool subscribe = type == GW_MQTT_SUBSCRIBE;
+    uint8_t codes[FILTERS_MAX];
+    struct gw_mqtt_filter f;
+    size_t count = 0;
+
+    /* What the filters bring comes behind their SUBACK. */
+    c->corked = true;
+    while (gw_mqtt_subscribe_next(&p->filters, type, c->version, &f)) {
+        if (count == FILTERS_MAX)
+            return GW_EFULL;
+        codes[count++] = subscribe ? subscribe_one(c, &f, p->props.sub_id) : unsubscribe_one(c, &f);
+    }
+    return settle(c, subscribe ? GW_MQTT_SUBACK : GW_MQTT_UNSUBACK, p->packet_id,
+                  GW_SLICE(codes, count));
+}
+
+int on_subscribe(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqtt_subscribe p;
+    int err = gw_mqtt_subscribe_decode(body, c->version, &p);
+
+    (void)flags;
+    return err ? err : each(c, GW_MQTT_SUBSCRIBE, &p);
+}
+
+int on_unsubscribe(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct gw_mqtt_subscribe p;
+    int err = gw_mqtt_unsubscribe_decode(body, c->version, &p);
+
+    (void)flags;
+    return err ? err : each(c, GW_MQTT_UNSUBSCRIBE, &p);
+}

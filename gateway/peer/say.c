@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a device says and asks to hear. */
+#include "peer/peer_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+
+#define FLOOD_STRIKE_MS 1000
+#define HEARTBEAT_MAX 256 /* bytes of a heartbeat that are looked into */
+#define FIGURE_TOPIC "$SYS/broker/"
+
+/* ---- quota: a bucket that holds one second's worth ---- */
+
+static void refill(const struct gw_peers *peers, struct peer_device *d)
+{
+    uint64_t rate = peers->rooms.config->limits.publish_per_s;
+    uint64_t now = gw_loop_now_ms(peers->loop);
+    uint64_t since = GW_MIN(now - d->filled_ms, (uint64_t)1000);
+
+    d->tokens = GW_MIN(d->tokens + since * rate, rate * 1000);
+    d->filled_ms = now;
+}
+
+bool quota_take(struct gw_peers *peers, struct peer_device *d)
+{
+    refill(peers, d);
+    if (d->tokens < 1000)
+        return false;
+    d->tokens -= 1000;
+    return true;
+}
+
+uint32_t gw_peer_quota_ms(const struct gw_peer *peer)
+{
+    uint32_t rate = GW_MAX(peer->peers->rooms.config->limits.publish_per_s, 1u);
+
+    refill(peer->peers, peer->device);
+    if (peer->device->tokens >= 1000)
+        return 0;
+    return (uint32_t)((1000 - peer->device->tokens + rate - 1) / rate);
+}
+
+/* ---- what presence wants to know of ---- */
+
+static void heartbeat(struct gw_peers *peers, const struct peer_device *d, struct gw_slice payload)
+{
+    json_int_t interval_s = 0;
+    json_t *json = NULL;
+
+    if (payload.len && payload.len <= HEARTBEAT_MAX)
+        json = json_loadb((const char *)payload.ptr, payload.len, JSON_REJECT_DUPLICATES, NULL);
+    interval_s = json_integer_value(json_object_get(json, "interval_s"));
+    json_decref(json);
+    if (interval_s < 0 || interval_s > UINT32_MAX)
+        interval_s = 0;
+    gw_presence_heartbeat(peers->rooms.presence, d->id, (uint32_t)interval_s);
+}
+
+static void tell_presence(struct gw_peers *peers, struct peer_device *d, const struct gw_msg *m)
+{
+    size_t own = strlen(d->own_topics);
+    struct gw_slice rest;
+
+    if (!gw_slice_starts(m->topic, d->own_topics))
+        return;
+    rest = GW_SLICE(m->topic.ptr + own, m->topic.len - own);
+    if (gw_slice_eq_str(rest, "heartbeat"))
+        heartbeat(peers, d, m->payload);
+    else if (gw_slice_eq_str(rest, "state"))
+        gw_presence_state(peers->rooms.presence, d->id, m->payload);
+}
+
+/* ---- publish ---- */
+
+static int check(struct gw_peers *peers, const char *device, const struct gw_msg *m)
+{
+    if (!gw_topic_valid(m->topic))
+        return GW_EMALFORMED;
+    if (m->payload.len > peers->rooms.config->limits.message_bytes)
+        return GW_ETOOBIG;
+    return gw_access_may(peers->rooms.access, device, GW_PERM_PUB, m->topic) ? 0 : GW_EDENIED;
+}
+
+static int hand_over(struct gw_peers *peers, const char *device, uint64_t publisher,
+                     const struct gw_msg *from, uint32_t token)
+{
+    struct gw_msg filled = *from;
+    struct gw_msg *m = NULL;
+    int result;
+
+    filled.device = gw_slice_str(device);
+    filled.time_ms = gw_clock_wall_ms();
+    result = gw_msg_new(&filled, &m);
+    if (result)
+        return result;
+    result = gw_hub_publish(peers->rooms.hub, publisher, m, token);
+    gw_msg_unref(&m);
+    return result;
+}
+
+/* QoS 0 has no flow control: what comes over the quota is lost, and noted once a second. */
+static int over_quota(struct gw_peer *peer, const struct gw_msg *m)
+{
+    struct peer_device *d = peer->device;
+    uint64_t now = gw_loop_now_ms(peer->peers->loop);
+
+    if (m->qos == 0 && now - d->flood_ms >= FLOOD_STRIKE_MS) {
+        d->flood_ms = now;
+        gw_peer_strike(peer, GW_STRIKE_FLOOD);
+    }
+    return GW_EQUOTA;
+}
+
+int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token)
+{
+    struct gw_peers *peers = peer->peers;
+    struct peer_device *d = peer->device;
+    int result;
+
+    if (!quota_take(peers, d))
+        return over_quota(peer, from);
+    result = check(peers, d->id, from);
+    if (!result) {
+        result = hand_over(peers, d->id, peer->publisher, from, token);
+        if (result >= 0) {
+            tell_presence(peers, d, from);
+            gw_peer_touch(peer);
+        }
+        return result;
+    }
+    /* A strike may end this very peer, so it comes last. */
+    gw_peer_strike(peer, result == GW_EMALFORMED ? GW_STRIKE_MALFORMED : GW_STRIKE_DENIED);
+    return result;
+}
+
+int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from)
+{
+    int result = check(peers, device, from);
+
+    if (!result)
+        result = hand_over(peers, device, 0, from, 0);
+    return result < 0 ? result : 0;
+}
+
+/* ---- subscribe ---- */
+
+int gw_peer_subscribe(struct gw_peer *peer, struct gw_session *session, struct gw_slice filter,
+                      const struct gw_subscription *sub)
+{
+    struct gw_peers *peers = peer->peers;
+
+    if (!gw_filter_valid(filter))
+        return GW_EMALFORMED;
+    if (gw_slice_starts(filter, "$share/"))
+        return GW_EUNSUPPORTED;
+    if (!gw_access_may_subscribe(peers->rooms.access, peer->device->id, filter))
+        return GW_EDENIED;
+    return gw_session_subscribe(session, filter, sub);
+}
+
+/* ---- figures ---- */
+
+void gw_peers_publish_figures(struct gw_peers *peers)
+{
+    struct gw_hub_stats s;
+
+    gw_hub_stats(peers->rooms.hub, &s);
+    const struct {
+        const char *topic;
+        uint64_t value;
+    } figures[] = {
+        {FIGURE_TOPIC "clients/connected", peers->count},
+        {FIGURE_TOPIC "sessions", s.sessions},
+        {FIGURE_TOPIC "subscriptions/count", s.subscriptions},
+        {FIGURE_TOPIC "retained messages/count", s.retained},
+        {FIGURE_TOPIC "messages/received", s.published},
+        {FIGURE_TOPIC "messages/sent", s.delivered},
+        {FIGURE_TOPIC "messages/queued", s.queued},
+        {FIGURE_TOPIC "messages/dropped", s.dropped_qos0 + s.dropped_full + s.dropped_expired +
+                                              s.dropped_denied + s.dropped_too_big},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(figures); i++) {
+        char text[24];
+        int len = snprintf(text, sizeof(text), "%llu", (unsigned long long)figures[i].value);
+        const struct gw_msg m = {
+            .retain = true,
+            .utf8 = true,
+            .topic = gw_slice_str(figures[i].topic),
+            .payload = GW_SLICE(text, (size_t)len),
+        };
+
+        (void)gw_hub_publish_local(peers->rooms.hub, &m); /* the next round brings newer ones */
+    }
+}
