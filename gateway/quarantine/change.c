@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One change of a verdict: in memory at once, then kernel and disk side by side, then told. */
+#include "quarantine/quarantine_priv.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static const char *const schema[] = {
+    "CREATE TABLE quarantine(device TEXT NOT NULL, addr BLOB NOT NULL, mode TEXT NOT NULL,"
+    " reason TEXT NOT NULL, by TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,"
+    " PRIMARY KEY(device, addr)) WITHOUT ROWID;",
+};
+
+/* ---- disk ---- */
+
+static int run_store(struct gw_store_job *job, sqlite3 *db)
+{
+    const struct change *c = GW_CONTAINER(job, struct change, job);
+    const struct gw_verdict *v = &c->what;
+    struct gw_slice addr = verdict_on_device(v) ? GW_SLICE("", 0) : gw_hwaddr_key(&v->addr);
+
+    if (!c->set)
+        return gw_sql_exec(db, "DELETE FROM quarantine WHERE device = ? AND addr = ?", "tb",
+                           v->device, addr);
+    return gw_sql_exec(db,
+                       "INSERT OR REPLACE INTO quarantine(device, addr, mode, reason, by, since,"
+                       " until) VALUES(?, ?, ?, ?, ?, ?, ?)",
+                       "tbtttii", v->device, addr, gw_mode_text(v->mode), v->reason, v->by,
+                       v->since_ms, v->until_ms);
+}
+
+static void done_store(struct gw_store_job *job, int err)
+{
+    quarantine_answer(GW_CONTAINER(job, struct change, job), err ? GW_ESTORE : 0);
+}
+
+static bool load_key(sqlite3_stmt *stmt, struct gw_verdict *v)
+{
+    const char *device = gw_sql_text(stmt, 0);
+    struct gw_slice addr = gw_sql_blob(stmt, 1);
+
+    if (*device && !gw_device_id_valid(device))
+        return false;
+    strcpy(v->device, device);
+    if (*device)
+        return true;
+    if (addr.len != sizeof(v->addr))
+        return false;
+    memcpy(&v->addr, addr.ptr, addr.len);
+    return v->addr.kind >= GW_ADDR_MAC && v->addr.kind <= GW_ADDR_IPV6;
+}
+
+/* A row that cannot be read still cuts off whom it names. */
+static int load_row(struct gw_quarantine *q, sqlite3_stmt *stmt)
+{
+    bool remediate = strcmp(gw_sql_text(stmt, 2), gw_mode_text(GW_MODE_REMEDIATE)) == 0;
+    struct gw_verdict v = {
+        .mode = remediate ? GW_MODE_REMEDIATE : GW_MODE_ISOLATE,
+        .since_ms = sqlite3_column_int64(stmt, 5),
+        .until_ms = sqlite3_column_int64(stmt, 6),
+    };
+
+    if (!load_key(stmt, &v))
+        return 0;
+    (void)snprintf(v.reason, sizeof(v.reason), "%s", gw_sql_text(stmt, 3));
+    (void)snprintf(v.by, sizeof(v.by), "%s", gw_sql_text(stmt, 4));
+    return quarantine_put(q, &v, 0);
+}
+
+/* The loop's thread waits for this one, so it may fill the table. */
+static int run_load(struct gw_store_job *job, sqlite3 *db)
+{
+    struct gw_quarantine *q = GW_CONTAINER(job, struct change, job)->q;
+    sqlite3_stmt *stmt;
+    int err = gw_store_migrate(db, "quarantine", schema, GW_COUNT(schema));
+
+    if (!err)
+        err = gw_sql_exec(db, "DELETE FROM quarantine WHERE until != 0 AND until <= ?", "i",
+                          gw_clock_wall_ms());
+    if (!err)
+        err = gw_sql(db, &stmt,
+                     "SELECT device, addr, mode, reason, by, since, until FROM quarantine", "");
+    while (!err && (err = gw_sql_step(stmt)) > 0)
+        err = load_row(q, stmt);
+    return err;
+}
+
+int quarantine_load(struct gw_quarantine *q)
+{
+    struct change c = {.job.run = run_load, .q = q};
+
+    return gw_store_call(q->store, &c.job);
+}
+
+/* ---- telling ---- */
+
+static json_t *figures(const struct change *c)
+{
+    const struct gw_verdict *v = c->set || !c->had ? &c->what : &c->before;
+    char until[GW_TIME_TEXT], addr[GW_HWADDR_TEXT];
+    json_t *fields =
+        json_pack("{s:s, s:s, s:s, s:o}", "mode", gw_mode_text(v->mode), "reason", v->reason, "by",
+                  c->what.by, "until",
+                  v->until_ms ? json_string(gw_time_text(v->until_ms, until)) : json_null());
+
+    if (!verdict_on_device(v))
+        (void)json_object_set_new(fields, "address", json_string(gw_hwaddr_text(&v->addr, addr)));
+    if (c->only_sessions)
+        (void)json_object_set_new(fields, "kernel", json_false());
+    return fields;
+}
+
+static const char *subject(const struct change *c, char text[GW_HWADDR_TEXT])
+{
+    return verdict_on_device(&c->what) ? c->what.device : gw_hwaddr_text(&c->what.addr, text);
+}
+
+static void alert(const struct change *c)
+{
+    struct gw_journal *j = c->q->journal;
+    const char *device = c->what.device;
+    char text[GW_HWADDR_TEXT];
+
+    if (c->err)
+        gw_journal_alert(j, GW_CRITICAL, c->set ? "quarantine" : "release", device, figures(c),
+                         "%s could not be %s: %s", subject(c, text),
+                         c->set ? "cut off" : "released", gw_error_text(c->err));
+    else if (!c->set)
+        gw_journal_alert(j, GW_INFO, "release", device, figures(c), "%s is let in again",
+                         subject(c, text));
+    else
+        gw_journal_alert(j, GW_WARNING, "quarantine", device, figures(c), "%s is cut off%s%s%s",
+                         subject(c, text), c->only_sessions ? " (its sessions only)" : "",
+                         c->what.reason[0] ? ": " : "", c->what.reason);
+}
+
+static void note(const struct change *c)
+{
+    char addr[GW_HWADDR_TEXT], by[GW_LOG_TEXT], reason[GW_LOG_TEXT];
+
+    gw_log(c->err ? GW_LOG_ERROR : GW_LOG_INFO,
+           "a verdict was %s: %s subject=%s mode=%s by=%s reason=%s", c->set ? "set" : "released",
+           gw_error_text(c->err), subject(c, addr), gw_mode_text(c->what.mode),
+           gw_log_text(gw_slice_str(c->what.by), by),
+           gw_log_text(gw_slice_str(c->what.reason), reason));
+}
+
+/* ---- the course of a change ---- */
+
+static struct change *change_new(struct gw_quarantine *q, const struct gw_verdict *what, bool set)
+{
+    struct change *c = calloc(1, sizeof(*c));
+    struct entry *e = gw_map_get(&q->entries, verdict_key(what));
+
+    if (!c)
+        return NULL;
+    c->job.run = run_store;
+    c->job.done = done_store;
+    c->q = q;
+    c->id = ++q->last_change;
+    c->what = *what;
+    c->set = set;
+    c->had = e != NULL;
+    if (e)
+        c->before = e->v;
+    return c;
+}
+
+static int in_memory(struct gw_quarantine *q, const struct change *c)
+{
+    if (c->set)
+        return quarantine_put(q, &c->what, c->id);
+    quarantine_remove(q, &c->what);
+    return 0;
+}
+
+/* Kernel first: its message is short, and the disk answers when it can. Owns `c`. */
+static int start(struct change *c, bool kernel)
+{
+    struct gw_quarantine *q = c->q;
+    int err = in_memory(q, c);
+
+    if (err) {
+        free(c);
+        return err;
+    }
+    gw_list_append(&q->changes, &c->node);
+    c->only_sessions = !q->enforcer;
+    c->waits = 1;
+    if (kernel)
+        quarantine_send_all(q, &c->what, c);
+    gw_store_submit(q->store, &c->job);
+    quarantine_tell(q, &c->what);
+    return 0;
+}
+
+int quarantine_set(struct gw_quarantine *q, const struct gw_verdict *v, gw_quarantine_done *fn,
+                   void *owner)
+{
+    struct change *c = change_new(q, v, true);
+
+    if (!c)
+        return -ENOMEM;
+    c->fn = fn;
+    c->owner = owner;
+    return start(c, true);
+}
+
+int quarantine_release(struct gw_quarantine *q, const struct gw_verdict *key, const char *by,
+                       gw_quarantine_done *fn, void *owner)
+{
+    struct change *c = change_new(q, key, false);
+
+    if (!c)
+        return -ENOMEM;
+    (void)snprintf(c->what.by, sizeof(c->what.by), "%s", by);
+    c->fn = fn;
+    c->owner = owner;
+    return start(c, true);
+}
+
+void quarantine_move(struct gw_quarantine *q, const char *from, const char *to)
+{
+    struct entry *old = gw_map_get_str(&q->entries, from);
+    struct change *gone = change_new(q, &old->v, false), *moved = NULL;
+    struct gw_verdict v = old->v;
+    int err = gone ? 0 : -ENOMEM;
+
+    strcpy(v.device, to);
+    if (!err && !gw_map_get_str(&q->entries, to)) {
+        moved = change_new(q, &v, true);
+        err = moved ? start(moved, true) : -ENOMEM;
+    }
+    if (err) { /* the old one stays in force, on addresses that keep it until they are seen again */
+        gw_log_error("a verdict did not follow its device: %s device=%s", gw_error_text(err), to);
+        free(gone);
+        return;
+    }
+    gone->quiet = true;
+    gone->undo = true; /* the new one stands for it */
+    (void)!start(gone, false);
+}
+
+/* True while nothing newer decides about the same key. */
+static bool is_current(const struct change *c)
+{
+    const struct entry *e = gw_map_get(&c->q->entries, verdict_key(&c->what));
+
+    return e ? c->set && e->change == c->id : !c->set;
+}
+
+static void take_back(const struct change *c)
+{
+    const struct gw_verdict *v = c->had ? &c->before : &c->what;
+    struct change *undo = change_new(c->q, v, c->had);
+    int err = undo ? 0 : -ENOMEM;
+
+    if (undo) {
+        undo->undo = undo->quiet = true;
+        err = start(undo, true);
+    }
+    if (err)
+        gw_log_error("a refused verdict could not be taken back: %s", gw_error_text(err));
+}
+
+static void finish(struct change *c)
+{
+    gw_list_remove(&c->node);
+    if (c->err && !c->undo && is_current(c))
+        take_back(c);
+    if (!c->quiet) {
+        note(c);
+        alert(c);
+    }
+    if (c->fn)
+        c->fn(c->owner, c->err);
+    free(c);
+}
+
+void quarantine_answer(struct change *c, int err)
+{
+    if (err == GW_EUNSUPPORTED) { /* isolation is off on this machine */
+        c->only_sessions = true;
+        err = 0;
+    }
+    if (err && !c->err)
+        c->err = err;
+    if (--c->waits == 0)
+        finish(c);
+}
+
+/* At the end of the daemon: the disk answers, the kernel may not have. */
+void quarantine_abandon(struct gw_quarantine *q)
+{
+    gw_store_flush(q->store);
+    GW_LIST_EACH(&q->changes, node)
+    {
+        struct change *c = GW_LIST_ENTRY(node, struct change, node);
+
+        gw_list_remove(node);
+        if (c->fn)
+            c->fn(c->owner, GW_ECLOSED);
+        free(c);
+    }
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What happens to a device in the registry happens to its verdict. */
+#include "quarantine/quarantine_priv.h"
+
+#include "base/log.h"
+
+static const struct gw_verdict *own_verdict(const struct gw_quarantine *q, const char *id)
+{
+    const struct entry *e = gw_map_get_str(&q->entries, id);
+
+    return e ? &e->v : NULL;
+}
+
+static bool is_for_new(const struct gw_verdict *v)
+{
+    return strcmp(v->by, BY_POLICY) == 0 && strcmp(v->reason, REASON_NEW) == 0;
+}
+
+static void cut_off(struct gw_quarantine *q, const char *id, enum gw_verdict_mode mode,
+                    const char *reason)
+{
+    int err = gw_quarantine_device(q, id, mode, 0, reason, BY_POLICY, NULL, NULL);
+
+    if (err && err != GW_EPROTECTED)
+        gw_log_error("a device could not be cut off: %s device=%s reason=\"%s\"",
+                     gw_error_text(err), id, reason);
+}
+
+static void let_go(struct gw_quarantine *q, const char *id)
+{
+    int err = gw_quarantine_release_device(q, id, BY_POLICY, NULL, NULL);
+
+    if (err && err != GW_ENOTFOUND)
+        gw_log_error("a device could not be released: %s device=%s", gw_error_text(err), id);
+}
+
+static void on_life_cycle(struct gw_quarantine *q, const struct gw_device *d)
+{
+    const struct gw_verdict *v = own_verdict(q, d->id);
+
+    bool cut_for_good = v && v->mode == GW_MODE_ISOLATE && !v->until_ms;
+
+    if (d->state == GW_DEVICE_REVOKED && !cut_for_good)
+        cut_off(q, d->id, GW_MODE_ISOLATE, "revoked");
+    else if (d->state == GW_DEVICE_APPROVED && v && is_for_new(v))
+        let_go(q, d->id);
+}
+
+/* The address came or went: what holds for it now is somebody else's, or nobody's. */
+static void on_address(struct gw_quarantine *q, const struct gw_device *d,
+                       const struct gw_hwaddr *addr)
+{
+    if (!q->entries.count)
+        return;
+    if (own_verdict(q, d->id) || gw_quarantine_of_addr(q, addr))
+        quarantine_send(q, addr, NULL);
+    if (gw_quarantine_of_addr(q, addr) || !gw_list_empty(&q->networks))
+        quarantine_tell_device(q, d->id);
+}
+
+static void on_merge(struct gw_quarantine *q, const struct gw_device *d,
+                     const struct gw_device *from)
+{
+    const struct gw_verdict *v = own_verdict(q, from->id);
+
+    if (!v)
+        return;
+    if (is_for_new(v) && d->state == GW_DEVICE_APPROVED) /* it proved who it is */
+        let_go(q, from->id);
+    else
+        quarantine_move(q, from->id, d->id);
+}
+
+void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_change what,
+                       const struct gw_hwaddr *addr, const struct gw_device *from)
+{
+    struct gw_quarantine *q = owner;
+
+    switch (what) {
+    case GW_DEVICE_ADDED:
+        if (q->config->lan.new_devices == GW_NEW_ISOLATE && d->state == GW_DEVICE_SEEN)
+            cut_off(q, d->id, GW_MODE_REMEDIATE, REASON_NEW);
+        return;
+    case GW_DEVICE_CHANGED:
+        on_life_cycle(q, d);
+        return;
+    case GW_DEVICE_ADDR_ADDED:
+    case GW_DEVICE_ADDR_REMOVED:
+        on_address(q, d, addr);
+        return;
+    case GW_DEVICE_MERGED:
+        on_merge(q, d, from);
+        return;
+    case GW_DEVICE_REMOVED:
+        let_go(q, d->id);
+        return;
+    }
+}

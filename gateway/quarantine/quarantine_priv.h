@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "quarantine/quarantine.h"
+
+#define BY_POLICY "policy"
+#define REASON_NEW "not approved yet"
+
+/* One verdict; its key (id or address) lies in it. */
+struct entry {
+    struct gw_verdict v;
+    struct gw_quarantine *q;
+    struct gw_timer expiry;
+    struct gw_list on_networks; /* only a verdict on a network */
+    uint64_t change;            /* which change made it */
+};
+
+/* A verdict set or released, on its way to kernel and disk. */
+struct change {
+    struct gw_store_job job;
+    struct gw_list node;
+    struct gw_quarantine *q;
+    uint64_t id;
+    struct gw_verdict what; /* the verdict, or the key of the one released */
+    struct gw_verdict before;
+    bool set, had;      /* `what` is set, not released; there was one `before` */
+    bool quiet;         /* no alert: part of something that told its own */
+    bool undo;          /* takes another change back: is not taken back itself */
+    bool only_sessions; /* the kernel does not enforce it */
+    size_t waits;
+    int err;
+    gw_quarantine_done *fn;
+    void *owner;
+};
+
+/* One message to the enforcer that is not answered yet; `change` NULL: nobody waits. */
+struct pending {
+    uint64_t token;
+    struct change *change;
+    struct gw_hwaddr addr;
+};
+
+struct window {
+    uint64_t start_ms;
+    uint32_t now, before;
+};
+
+struct rule {
+    enum gw_strike strike;
+    enum gw_verdict_mode mode;
+    uint32_t count, window_s, for_s;
+};
+
+struct gw_quarantine {
+    struct gw_loop *loop;
+    const struct gw_config *config;
+    struct gw_store *store;
+    struct gw_journal *journal;
+    struct gw_devices *devices;
+    struct gw_device_listener listener;
+    struct gw_quarantine_ops ops;
+    struct gw_enforcer *enforcer;
+    struct gw_map entries; /* by id, or by address: an id never starts with an address's kind */
+    struct gw_list networks;
+    size_t network_count;
+    struct gw_list changes;
+    uint64_t last_change;
+
+    struct {
+        struct gw_map pending; /* by token */
+        uint64_t last_token;
+    } kernel;
+
+    struct {
+        struct rule rules[GW_CONFIG_RULES_MAX];
+        size_t rule_count;
+        struct gw_map strikers; /* by device id */
+        struct gw_list recent;  /* the one that struck last at the end */
+    } strikes;
+};
+
+static inline bool verdict_on_device(const struct gw_verdict *v)
+{
+    return v->device[0] != '\0';
+}
+
+static inline struct gw_slice verdict_key(const struct gw_verdict *v)
+{
+    return verdict_on_device(v) ? gw_slice_str(v->device) : gw_hwaddr_key(&v->addr);
+}
+
+/* quarantine.c */
+bool quarantine_live(const struct gw_verdict *v);
+bool quarantine_protects(const struct gw_quarantine *q, const struct gw_hwaddr *a);
+int quarantine_put(struct gw_quarantine *q, const struct gw_verdict *v, uint64_t change);
+void quarantine_remove(struct gw_quarantine *q, const struct gw_verdict *key);
+/* Tell what holds now for the device, or for every device that has the address. */
+void quarantine_tell(struct gw_quarantine *q, const struct gw_verdict *v);
+void quarantine_tell_device(struct gw_quarantine *q, const char *id);
+
+/* change.c */
+/* Start one change; `owner` may be NULL with `fn`. -ENOMEM, GW_EFULL. */
+int quarantine_set(struct gw_quarantine *q, const struct gw_verdict *v, gw_quarantine_done *fn,
+                   void *owner);
+int quarantine_release(struct gw_quarantine *q, const struct gw_verdict *key, const char *by,
+                       gw_quarantine_done *fn, void *owner);
+/* The verdict on record `from` becomes one on `to`, without an instant in which none holds. */
+void quarantine_move(struct gw_quarantine *q, const char *from, const char *to);
+/* One thing that the change waited for. */
+void quarantine_answer(struct change *c, int err);
+void quarantine_abandon(struct gw_quarantine *q);
+int quarantine_load(struct gw_quarantine *q);
+
+/* kernel.c */
+/* Send what holds for `a` now; `c` (NULL: nobody) waits for the answer. */
+void quarantine_send(struct gw_quarantine *q, const struct gw_hwaddr *a, struct change *c);
+/* The same for every address that the verdict names. */
+void quarantine_send_all(struct gw_quarantine *q, const struct gw_verdict *v, struct change *c);
+void quarantine_kernel_fini(struct gw_quarantine *q);
+
+/* follow.c */
+void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_change what,
+                       const struct gw_hwaddr *addr, const struct gw_device *from);
+
+/* strikes.c */
+void quarantine_rules(struct gw_quarantine *q);
+void quarantine_strikes_fini(struct gw_quarantine *q);
