@@ -125,15 +125,15 @@ json_t *body_array(struct gw_http_request *req);
 bool query_uint(struct gw_http_request *req, const char *name, uint64_t min, uint64_t max,
                 uint64_t *out);
 /* A time as JSON; null for 0. */
-json_t *time_json(int64_t wall_ms);
+json_t *admin_time_json(int64_t wall_ms);
 
 /* ---- the answer to a failure ---- */
 
 /* The right status for `err`, and "<what>: <why>." */
-void refuse(struct gw_http_request *req, int err, const char *what_fmt, ...) GW_PRINTF(3, 4);
-void done(struct gw_http_request *req); /* 204 */
+void admin_refuse(struct gw_http_request *req, int err, const char *what_fmt, ...) GW_PRINTF(3, 4);
+void admin_done(struct gw_http_request *req); /* 204 */
 /* The device that the path names; NULL: 404 has been answered. */
-const struct gw_device *device_of(struct gw_admin *a, struct gw_http_request *req);
+const struct gw_device *admin_device_of(struct gw_admin *a, struct gw_http_request *req);
 
 /* ---- auth.c: who calls ---- */
 
@@ -144,7 +144,7 @@ struct who {
     const char *key;  /* NULL: not by an API key */
 };
 
-bool is_local(const struct gw_http_request *req);
+bool admin_is_local(const struct gw_http_request *req);
 struct who who_calls(struct gw_admin *a, const struct gw_http_request *req);
 bool session_alive(const struct gw_admin *a, uint64_t id);
 /* Begin one and set its cookie on the answer. GW_ECRYPTO. */

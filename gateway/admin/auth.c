@@ -23,7 +23,7 @@ bool role_parse(const char *text, enum role *out)
     return false;
 }
 
-bool is_local(const struct gw_http_request *req)
+bool admin_is_local(const struct gw_http_request *req)
 {
     return gw_http_peer(req)->sa.ss_family == AF_UNIX;
 }
@@ -134,7 +134,7 @@ struct who who_calls(struct gw_admin *a, const struct gw_http_request *req)
     const char *bearer = gw_http_header(req, "Authorization");
     struct session *s;
 
-    if (is_local(req))
+    if (admin_is_local(req))
         return (struct who){ROLE_ADMIN, "admin", 0, NULL};
     if (bearer && strncasecmp(bearer, "Bearer ", 7) == 0) {
         const struct key *k = key_find(a, bearer + 7);
@@ -183,7 +183,7 @@ static bool is_json(const struct gw_http_request *req)
     const char *type = gw_http_header(req, "Content-Type");
     size_t len = type ? strcspn(type, " ;\t") : 0;
 
-    if (!type && is_local(req) && gw_http_body(req).len == 0)
+    if (!type && admin_is_local(req) && gw_http_body(req).len == 0)
         return true; /* a person with curl: no browser reaches this socket */
     return len == strlen("application/json") && strncasecmp(type, "application/json", len) == 0;
 }
@@ -226,7 +226,7 @@ bool auth_before(void *owner, struct gw_http_request *req)
     set_headers(req);
     if (strncmp(gw_http_path(req), "/api/", 5) == 0)
         gw_http_set_header(req, "Cache-Control", "no-store");
-    if ((flags & ONLY_LOCAL) && !is_local(req)) {
+    if ((flags & ONLY_LOCAL) && !admin_is_local(req)) {
         gw_http_problem(req, 403, "This is answered on the gateway itself only: use the command.");
         return false;
     }

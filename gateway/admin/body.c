@@ -134,7 +134,7 @@ bool query_uint(struct gw_http_request *req, const char *name, uint64_t min, uin
     return true;
 }
 
-json_t *time_json(int64_t wall_ms)
+json_t *admin_time_json(int64_t wall_ms)
 {
     char text[GW_TIME_TEXT];
 
@@ -161,7 +161,7 @@ static unsigned status_of(int err)
     return 500;
 }
 
-void refuse(struct gw_http_request *req, int err, const char *what_fmt, ...)
+void admin_refuse(struct gw_http_request *req, int err, const char *what_fmt, ...)
 {
     char what[256];
     va_list args;
@@ -172,12 +172,12 @@ void refuse(struct gw_http_request *req, int err, const char *what_fmt, ...)
     gw_http_problem(req, status_of(err), "%s: %s.", what, gw_error_text(err));
 }
 
-void done(struct gw_http_request *req)
+void admin_done(struct gw_http_request *req)
 {
     gw_http_reply(req, 204, NULL, GW_SLICE_NONE);
 }
 
-const struct gw_device *device_of(struct gw_admin *a, struct gw_http_request *req)
+const struct gw_device *admin_device_of(struct gw_admin *a, struct gw_http_request *req)
 {
     const char *id = gw_http_segment(req, 0);
     const struct gw_device *d = gw_devices_get(a->rooms.devices, id);

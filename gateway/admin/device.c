@@ -69,9 +69,9 @@ static struct gw_traffic traffic_of_addr(const struct gw_admin *a, const struct 
 static json_t *verdict_with(const struct gw_verdict *v, const struct gw_traffic *t)
 {
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "mode", gw_mode_text(v->mode), "reason",
-                     v->reason, "by", v->by, "since", time_json(v->since_ms), "until",
-                     time_json(v->until_ms), "dropped_packets", (json_int_t)t->dropped_packets,
-                     "dropped_bytes", (json_int_t)t->dropped_bytes);
+                     v->reason, "by", v->by, "since", admin_time_json(v->since_ms), "until",
+                     admin_time_json(v->until_ms), "dropped_packets",
+                     (json_int_t)t->dropped_packets, "dropped_bytes", (json_int_t)t->dropped_bytes);
 }
 
 json_t *verdict_json(const struct gw_admin *a, const struct gw_verdict *v)
@@ -94,7 +94,7 @@ json_t *presence_json(const struct gw_admin *a, const char *device)
 
     gw_presence_of(a->rooms.presence, device, &p);
     return json_pack("{s:s, s:o, s:o}", "status", gw_status_text(p.status), "since",
-                     time_json(p.since_ms), "cause",
+                     admin_time_json(p.since_ms), "cause",
                      p.since_ms ? json_string(gw_cause_text(p.cause)) : json_null());
 }
 
@@ -106,11 +106,12 @@ json_t *device_json(const struct gw_admin *a, const struct gw_device *d)
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "id",
         d->id, "name", d->name, "state", gw_device_state_text(d->state), "class", d->class,
-        "vendor", d->vendor, "hostname", d->hostname, "first_seen", time_json(d->first_seen_ms),
-        "last_seen", time_json(d->last_seen_ms), "addresses", addresses_json(d), "presence",
-        presence_json(a, d->id), "quarantine", v ? verdict_with(v, &t) : json_null(), "traffic",
-        "rx_packets", (json_int_t)t.rx_packets, "rx_bytes", (json_int_t)t.rx_bytes, "tx_packets",
-        (json_int_t)t.tx_packets, "tx_bytes", (json_int_t)t.tx_bytes);
+        "vendor", d->vendor, "hostname", d->hostname, "first_seen",
+        admin_time_json(d->first_seen_ms), "last_seen", admin_time_json(d->last_seen_ms),
+        "addresses", addresses_json(d), "presence", presence_json(a, d->id), "quarantine",
+        v ? verdict_with(v, &t) : json_null(), "traffic", "rx_packets", (json_int_t)t.rx_packets,
+        "rx_bytes", (json_int_t)t.rx_bytes, "tx_packets", (json_int_t)t.tx_packets, "tx_bytes",
+        (json_int_t)t.tx_bytes);
 }
 
 /* ---- asking ---- */
@@ -149,7 +150,7 @@ void on_devices(void *owner, struct gw_http_request *req)
 void on_device(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
 
     if (d)
         gw_http_reply_json(req, 200, device_json(a, d));
@@ -201,7 +202,7 @@ void on_approve(void *owner, struct gw_http_request *req)
     const char *name = NULL, *class = NULL;
     const struct field fields[] = {{"name", FIELD_TEXT, false, NAME_MAX_BYTES, &name},
                                    {"class", FIELD_TEXT, false, NAME_MAX_BYTES, &class}};
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     json_auto_t *body = d ? body_object(req, fields, GW_COUNT(fields)) : NULL;
     int err;
 
@@ -213,17 +214,17 @@ void on_approve(void *owner, struct gw_http_request *req)
     }
     err = gw_devices_approve(a->rooms.devices, d->id, name, class);
     if (err) {
-        refuse(req, err, "%s was not approved", d->id);
+        admin_refuse(req, err, "%s was not approved", d->id);
         return;
     }
     note(a, req, "approve", d->id, "approved");
-    done(req);
+    admin_done(req);
 }
 
 void on_revoke(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     json_auto_t *body = d ? body_object(req, NULL, 0) : NULL;
     int err;
 
@@ -231,17 +232,17 @@ void on_revoke(void *owner, struct gw_http_request *req)
         return;
     err = gw_devices_revoke(a->rooms.devices, d->id);
     if (err) {
-        refuse(req, err, "%s was not revoked", d->id);
+        admin_refuse(req, err, "%s was not revoked", d->id);
         return;
     }
     note(a, req, "revoke", d->id, "revoked");
-    done(req);
+    admin_done(req);
 }
 
 void on_forget(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     char id[GW_DEVICE_ID_MAX + 1];
     int err;
 
@@ -250,9 +251,9 @@ void on_forget(void *owner, struct gw_http_request *req)
     memcpy(id, d->id, sizeof(id)); /* the record goes away */
     err = gw_devices_forget(a->rooms.devices, id);
     if (err) {
-        refuse(req, err, "%s was not forgotten", id);
+        admin_refuse(req, err, "%s was not forgotten", id);
         return;
     }
     note(a, req, "forget", id, "forgot");
-    done(req);
+    admin_done(req);
 }

@@ -30,7 +30,7 @@ static void page_done(void *owner, int err, struct gw_slice json)
 
     gw_http_on_gone(p->req, NULL, NULL);
     if (err)
-        refuse(p->req, err, "The events were not read");
+        admin_refuse(p->req, err, "The events were not read");
     else
         gw_http_reply(p->req, 200, "application/json", json);
     free(p);
@@ -75,7 +75,7 @@ static void read_page(struct gw_admin *a, struct gw_http_request *req, const str
     }
     if (err) {
         free(p);
-        refuse(req, err, "The events were not read");
+        admin_refuse(req, err, "The events were not read");
         return;
     }
     gw_http_on_gone(req, page_gone, p);
@@ -99,7 +99,7 @@ void on_events(void *owner, struct gw_http_request *req)
 void on_timeline(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     struct range r;
 
     if (!d || !range_of(req, &r))

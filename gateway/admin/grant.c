@@ -19,7 +19,7 @@ static json_t *permissions_json(unsigned permissions)
 void on_grants(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     const struct gw_grant *grants = NULL;
     size_t count = d ? gw_access_grants(a->rooms.access, d->id, &grants) : 0;
     json_t *list;
@@ -31,7 +31,7 @@ void on_grants(void *owner, struct gw_http_request *req)
         json_array_append_new(list,
                               json_pack("{s:s, s:o, s:o}", "topic", grants[i].topic, "permissions",
                                         permissions_json(grants[i].permissions), "until",
-                                        time_json(grants[i].until_ms)));
+                                        admin_time_json(grants[i].until_ms)));
     gw_http_reply_json(req, 200, list);
 }
 
@@ -117,7 +117,7 @@ static struct gw_grant *grants_of(struct gw_http_request *req, const json_t *lis
     }
     grants = calloc(count + 1, sizeof(*grants));
     if (!grants) {
-        refuse(req, -ENOMEM, "The grants were not set");
+        admin_refuse(req, -ENOMEM, "The grants were not set");
         return NULL;
     }
     for (size_t i = 0; i < count; i++)
@@ -129,7 +129,7 @@ static struct gw_grant *grants_of(struct gw_http_request *req, const json_t *lis
 void on_grants_set(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     json_auto_t *list = d ? body_array(req) : NULL;
     GW_CLEANUP(gw_free_ptr) struct gw_grant *grants = list ? grants_of(req, list) : NULL;
     const char *by;
@@ -139,14 +139,14 @@ void on_grants_set(void *owner, struct gw_http_request *req)
         return;
     err = gw_access_set_grants(a->rooms.access, d->id, grants, json_array_size(list));
     if (err) {
-        refuse(req, err,
-               "The grants of %s were not set: a topic filter is wrong or there are too "
-               "many",
-               d->id);
+        admin_refuse(req, err,
+                     "The grants of %s were not set: a topic filter is wrong or there are too "
+                     "many",
+                     d->id);
         return;
     }
     by = who_calls(a, req).user;
     gw_journal_alert(a->rooms.journal, GW_INFO, "grants", d->id, json_pack("{s:s}", "by", by),
                      "%s set the grants of %s.", by, d->id);
-    done(req);
+    admin_done(req);
 }

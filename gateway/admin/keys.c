@@ -110,7 +110,7 @@ static void key_drop(struct gw_admin *a, const char *name)
 static void key_answer(struct gw_http_request *req, const struct key_job *k)
 {
     if (k->remove)
-        done(req);
+        admin_done(req);
     else
         gw_http_reply_json(req, 201,
                            json_pack("{s:s, s:s, s:s}", "name", k->key.name, "role",
@@ -130,7 +130,7 @@ static void key_done(struct gw_store_job *job, int err)
             err = GW_EEXISTS;
     }
     if (req && err)
-        refuse(req, err, "The key was not %s", k->remove ? "removed" : "made");
+        admin_refuse(req, err, "The key was not %s", k->remove ? "removed" : "made");
     else if (req)
         key_answer(req, k);
     gw_wipe(k, sizeof(*k));
@@ -143,7 +143,7 @@ static struct key_job *key_job_new(struct gw_admin *a, struct gw_http_request *r
     struct key_job *k = calloc(1, sizeof(*k));
 
     if (!k) {
-        refuse(req, -ENOMEM, "Nothing was changed");
+        admin_refuse(req, -ENOMEM, "Nothing was changed");
         return NULL;
     }
     k->job = (struct gw_store_job){.run = key_run, .done = key_done};
@@ -196,7 +196,7 @@ void on_key_add(void *owner, struct gw_http_request *req)
         return;
     }
     if (key_named(a, name) || a->key_count == KEYS_MAX) {
-        refuse(req, a->key_count == KEYS_MAX ? GW_EFULL : GW_EEXISTS, "No key was made");
+        admin_refuse(req, a->key_count == KEYS_MAX ? GW_EFULL : GW_EEXISTS, "No key was made");
         return;
     }
     k = key_job_new(a, req, name);

@@ -3,7 +3,6 @@
 #include "admin/admin_priv.h"
 #include "admin/routes.h"
 
-#ifdef CORDON_WEB
 #include "web_assets.h"
 
 static const struct gw_web_asset *asset_at(const char *path)
@@ -43,10 +42,3 @@ void on_page(void *owner, struct gw_http_request *req)
         gw_http_set_header(req, "Content-Encoding", "gzip");
     gw_http_reply_static(req, 200, asset->type, GW_SLICE(asset->data, asset->len));
 }
-#else
-void on_page(void *owner, struct gw_http_request *req)
-{
-    (void)owner;
-    gw_http_problem(req, 404, "This build has no page; the API is at /api/v1.");
-}
-#endif

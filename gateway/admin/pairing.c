@@ -40,7 +40,7 @@ static json_t *window_json(const struct gw_admin *a, const char *code, int64_t u
         json_object_set_new(json, "code", json_string(code));
     else
         json_object_set_new(json, "open", json_boolean(until_ms != 0));
-    json_object_set_new(json, "expires", time_json(until_ms));
+    json_object_set_new(json, "expires", admin_time_json(until_ms));
     json_object_set_new(json, "port", json_integer(enrolment_port(a)));
     json_object_set_new(json, "ca_sha256", fingerprint(a));
     return json;
@@ -68,7 +68,7 @@ void on_pairing_open(void *owner, struct gw_http_request *req)
         return;
     err = gw_enroll_pair(a->rooms.enroll, (uint32_t)seconds, code, &until_ms);
     if (err) {
-        refuse(req, err, "The pairing window was not opened");
+        admin_refuse(req, err, "The pairing window was not opened");
         return;
     }
     by = who_calls(a, req).user;
@@ -83,5 +83,5 @@ void on_pairing_close(void *owner, struct gw_http_request *req)
     struct gw_admin *a = owner;
 
     gw_enroll_pair_close(a->rooms.enroll);
-    done(req);
+    admin_done(req);
 }

@@ -199,7 +199,7 @@ void on_metrics(void *owner, struct gw_http_request *req)
     }
     f = open_memstream(&text, &len);
     if (!f) {
-        refuse(req, -ENOMEM, "The metrics were not written");
+        admin_refuse(req, -ENOMEM, "The metrics were not written");
         return;
     }
     (void)fprintf(f,
@@ -211,7 +211,7 @@ void on_metrics(void *owner, struct gw_http_request *req)
     write_uplink(f, a);
     write_isolation(f, a);
     if (fclose(f) != 0)
-        refuse(req, -ENOMEM, "The metrics were not written");
+        admin_refuse(req, -ENOMEM, "The metrics were not written");
     else
         gw_http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", GW_SLICE(text, len));
 }

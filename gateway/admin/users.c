@@ -162,9 +162,9 @@ static void let_in(struct gw_admin *a, struct gw_http_request *req, const struct
     int err = session_begin(a, req, u);
 
     if (err)
-        refuse(req, err, "No session was begun");
+        admin_refuse(req, err, "No session was begun");
     else
-        done(req);
+        admin_done(req);
 }
 
 /* Stored: from now on it counts, and sessions under the old password do not. */
@@ -185,11 +185,11 @@ static void saved(struct gw_store_job *job, int err)
                          "%s set the password of %s.", p->by, u->name);
     }
     if (req && err)
-        refuse(req, err, "The password was not set");
+        admin_refuse(req, err, "The password was not set");
     else if (req && p->purpose == TO_SETUP)
         let_in(a, req, u);
     else if (req)
-        done(req);
+        admin_done(req);
     password_free(p);
 }
 
@@ -246,7 +246,8 @@ static void hashed(struct gw_store_job *job, int err)
     }
     req = wait_end(&p->wait);
     if (req && err)
-        refuse(req, err, "The password was not %s", p->purpose == TO_LOGIN ? "checked" : "set");
+        admin_refuse(req, err, "The password was not %s",
+                     p->purpose == TO_LOGIN ? "checked" : "set");
     else if (a && !err)
         login_hashed(a, p, req);
     password_free(p);
@@ -259,7 +260,7 @@ static struct password_job *password_new(struct gw_http_request *req, enum purpo
     struct password_job *p = calloc(1, sizeof(*p) + len);
 
     if (!p) {
-        refuse(req, -ENOMEM, "The password was not taken");
+        admin_refuse(req, -ENOMEM, "The password was not taken");
         return NULL;
     }
     p->purpose = purpose;
@@ -281,7 +282,7 @@ static void password_start(struct gw_admin *a, struct gw_http_request *req, stru
     else
         err = gw_random(p->user.salt, sizeof(p->user.salt));
     if (err) {
-        refuse(req, err, "The password was not taken");
+        admin_refuse(req, err, "The password was not taken");
         password_free(p);
         return;
     }
@@ -300,7 +301,7 @@ static bool may_guess(struct gw_admin *a, struct gw_http_request *req)
     char text[16];
 
     if (a->login_jobs < LOGIN_JOBS_MAX &&
-        (is_local(req) || attempt_take(a, gw_http_peer(req), &retry_s)))
+        (admin_is_local(req) || attempt_take(a, gw_http_peer(req), &retry_s)))
         return true;
     (void)snprintf(text, sizeof(text), "%u", retry_s);
     gw_http_set_header(req, "Retry-After", text);
@@ -408,7 +409,7 @@ void on_logout(void *owner, struct gw_http_request *req)
     session_end(a, who_calls(a, req).session);
     gw_http_set_header(req, "Set-Cookie",
                        COOKIE "=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict");
-    done(req);
+    admin_done(req);
 }
 
 void on_session(void *owner, struct gw_http_request *req)

@@ -18,9 +18,9 @@ static void verdict_done(void *owner, int err)
     struct gw_http_request *req = wait_end(&v->wait);
 
     if (req && err)
-        refuse(req, err, "%s was not %s", v->subject, v->verb);
+        admin_refuse(req, err, "%s was not %s", v->subject, v->verb);
     else if (req)
-        done(req);
+        admin_done(req);
     free(v);
 }
 
@@ -32,7 +32,7 @@ static struct verdict_wait *verdict_begin(struct gw_admin *a, struct gw_http_req
     struct verdict_wait *v = calloc(1, sizeof(*v));
 
     if (!v) {
-        refuse(req, -ENOMEM, "Nothing was changed");
+        admin_refuse(req, -ENOMEM, "Nothing was changed");
         return NULL;
     }
     (void)snprintf(v->subject, sizeof(v->subject), "%s", subject);
@@ -77,7 +77,7 @@ static json_t *order_of(struct gw_http_request *req, bool by_address, struct ord
 void on_device_quarantine(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
-    const struct gw_device *d = device_of(a, req);
+    const struct gw_device *d = admin_device_of(a, req);
     struct order o;
     json_auto_t *body = d ? order_of(req, false, &o) : NULL;
     struct verdict_wait *v = body ? verdict_begin(a, req, d->id, "quarantined") : NULL;
@@ -91,24 +91,46 @@ void on_device_quarantine(void *owner, struct gw_http_request *req)
         verdict_done(v, err);
 }
 
+/* What holds for the device: a verdict of its own, or one on an address that it has. */
+static int release(struct gw_admin *a, const char *id, const struct gw_verdict *v, const char *by,
+                   struct verdict_wait *wait)
+{
+    const struct gw_hwaddr addr = v->addr;
+
+    if (*v->device)
+        return gw_quarantine_release_device(a->rooms.quarantine, id, by, verdict_done, wait);
+    return gw_quarantine_release_addr(a->rooms.quarantine, &addr, by, verdict_done, wait);
+}
+
+static bool is_host(const struct gw_hwaddr *a)
+{
+    return a->prefix_len == (a->kind == GW_ADDR_MAC ? 48 : a->kind == GW_ADDR_IPV4 ? 32 : 128);
+}
+
 void on_device_release(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
     const char *id = gw_http_segment(req, 0);
-    struct verdict_wait *v;
+    const struct gw_verdict *v = gw_quarantine_of_device(a->rooms.quarantine, id);
+    struct verdict_wait *wait;
+    char text[GW_HWADDR_TEXT];
     int err;
 
-    if (!gw_quarantine_of_device(a->rooms.quarantine, id)) {
+    if (!v) {
         gw_http_problem(req, 404, "\"%.64s\" is not quarantined.", id);
         return;
     }
-    v = verdict_begin(a, req, id, "released");
-    if (!v)
+    if (!*v->device && !is_host(&v->addr)) {
+        gw_http_problem(req, 409, "\"%.64s\" is cut off with all of %s: release that.", id,
+                        gw_hwaddr_text(&v->addr, text));
         return;
-    err = gw_quarantine_release_device(a->rooms.quarantine, id, who_calls(a, req).user,
-                                       verdict_done, v);
+    }
+    wait = verdict_begin(a, req, id, "released");
+    if (!wait)
+        return;
+    err = release(a, id, v, who_calls(a, req).user, wait);
     if (err)
-        verdict_done(v, err);
+        verdict_done(wait, err);
 }
 
 /* ---- by address ---- */

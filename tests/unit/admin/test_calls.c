@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "world.h"
+
+struct row {
+    const char *name, *method, *path, *body;
+    unsigned status;
+    const char *want; /* in the body */
+};
+
+static void run(struct world *w, const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct row *row = &rows[i];
+        struct reply r =
+            world_ask(w, LOCAL, row->method, row->path, row->body ? JSON_TYPE : "", row->body);
+
+        cr_expect_eq(r.status, row->status, "%s: %s", row->name, r.text);
+        cr_expect(!row->want || strstr(r.body, row->want), "%s: no %s in %s", row->name, row->want,
+                  r.body);
+        cr_expect(r.status < 400 || strstr(r.text, "application/problem+json"), "%s: %s", row->name,
+                  r.text);
+        reply_free(&r);
+    }
+}
+
+#define API "/api/v1"
+#define RUN(rows)                                                                                  \
+    do {                                                                                           \
+        struct world w;                                                                            \
+        world_open(&w);                                                                            \
+        run(&w, rows, GW_COUNT(rows));                                                             \
+        world_close(&w);                                                                           \
+    } while (0)
+
+Test(admin_calls, shows_status_and_devices_as_documented)
+{
+    static const struct row rows[] = {
+        {"status", "GET", API "/status", NULL, 200,
+         "{\"version\":\"" CORDON_VERSION "\",\"gateway\":{\"id\":\"gw-"},
+        {"status counts", "GET", API "/status", NULL, 200,
+         "\"devices\":{\"known\":2,\"online\":1,\"pending\":0,\"quarantined\":0}"},
+        {"status of the uplink", "GET", API "/status", NULL, 200,
+         "\"uplink\":{\"state\":\"connected\",\"broker\":\"mqtts://"
+         "cloud:8883\",\"spooled_messages\":"
+         "3,\"spooled_bytes\":999,\"in_flight\":2,\"acknowledged\":41,\"last_error\":null}"},
+        {"status of isolation", "GET", API "/status", NULL, 200,
+         "\"isolation\":{\"state\":\"degraded\",\"interfaces\":[{\"name\":\"lan0\",\"ingress\":"
+         "\"native\",\"egress\":\"tcx\",\"dropped_packets\":7,\"dropped_bytes\":700,\"up\":true},"},
+        {"why a port is not at its best", "GET", API "/status", NULL, 200,
+         "\"reason\":\"no XDP here\""},
+        {"the sandbox", "GET", API "/status", NULL, 200, "\"sandbox\":\"seccomp, landlock\""},
+        {"devices in order", "GET", API "/devices", NULL, 200, "[{\"id\":\"cam-1\""},
+        {"the other one", "GET", API "/devices", NULL, 200, "{\"id\":\"mac-020000000009\""},
+        {"a page", "GET", API "/devices?after=cam-1&limit=1", NULL, 200,
+         "[{\"id\":\"mac-020000000009\""},
+        {"a page of nothing", "GET", API "/devices?limit=0", NULL, 400, "limit"},
+        {"a device", "GET", API "/devices/cam-1", NULL, 200,
+         "\"state\":\"approved\",\"class\":\"\",\"vendor\":\"\",\"hostname\":\"\",\"first_seen\":"
+         "\"2"},
+        {"its addresses", "GET", API "/devices/cam-1", NULL, 200,
+         "\"addresses\":{\"mac\":[\"02:00:00:00:00:01\"],\"ipv4\":[\"192.0.2.7\"],\"ipv6\":["
+         "\"2001:db8::7\"]},\"presence\":{\"status\":\"online\",\"since\":\"2"},
+        {"its traffic, counted once", "GET", API "/devices/cam-1", NULL, 200,
+         "\"quarantine\":null,\"traffic\":{\"rx_packets\":10,\"rx_bytes\":1000,\"tx_packets\":5,"
+         "\"tx_bytes\":500}}"},
+        {"no such device", "GET", API "/devices/cam-2", NULL, 404, "There is no device"},
+        {"a path of nothing", "GET", API "/nothing", NULL, 404, NULL},
+        {"tokens are not here yet", "POST", API "/tokens", "{}", 404, NULL},
+        {"a wrong method", "PUT", API "/status", "{}", 405, "GET"},
+        {"who is there", "GET", API "/presence", NULL, 200,
+         "{\"occupancy\":1,\"devices\":[{\"device\":\"cam-1\",\"status\":\"online\",\"since\":"},
+        {"metrics", "GET", "/metrics", NULL, 200, "cordon_devices{state=\"approved\"} 1\n"},
+        {"metrics of a port", "GET", "/metrics", NULL, 200,
+         "cordon_dropped_packets_total{interface=\"lan0\"} 7\n"},
+    };
+
+    RUN(rows);
+}
+
+Test(admin_calls, runs_the_life_cycle)
+{
+    static const struct row rows[] = {
+        {"approve", "POST", API "/devices/mac-020000000009/approve",
+         "{\"name\":\"Türkamera\",\"class\":\"camera\"}", 204, NULL},
+        {"it is so", "GET", API "/devices/mac-020000000009", NULL, 200,
+         "\"name\":\"Türkamera\",\"state\":\"approved\",\"class\":\"camera\""},
+        {"an unknown member", "POST", API "/devices/cam-1/approve", "{\"nme\":\"x\"}", 400,
+         "\\\"nme\\\" is not known here; known: name, class."},
+        {"a number for a name", "POST", API "/devices/cam-1/approve", "{\"name\":1}", 400,
+         "\\\"name\\\" must be a text"},
+        {"a class with a space", "POST", API "/devices/cam-1/approve", "{\"class\":\"a b\"}", 400,
+         NULL},
+        {"half a body", "POST", API "/devices/cam-1/approve", "{\"name\"", 400, "not valid JSON"},
+        {"approve nobody", "POST", API "/devices/none/approve", "{}", 404, NULL},
+        {"revoke", "POST", API "/devices/cam-1/revoke", "{}", 204, NULL},
+        {"it is revoked", "GET", API "/devices/cam-1", NULL, 200, "\"state\":\"revoked\""},
+        {"revoke with a member", "POST", API "/devices/cam-1/revoke", "{\"x\":1}", 400,
+         "nothing is expected"},
+        {"a revoked one is not approved", "POST", API "/devices/cam-1/approve", "{}", 409,
+         "cam-1 was not approved"},
+        {"forget", "DELETE", API "/devices/cam-1", NULL, 204, NULL},
+        {"it is gone", "GET", API "/devices/cam-1", NULL, 404, NULL},
+        {"forget nobody", "DELETE", API "/devices/cam-1", NULL, 404, NULL},
+        {"it is in the journal", "GET", API "/events", NULL, 200,
+         "\"text\":\"admin forgot cam-1.\""},
+    };
+
+    RUN(rows);
+}
+
+Test(admin_calls, quarantines_by_device_and_address)
+{
+    static const struct row rows[] = {
+        {"nobody is", "GET", API "/quarantine", NULL, 200, "[]"},
+        {"a device", "POST", API "/devices/cam-1/quarantine",
+         "{\"mode\":\"remediate\",\"seconds\":60,\"reason\":\"odd\"}", 204, NULL},
+        {"it is", "GET", API "/devices/cam-1", NULL, 200,
+         "\"quarantine\":{\"mode\":\"remediate\",\"reason\":\"odd\",\"by\":\"admin\",\"since\":"
+         "\"2"},
+        {"its drops, under every address", "GET", API "/devices/cam-1", NULL, 200,
+         "\"dropped_packets\":4,\"dropped_bytes\":240}"},
+        {"it is listed", "GET", API "/quarantine", NULL, 200,
+         "[{\"device\":\"cam-1\",\"address\":null,\"mode\":\"remediate\""},
+        {"release", "DELETE", API "/devices/cam-1/quarantine", NULL, 204, NULL},
+        {"it is released", "GET", API "/devices/cam-1", NULL, 200, "\"quarantine\":null"},
+        {"release twice", "DELETE", API "/devices/cam-1/quarantine", NULL, 404, "not quarantined"},
+        {"defaults", "POST", API "/devices/cam-1/quarantine", "{}", 204, NULL},
+        {"until released", "GET", API "/devices/cam-1", NULL, 200, "\"until\":null"},
+        {"a mode of nobody", "POST", API "/devices/cam-1/quarantine", "{\"mode\":\"kill\"}", 400,
+         "isolate or remediate"},
+        {"a negative time", "POST", API "/devices/cam-1/quarantine", "{\"seconds\":-1}", 400,
+         "\\\"seconds\\\" must be a whole number"},
+        {"too long a time", "POST", API "/devices/cam-1/quarantine", "{\"seconds\":9e18}", 400,
+         NULL},
+        {"no such device", "POST", API "/devices/none/quarantine", "{}", 404, NULL},
+        {"an address", "POST", API "/quarantine",
+         "{\"address\":\"198.51.100.9\",\"mode\":\"isolate\"}", 204, NULL},
+        {"a network", "POST", API "/quarantine", "{\"address\":\"203.0.113.0/24\"}", 204, NULL},
+        {"it is listed with its length", "GET", API "/quarantine", NULL, 200,
+         "\"address\":\"203.0.113.0/24\""},
+        {"host bits", "POST", API "/quarantine", "{\"address\":\"203.0.113.1/24\"}", 400,
+         "is no address"},
+        {"no address", "POST", API "/quarantine", "{}", 400, "\\\"address\\\" is missing"},
+        {"release a network", "DELETE", API "/quarantine/203.0.113.0%2F24", NULL, 204, NULL},
+        {"release an address", "DELETE", API "/quarantine/198.51.100.9", NULL, 204, NULL},
+        {"release it twice", "DELETE", API "/quarantine/198.51.100.9", NULL, 404,
+         "198.51.100.9 is not quarantined"},
+        {"release garbage", "DELETE", API "/quarantine/x", NULL, 400, NULL},
+        {"loopback is the gateway's own", "POST", API "/quarantine", "{\"address\":\"127.0.0.1\"}",
+         409, "protected"},
+    };
+
+    RUN(rows);
+}
+
+Test(admin_calls, releases_a_device_that_is_cut_off_by_its_address)
+{
+    static const struct row rows[] = {
+        {"its address", "POST", API "/quarantine", "{\"address\":\"192.0.2.7\"}", 204, NULL},
+        {"counts for it", "GET", API "/devices/cam-1", NULL, 200, "\"mode\":\"isolate\""},
+        {"release by id", "DELETE", API "/devices/cam-1/quarantine", NULL, 204, NULL},
+        {"nobody is", "GET", API "/quarantine", NULL, 200, "[]"},
+        {"its network", "POST", API "/quarantine", "{\"address\":\"192.0.2.0/24\"}", 204, NULL},
+        {"is named", "DELETE", API "/devices/cam-1/quarantine", NULL, 409, "192.0.2.0/24"},
+    };
+
+    RUN(rows);
+}
+
+Test(admin_calls, passes_on_what_the_kernel_refuses)
+{
+    static const struct {
+        int err;
+        unsigned status;
+        const char *want;
+    } cases[] = {{GW_EPROTECTED, 409, "cam-1 was not quarantined: a protected address"},
+                 {GW_EFULL, 507, "no room left"}};
+    struct world w;
+
+    world_open(&w);
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct reply r;
+
+        world_applied = cases[i].err;
+        r = world_ask(&w, LOCAL, "POST", API "/devices/cam-1/quarantine", JSON_TYPE, "{}");
+        cr_expect_eq(r.status, cases[i].status, "%s", r.text);
+        cr_expect(strstr(r.body, cases[i].want), "%s", r.body);
+        reply_free(&r);
+    }
+    world_applied = 0;
+    world_close(&w);
+}
+
+Test(admin_calls, answers_a_verdict_only_when_the_kernel_has_it)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf got = {.max = 1u << 20};
+    struct world w;
+    int fd;
+
+    world_open(&w);
+    world_applied = 1;
+    fd = world_dial(&w, LOCAL);
+    world_say(fd, "POST " API "/devices/cam-1/quarantine HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                  "Content-Length: 2\r\n\r\n{}");
+    world_turn(&w, 50);
+    cr_expect_eq(recv(fd, (char[1]){0}, 1, MSG_DONTWAIT | MSG_PEEK), -1, "an answer too early");
+    world_applied = 0;
+    cr_expect(world_hear(&w, fd, &got, " 204 "));
+    close(fd);
+    world_close(&w);
+}
+
+Test(admin_calls, lets_a_client_leave_before_its_answer)
+{
+    struct world w;
+    int fd;
+
+    world_open(&w);
+    world_applied = 1;
+    fd = world_dial(&w, LOCAL);
+    world_say(fd, "POST " API "/devices/cam-1/quarantine HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                  "Content-Length: 2\r\n\r\n{}");
+    world_turn(&w, 20);
+    close(fd);
+    world_turn(&w, 20);
+    world_applied = 0;
+    world_turn(&w, 20);
+    cr_expect_not_null(gw_quarantine_of_device(w.quarantine, "cam-1"), "it was ordered");
+    world_close(&w);
+}
+
+Test(admin_calls, keeps_grants)
+{
+    static const struct row rows[] = {
+        {"none", "GET", API "/devices/cam-1/grants", NULL, 200, "[]"},
+        {"two", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"site/#\",\"permissions\":[\"sub\",\"pub\"],\"until\":null},"
+         "{\"topic\":\"d/%d/x\",\"permissions\":[\"pub\"],\"until\":\"2100-01-01T00:00:00Z\"}]",
+         204, NULL},
+        {"they are there", "GET", API "/devices/cam-1/grants", NULL, 200,
+         "[{\"topic\":\"site/#\",\"permissions\":[\"pub\",\"sub\"],\"until\":null},{\"topic\":"
+         "\"d/%d/x\",\"permissions\":[\"pub\"],\"until\":\"2100-01-01T00:00:00.000Z\"}]"},
+        {"a wrong filter", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"a/#/b\",\"permissions\":[\"pub\"]}]", 400, NULL},
+        {"no permission", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"a\",\"permissions\":[]}]", 400, "Grant 1: \\\"permissions\\\""},
+        {"an odd permission", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"a\",\"permissions\":[\"own\"]}]", 400, "list of pub and sub"},
+        {"an odd end", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"a\",\"permissions\":[\"pub\"],\"until\":\"soon\"}]", 400, "until"},
+        {"an unknown member", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"a\",\"permissions\":[\"pub\"],\"for\":1}]", 400,
+         "\\\"for\\\" is not known"},
+        {"no topic", "PUT", API "/devices/cam-1/grants", "[{\"permissions\":[\"pub\"]}]", 400,
+         "topic"},
+        {"no list of objects", "PUT", API "/devices/cam-1/grants", "[1]", 400, "topic"},
+        {"no list", "PUT", API "/devices/cam-1/grants", "{}", 400, "must be a JSON array"},
+        {"no body", "PUT", API "/devices/cam-1/grants", "", 400, "must be a JSON array"},
+        {"nobody's", "GET", API "/devices/none/grants", NULL, 404, NULL},
+        {"unchanged by all that", "GET", API "/devices/cam-1/grants", NULL, 200, "site/#"},
+        {"none again", "PUT", API "/devices/cam-1/grants", "[]", 204, NULL},
+        {"none", "GET", API "/devices/cam-1/grants", NULL, 200, "[]"},
+    };
+
+    RUN(rows);
+}
+
+Test(admin_calls, opens_a_pairing_window)
+{
+    static const struct row rows[] = {
+        {"closed", "GET", API "/pairing", NULL, 200,
+         "{\"open\":false,\"expires\":null,\"port\":8443"},
+        {"open", "POST", API "/pairing", "{\"seconds\":60}", 200, "{\"code\":\""},
+        {"no code for those who only look", "GET", API "/pairing", NULL, 200,
+         "{\"open\":true,\"expires\":\"2"},
+        {"too long", "POST", API "/pairing", "{\"seconds\":86401}", 400, "86400"},
+        {"close", "DELETE", API "/pairing", NULL, 204, NULL},
+        {"closed", "GET", API "/pairing", NULL, 200, "{\"open\":false"},
+    };
+
+    RUN(rows);
+}
+
+Test(admin_calls, reads_the_journal_by_pages)
+{
+    static const struct row rows[] = {
+        {"all", "GET", API "/events", NULL, 200, "\"action\":\"join\""},
+        {"by number", "GET", API "/events?since=0&limit=1", NULL, 200, "\"id\":1,"},
+        {"by time", "GET", API "/events?since=2020-01-01T00:00:00Z", NULL, 200, "\"id\":1,"},
+        {"in the future", "GET", API "/events?since=2100-01-01T00:00:00Z", NULL, 200, "[]"},
+        {"too many", "GET", API "/events?limit=1001", NULL, 400, "limit"},
+        {"a bad time", "GET", API "/events?since=2020-01-32T00:00:00Z", NULL, 400, "since"},
+        {"a bad number", "GET", API "/events?since=abc", NULL, 400, "since"},
+        {"a time line", "GET", API "/devices/cam-1/presence", NULL, 200, "\"device\":\"cam-1\""},
+        {"of nobody", "GET", API "/devices/none/presence", NULL, 404, NULL},
+        {"of the quiet one", "GET", API "/devices/mac-020000000009/presence?since=0", NULL, 200,
+         "["},
+    };
+
+    RUN(rows);
+}
