@@ -3,6 +3,7 @@
 # What `cmake --install build` puts beside the two programs, which gateway/ installs itself.
 set(SYSTEMD_UNIT_DIR lib/systemd/system CACHE STRING "Where systemd units go")
 set(SYSUSERS_DIR lib/sysusers.d CACHE STRING "Where sysusers.d files go")
+set(TMPFILES_DIR lib/tmpfiles.d CACHE STRING "Where tmpfiles.d files go")
 
 install(FILES ${CMAKE_SOURCE_DIR}/etc/cordon.conf DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/cordon)
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/cordon/manufacturers)
@@ -10,6 +11,7 @@ install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordond.8 DESTINATION ${CMAKE_IN
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordon.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordon.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/cordon.sysusers DESTINATION ${SYSUSERS_DIR} RENAME cordon.conf)
+install(FILES ${CMAKE_SOURCE_DIR}/packaging/cordon.tmpfiles DESTINATION ${TMPFILES_DIR} RENAME cordon.conf)
 
 # The unit names the programs where they are installed.
 file(READ ${CMAKE_SOURCE_DIR}/packaging/cordon.service unit)
