@@ -10,4 +10,4 @@
 int gw_cli_run(int argc, char **argv);
 
 /** `cordon envelope …`; argv[0] is "envelope". Exit status as gw_cli_run. */
-int gw_cli_envelope(int argc, char **argv) __attribute__((weak));
+int gw_cli_envelope(int argc, char **argv);

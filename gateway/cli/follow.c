@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "cli/follow.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,10 +7,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cli/envelope_priv.h"
 #include "cli/reader.h"
 #include "client/client.h"
 
-#define FILE_MAX (1u << 20)
 #define PACKET_MAX (8u << 20)
 #define ACKS_MAX (1u << 20)
 #define RECEIVE_MAX 500
@@ -63,12 +60,6 @@ struct follow {
     struct gw_timer tick;
     int status;
 };
-
-static int complain(const char *what, const char *why)
-{
-    (void)fprintf(stderr, "cordon: %s: %s\n", what, why);
-    return 1;
-}
 
 /* ---- options ---- */
 
@@ -134,7 +125,7 @@ static int parse(int argc, char **argv, struct options *o)
         if (c == 'n')
             ok = parse_count(optarg, &o->count);
         if (!ok && c != '?')
-            (void)complain(optarg, c == 'b' ? "is no mqtts://HOST[:PORT]" : "is no count");
+            (void)envelope_complain(optarg, c == 'b' ? "is no mqtts://HOST[:PORT]" : "is no count");
         if (!ok)
             return 2;
     }
@@ -162,60 +153,12 @@ static const char *check(const struct options *o)
 
 /* ---- files ---- */
 
-static int read_file(const char *path, struct gw_buf *out)
-{
-    GW_CLEANUP(gw_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    out->max = FILE_MAX;
-    while (fd >= 0) {
-        ssize_t got;
-        int err = gw_buf_reserve(out, 4096);
-
-        if (err)
-            return complain(path, gw_error_text(err));
-        got = read(fd, out->data + out->tail, 4096);
-        if (got == 0)
-            return 0;
-        if (got < 0)
-            break;
-        out->tail += (size_t)got;
-    }
-    return complain(path, strerror(errno));
-}
-
-static int read_key(const char *path, struct gw_key **out)
-{
-    struct gw_buf pem = {0};
-    int failed = read_file(path, &pem), err = failed ? 0 : gw_key_from_pem(gw_buf_slice(&pem), out);
-
-    gw_wipe(pem.data, pem.cap);
-    gw_buf_fini(&pem);
-    if (err)
-        return complain(path, gw_error_text(err));
-    if (!failed && !gw_key_is_private(*out))
-        return complain(path, "is a public key; the private one is needed");
-    return failed;
-}
-
-static int read_gateway_ca(const char *path, struct gw_buf *der)
-{
-    GW_CLEANUP(gw_buf_fini) struct gw_buf pem = {0};
-    struct gw_slice rest;
-    int err;
-
-    if (read_file(path, &pem))
-        return 1;
-    der->max = FILE_MAX;
-    err = gw_der_from_pem("CERTIFICATE", gw_buf_slice(&pem), der, &rest);
-    return err ? complain(path, gw_error_text(err)) : 0;
-}
-
 /* The first line, without its end. */
 static int read_password(const char *path, struct gw_buf *out)
 {
     uint8_t *end;
 
-    if (read_file(path, out))
+    if (envelope_read_file(path, out))
         return 1;
     end = memchr(out->data + out->head, '\n', gw_buf_len(out));
     if (end)
@@ -227,10 +170,10 @@ static int read_files(struct follow *f)
 {
     const struct options *o = &f->opt;
 
-    if (read_key(o->key, &f->key) || (o->ca && read_file(o->ca, &f->ca)) ||
-        (o->cert && read_file(o->cert, &f->cert)) ||
-        (o->client_key && read_key(o->client_key, &f->client_key)) ||
-        (o->gateway_ca && read_gateway_ca(o->gateway_ca, &f->gateway_ca)) ||
+    if (envelope_read_key(o->key, &f->key) || (o->ca && envelope_read_file(o->ca, &f->ca)) ||
+        (o->cert && envelope_read_file(o->cert, &f->cert)) ||
+        (o->client_key && envelope_read_key(o->client_key, &f->client_key)) ||
+        (o->gateway_ca && envelope_read_cert(o->gateway_ca, &f->gateway_ca)) ||
         (o->password_file && read_password(o->password_file, &f->password)))
         return 1;
     return 0;
@@ -261,7 +204,7 @@ static void on_done(void *owner, uint16_t token)
 static void flush(struct follow *f)
 {
     if (fflush(stdout) == EOF || ferror(stdout)) {
-        stop(f, complain("standard output", strerror(errno)));
+        stop(f, envelope_complain("standard output", strerror(errno)));
         return;
     }
     if (gw_buf_len(&f->acks) && gw_client_is_up(f->client) &&
@@ -365,7 +308,8 @@ static int on_suback(struct follow *f, struct gw_slice body)
         return err;
     for (size_t i = 0; i < ack.codes.len; i++)
         if (ack.codes.ptr[i] >= 0x80) {
-            stop(f, complain(gw_client_url(f->client), "the broker refuses the subscription"));
+            stop(f, envelope_complain(gw_client_url(f->client),
+                                      "the broker refuses the subscription"));
             return 0;
         }
     gw_client_progress(f->client);
@@ -501,13 +445,10 @@ int gw_cli_envelope_follow(int argc, char **argv)
                       wrong ? "\n" : "");
         return 2;
     }
-    err = gw_crypto_init();
-    if (err)
-        return complain("cryptography", gw_error_text(err));
     if (read_files(&f))
         return 1;
     err = start(&f);
     if (!err)
         err = gw_loop_run(f.loop);
-    return err ? complain("follow", gw_error_text(err)) : f.status;
+    return err ? envelope_complain("follow", gw_error_text(err)) : f.status;
 }

@@ -9,7 +9,6 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "envelope/envelope.h"
 
 #define NAME_MAX_ 128 /* of a gateway */
 #define PLAIN_MAX (1u << 20)
@@ -145,12 +144,12 @@ static bool add_payload(json_t *line, struct gw_slice plain)
                json_stringn((const char *)gw_buf_slice(&text).ptr, gw_buf_len(&text))) == 0;
 }
 
-static bool write_line(struct reader *r, const struct gateway *g,
-                       const struct gw_envelope_head *head, struct gw_slice plain)
+bool reader_print(FILE *out, const char *gateway, const struct gw_envelope_head *head,
+                  struct gw_slice plain)
 {
     struct gw_slice type = head->content_type;
     char time[GW_TIME_TEXT];
-    json_t *line = json_pack("{s:s, s:s%, s:s%, s:I, s:s}", "gateway", g->name, "topic",
+    json_t *line = json_pack("{s:s, s:s%, s:s%, s:I, s:s}", "gateway", gateway, "topic",
                              (const char *)head->topic.ptr, head->topic.len, "device",
                              (const char *)head->device.ptr, head->device.len, "sequence",
                              (json_int_t)head->sequence, "time", gw_time_text(head->time_ms, time));
@@ -160,10 +159,9 @@ static bool write_line(struct reader *r, const struct gateway *g,
         ok = json_object_set_new(line, "content_type",
                                  json_stringn((const char *)type.ptr, type.len)) == 0;
     if (ok)
-        ok = json_dumpf(line, r->cfg.out, JSON_COMPACT | JSON_PRESERVE_ORDER) == 0 &&
-             fputc('\n', r->cfg.out) != EOF;
+        ok = json_dumpf(line, out, JSON_COMPACT | JSON_PRESERVE_ORDER) == 0 &&
+             fputc('\n', out) != EOF;
     json_decref(line);
-    r->lines += ok;
     return ok;
 }
 
@@ -197,8 +195,11 @@ static void open_one(struct reader *r, struct gateway *g, const struct epoch *e,
         complain(r, g, "a message was refused", "its key belongs to another gateway");
     else if (!gw_slice_eq(head.topic, topic))
         complain(r, g, "a message was refused", "it was sealed for another topic");
-    else if (in_sequence(r, g, head.sequence) && !write_line(r, g, &head, gw_buf_slice(&r->plain)))
-        complain(r, g, "a message was not written", "its text is not valid");
+    else if (in_sequence(r, g, head.sequence)) {
+        r->lines++;
+        if (!reader_print(r->cfg.out, g->name, &head, gw_buf_slice(&r->plain)))
+            complain(r, g, "a message was not written", "its text is not valid");
+    }
     gw_buf_consume(&r->plain, gw_buf_len(&r->plain));
 }
 

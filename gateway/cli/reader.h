@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "crypto/crypto.h"
+#include "envelope/envelope.h"
 
 #define READER_WAIT_MS 30000    /* for a key */
 #define READER_WAITING_MAX 1000 /* messages without a key */
@@ -48,3 +49,7 @@ void reader_restart(struct reader *r);
 
 /** Lines written so far. */
 uint64_t reader_lines(const struct reader *r);
+
+/** The line of one opened message; false when it could not be written. */
+bool reader_print(FILE *out, const char *gateway, const struct gw_envelope_head *head,
+                  struct gw_slice plain) GW_MUST_CHECK;

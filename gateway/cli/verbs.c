@@ -84,8 +84,7 @@ int gw_cli_run(int argc, char **argv)
 
     set_locale();
     if (argc > 1 && strcmp(argv[1], "envelope") == 0)
-        return gw_cli_envelope ? gw_cli_envelope(argc - 1, argv + 1)
-                               : cli_fail("this build has no envelope part");
+        return gw_cli_envelope(argc - 1, argv + 1);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         (void)puts("cordon " CORDON_VERSION);
         return CLI_DONE;
