@@ -77,6 +77,7 @@ bg_ns() {
 
 tidy() {
     trap - EXIT INT TERM HUP
+    exec 2>/dev/null # bash would report each process that is killed here
     [ -n "$work" ] && [ -n "$once" ] || printf '\n%sRemoving what the demo made …%s\n' "$dim" "$plain"
     [ -n "$daemon" ] && kill "$daemon" 2>/dev/null && for _ in $(seq 50); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.1; done
     [ -n "$daemon" ] && [ -n "${pid_gw:-}" ] && in_ns gw "$build/cordond" --unpin >/dev/null 2>&1

@@ -44,11 +44,16 @@ def wait_until(check, seconds=15.0, what="", every=0.05):
 
 
 def run(args, check=True, timeout=30, stdin=None, **kw):
-    """Run to the end; a failure shows what was said."""
-    done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=timeout,
-                          input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, **kw)
+    """Run to the end; a failure shows what was said. One that hangs is killed: exit 124."""
+    args = [str(a) for a in args]
+    where = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
+    try:
+        done = subprocess.run(args, capture_output=True, text=True, timeout=timeout, **where, **kw)
+    except subprocess.TimeoutExpired as late:
+        said = [(part or b"").decode(errors="replace") for part in (late.stdout, late.stderr)]
+        done = subprocess.CompletedProcess(args, 124, *said)
     if check and done.returncode != 0:
-        raise Failed(f"{' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        raise Failed(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
 
 

@@ -131,6 +131,6 @@ def test_a_revoked_certificate_is_refused(house):
     cam = house.enrolled("revoked-1")
     cam.publish("d/revoked-1/x", "before")
     house.daemon.cordon("revoke", "revoked-1")
-    assert cam.publish("d/revoked-1/x", "after", check=False).returncode != 0
+    assert cam.publish("d/revoked-1/x", "after", check=False, timeout=3).returncode != 0
     house.daemon.cordon("forget", "revoked-1")
-    assert cam.publish("d/revoked-1/x", "after", check=False).returncode != 0
+    assert cam.publish("d/revoked-1/x", "after", check=False, timeout=3).returncode != 0

@@ -118,7 +118,8 @@ function Verbs({ device: d, ctx, ask }: VerbsProps) {
           Approve{name}
         </button>
       )}
-      {d.quarantine ? (
+      {/* A verdict of policy goes with approval or forgetting, not by release. */}
+      {d.quarantine?.by === 'policy' ? null : d.quarantine ? (
         <button type="button" class="primary" onClick={() => void release()}>
           Release{name}
         </button>
