@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The whole command against a scripted daemon: what it asks, what it prints, how it exits. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/own.h"
+#include "cli/cli_priv.h"
+
+struct answer {
+    unsigned status;
+    const char *body;
+};
+
+struct daemon {
+    char path[64];
+    int fd;
+    pthread_t thread;
+    const struct answer *answers; /* one for each connection, ended by status 0 */
+    char heard[16384];
+};
+
+/* Read one request whole: head, and as much body as it announces. */
+static void read_request(int fd, char *out, size_t room)
+{
+    size_t len = 0, want = SIZE_MAX;
+
+    while (len < want && len < room - 1) {
+        ssize_t n = recv(fd, out + len, room - 1 - len, 0);
+        const char *end, *announced;
+
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+        out[len] = '\0';
+        end = strstr(out, "\r\n\r\n");
+        announced = strcasestr(out, "\r\nContent-Length: ");
+        if (end)
+            want = (size_t)(end + 4 - out) + (announced ? (size_t)atoi(announced + 18) : 0);
+    }
+    out[len] = '\0';
+}
+
+static void *serve(void *owner)
+{
+    struct daemon *d = owner;
+
+    for (const struct answer *a = d->answers; a->status; a++) {
+        size_t at = strlen(d->heard);
+        int fd = accept(d->fd, NULL, NULL);
+        char text[4096];
+
+        if (fd < 0)
+            break;
+        read_request(fd, d->heard + at, sizeof(d->heard) - at);
+        (void)snprintf(text, sizeof(text),
+                       "HTTP/1.1 %u X\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                       "Content-Length: %zu\r\n\r\n%s",
+                       a->status, strlen(a->body), a->body);
+        (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void daemon_start(struct daemon *d, const struct answer *answers)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+
+    *d = (struct daemon){.path = "/tmp/cordon-cli-XXXXXX", .answers = answers};
+    cr_assert_geq(mkstemp(d->path), 0);
+    (void)unlink(d->path);
+    memcpy(at.sun_path, d->path, sizeof(d->path));
+    d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(d->fd, (struct sockaddr *)(void *)&at, sizeof(at)), 0);
+    cr_assert_eq(listen(d->fd, 4), 0);
+    cr_assert_eq(pthread_create(&d->thread, NULL, serve, d), 0);
+}
+
+static void daemon_stop(struct daemon *d)
+{
+    (void)shutdown(d->fd, SHUT_RDWR);
+    cr_assert_eq(pthread_join(d->thread, NULL), 0);
+    close(d->fd);
+    (void)unlink(d->path);
+}
+
+/* ---- the command, its output in files ---- */
+
+struct outcome {
+    int status;
+    char out[8192], err[2048];
+};
+
+static void slurp(FILE *f, char *out, size_t room)
+{
+    rewind(f);
+    out[fread(out, 1, room - 1, f)] = '\0';
+    (void)fclose(f);
+}
+
+static void run(const char *socket, const char *line, const char *in, struct outcome *got)
+{
+    FILE *files[3] = {tmpfile(), tmpfile(), tmpfile()};
+    char text[512], *argv[16] = {text}, *save = NULL;
+    int kept[3], argc = 1;
+
+    (void)snprintf(text, sizeof(text), "cordon --socket %s %s", socket, line);
+    (void)strtok_r(text, " ", &save);
+    while (argc < 15 && (argv[argc] = strtok_r(NULL, " ", &save)))
+        argc++;
+    (void)fputs(in ? in : "", files[0]);
+    rewind(files[0]);
+    (void)fflush(NULL);
+    for (int i = 0; i < 3; i++) {
+        kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+        cr_assert_eq(dup2(fileno(files[i]), i), i);
+    }
+    clearerr(stdin);
+    got->status = gw_cli_run(argc, argv);
+    (void)fflush(NULL);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(dup2(kept[i], i), i);
+        close(kept[i]);
+    }
+    (void)fclose(files[0]);
+    slurp(files[1], got->out, sizeof(got->out));
+    slurp(files[2], got->err, sizeof(got->err));
+}
+
+#define DEVICE                                                                                     \
+    "{\"id\":\"cam-1\",\"name\":\"Door\\u001b[2J\",\"state\":\"approved\",\"class\":\"camera\","   \
+    "\"vendor\":\"\",\"hostname\":\"\",\"first_seen\":\"2026-11-22T06:19:00.000Z\","               \
+    "\"last_seen\":null,\"addresses\":{\"mac\":[\"02:00:00:00:00:01\"],\"ipv4\":[\"192.0.2.7\"],"  \
+    "\"ipv6\":[]},\"presence\":{\"status\":\"offline\",\"since\":null,\"cause\":null},"            \
+    "\"quarantine\":{\"mode\":\"isolate\",\"reason\":\"odd\",\"by\":\"admin\",\"since\":"          \
+    "\"2026-11-22T06:19:00.000Z\",\"until\":null,\"dropped_packets\":4,\"dropped_bytes\":240},"    \
+    "\"traffic\":{\"rx_packets\":1,\"rx_bytes\":2000,\"tx_packets\":3,\"tx_bytes\":4}}"
+
+#define STATUS                                                                                     \
+    "{\"version\":\"0.1.0\",\"gateway\":{\"id\":\"gw-0011\",\"name\":\"Cordon\"},\"uptime_s\":"    \
+    "7260,\"devices\":{\"known\":3,\"online\":2,\"pending\":1,\"quarantined\":0},\"uplink\":{"     \
+    "\"state\":\"connecting\",\"broker\":\"mqtts://b:8883\",\"spooled_messages\":5,"               \
+    "\"spooled_bytes\":1500,\"in_flight\":0,\"acknowledged\":7,\"last_error\":\"no route\"},"      \
+    "\"isolation\":{\"state\":\"enforcing\",\"interfaces\":[{\"name\":\"lan0\",\"ingress\":"       \
+    "\"generic\",\"egress\":\"clsact\",\"dropped_packets\":9,\"dropped_bytes\":900,\"up\":true,"   \
+    "\"reason\":\"no native XDP\"}]},\"security\":{\"sandbox\":\"seccomp\",\"aes\":\"AES-NI\"}}"
+
+#define PROBLEM(detail)                                                                            \
+    "{\"type\":\"about:blank\",\"status\":1,\"title\":\"X\",\"detail\":\"" detail "\"}"
+
+struct verb_case {
+    const char *line, *in;
+    struct answer answers[3];
+    int status;
+    const char *asked, *body; /* heard by the daemon */
+    const char *out, *err;    /* printed */
+};
+
+static void check(const struct verb_case *c)
+{
+    struct outcome got;
+    struct daemon d;
+
+    daemon_start(&d, c->answers);
+    run(d.path, c->line, c->in, &got);
+    daemon_stop(&d);
+    cr_expect_eq(got.status, c->status, "%s: %d %s", c->line, got.status, got.err);
+    cr_expect(!c->asked || strstr(d.heard, c->asked), "%s: asked %s", c->line, d.heard);
+    cr_expect(!c->body || strstr(d.heard, c->body), "%s: asked %s", c->line, d.heard);
+    cr_expect(!c->out || strstr(got.out, c->out), "%s: printed %s", c->line, got.out);
+    cr_expect(!c->err || strstr(got.err, c->err), "%s: said %s", c->line, got.err);
+    cr_expect_null(strchr(got.out, '\x1b'), "%s: an escape reached the terminal", c->line);
+}
+
+Test(cli_verbs, ask_print_and_exit)
+{
+    static const struct verb_case cases[] = {
+        {"status",
+         NULL,
+         {{200, STATUS}},
+         0,
+         "GET /api/v1/status HTTP/1.1",
+         NULL,
+         "Gateway     Cordon (gw-0011), version 0.1.0, up 2 h 1 min\n",
+         NULL},
+        {"status",
+         NULL,
+         {{200, STATUS}},
+         0,
+         NULL,
+         NULL,
+         "Devices     3 known, 2 online, 1 pending, 0 quarantined\n"
+         "Uplink      connecting, mqtts://b:8883\n"
+         "            5 spooled (1.5 kB), 0 in flight, 7 acknowledged\n"
+         "            last error: no route\n"
+         "Isolation   enforcing\n",
+         NULL},
+        {"status",
+         NULL,
+         {{200, STATUS}},
+         0,
+         NULL,
+         NULL,
+         "  lan0  up    generic  clsact  9        900 B  no native XDP\n"
+         "Sandbox     seccomp\n",
+         NULL},
+        {"--json status", NULL, {{200, STATUS}}, 0, NULL, NULL, "\"uptime_s\": 7260", NULL},
+        {"devices",
+         NULL,
+         {{200, "[" DEVICE "]"}},
+         0,
+         "GET /api/v1/devices ",
+         NULL,
+         "cam-1  Door?[2J  camera  approved  offline   -      -      -          02:00:00:00:00:01"
+         "  192.0.2.7  isolate\n",
+         NULL},
+        {"devices", NULL, {{200, "[]"}}, 0, NULL, NULL, "No device", NULL},
+        {"device cam-1",
+         NULL,
+         {{200, DEVICE}},
+         0,
+         "GET /api/v1/devices/cam-1 ",
+         NULL,
+         "Quarantine  isolate by admin since 2026-11-22T06:19:00.000Z until released\n"
+         "            reason: odd\n            4 packets dropped (240 B)\n",
+         NULL},
+        {"device a/b",
+         NULL,
+         {{404, PROBLEM("There is no device.")}},
+         1,
+         "GET /api/v1/devices/a%2Fb ",
+         NULL,
+         "",
+         "cordon: There is no device.\n"},
+        {"device x", NULL, {{500, "oops"}}, 1, NULL, NULL, NULL, "HTTP status 500"},
+        {"device x", NULL, {{200, "oops"}}, 1, NULL, NULL, NULL, "not JSON"},
+        {"presence",
+         NULL,
+         {{200,
+           "{\"occupancy\":1,\"devices\":[{\"device\":\"cam-1\",\"status\":\"online\",\"since\""
+           ":null,\"cause\":\"connect\"}]}"}},
+         0,
+         "GET /api/v1/presence ",
+         NULL,
+         "1 there\n",
+         NULL},
+        {"presence cam-1",
+         NULL,
+         {{200, "[]"}},
+         0,
+         "GET /api/v1/devices/cam-1/presence ",
+         NULL,
+         "Nothing",
+         NULL},
+        {"events --limit 2",
+         NULL,
+         {{200, "[{\"id\":1,\"type\":\"alert\",\"at\":\"2026-11-22T06:19:00.000Z\",\"severity\":"
+                "\"warning\",\"text\":\"it\\u0007 broke\"},{\"id\":2,\"type\":\"presence\",\"at\":"
+                "\"2026-11-22T06:19:01.000Z\",\"device\":\"cam-1\",\"action\":\"join\",\"cause\":"
+                "\"connect\",\"occupancy\":3}]"}},
+         0,
+         "GET /api/v1/events?limit=2 ",
+         NULL,
+         "2026-11-22T06:19:00.000Z  warning   it? broke\n"
+         "2026-11-22T06:19:01.000Z  presence  cam-1: join (connect), 3 there\n",
+         NULL},
+        {"approve cam-1 --name Door --class camera",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/devices/cam-1/approve ",
+         "{\"name\":\"Door\",\"class\":\"camera\"}",
+         "cam-1 is approved.\n",
+         NULL},
+        {"approve cam-1",
+         NULL,
+         {{204, ""}},
+         0,
+         "Content-Type: application/json",
+         "\r\n\r\n{}",
+         NULL,
+         NULL},
+        {"revoke cam-1 --json",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/devices/cam-1/revoke ",
+         NULL,
+         "",
+         NULL},
+        {"forget cam-1",
+         NULL,
+         {{204, ""}},
+         0,
+         "DELETE /api/v1/devices/cam-1 ",
+         NULL,
+         "cam-1 is forgotten.\n",
+         NULL},
+        {"quarantine cam-1 --mode remediate --for 1h --reason odd",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/devices/cam-1/quarantine ",
+         "{\"mode\":\"remediate\",\"reason\":\"odd\",\"seconds\":3600}",
+         "cam-1 is cut off.\n",
+         NULL},
+        {"quarantine 02:00:00:00:00:01",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/quarantine ",
+         "{\"seconds\":0,\"address\":\"02:00:00:00:00:01\"}",
+         NULL,
+         NULL},
+        {"quarantine 192.0.2.7",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/quarantine ",
+         "\"address\":\"192.0.2.7\"",
+         NULL,
+         NULL},
+        {"quarantine 2001:db8::/48",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/quarantine ",
+         "\"address\":\"2001:db8::/48\"",
+         NULL,
+         NULL},
+        {"quarantine 192.0.2.1",
+         NULL,
+         {{409, PROBLEM("192.0.2.1 was not quarantined: why.")}},
+         1,
+         NULL,
+         NULL,
+         "",
+         "cordon: 192.0.2.1 was not quarantined: why.\n"},
+        {"release cam-1",
+         NULL,
+         {{204, ""}},
+         0,
+         "DELETE /api/v1/devices/cam-1/quarantine ",
+         NULL,
+         "cam-1 is released.\n",
+         NULL},
+        {"release 192.0.2.0/24",
+         NULL,
+         {{204, ""}},
+         0,
+         "DELETE /api/v1/quarantine/192.0.2.0%2F24 ",
+         NULL,
+         NULL,
+         NULL},
+        {"grant cam-1 site/# pubsub",
+         NULL,
+         {{200, "[{\"topic\":\"a\",\"permissions\":[\"pub\"],\"until\":null},{\"topic\":\"site/#\","
+                "\"permissions\":[\"sub\"],\"until\":null}]"},
+          {204, ""}},
+         0,
+         "PUT /api/v1/devices/cam-1/grants ",
+         "[{\"topic\":\"a\",\"permissions\":[\"pub\"],\"until\":null},{\"topic\":\"site/#\","
+         "\"permissions\":[\"pub\",\"sub\"],\"until\":null}]",
+         NULL,
+         NULL},
+        {"grant cam-1 a pub --for 1h",
+         NULL,
+         {{200, "[]"}, {204, ""}},
+         0,
+         NULL,
+         "\"until\":\"20",
+         NULL,
+         NULL},
+        {"grant none a pub",
+         NULL,
+         {{404, PROBLEM("There is no device.")}},
+         1,
+         NULL,
+         NULL,
+         NULL,
+         "no device"},
+        {"ungrant cam-1 a",
+         NULL,
+         {{200, "[{\"topic\":\"a\",\"permissions\":[\"pub\"],\"until\":null}]"}, {204, ""}},
+         0,
+         "PUT /api/v1/devices/cam-1/grants ",
+         "\r\n\r\n[]",
+         NULL,
+         NULL},
+        {"ungrant cam-1 b", NULL, {{200, "[]"}}, 1, NULL, NULL, NULL, "has no grant"},
+        {"grants cam-1",
+         NULL,
+         {{200, "[{\"topic\":\"a\",\"permissions\":[\"pub\",\"sub\"],\"until\":null}]"}},
+         0,
+         NULL,
+         NULL,
+         "a      pubsub  taken back\n",
+         NULL},
+        {"pair --for 5m",
+         NULL,
+         {{200, "{\"code\":\"ABCD-EFGH\",\"expires\":\"2026-11-22T06:24:00.000Z\",\"port\":8443,"
+                "\"ca_sha256\":\"00af12\"}"}},
+         0,
+         "POST /api/v1/pairing ",
+         "{\"seconds\":300}",
+         "CA SHA-256   00:AF:12\n",
+         NULL},
+        {"pair",
+         NULL,
+         {{200, "{\"code\":\"ABCD-EFGH\",\"port\":8443,\"ca_sha256\":\"\"}"}},
+         0,
+         NULL,
+         "{\"seconds\":0}",
+         "https://cordon.local:8443/.well-known/est/\n",
+         NULL},
+        {"pair --stop", NULL, {{204, ""}}, 0, "DELETE /api/v1/pairing ", NULL, "closed", NULL},
+        {"setup-code",
+         NULL,
+         {{200, "{\"code\":\"ABCD-EFGH-JKLM\"}"}},
+         0,
+         "GET /api/v1/setup-code ",
+         NULL,
+         "ABCD-EFGH-JKLM\n",
+         NULL},
+        {"setup-code",
+         NULL,
+         {{409, PROBLEM("A password is set already.")}},
+         1,
+         NULL,
+         NULL,
+         "",
+         "A password is set already."},
+        {"passwd admin",
+         "secret word\n",
+         {{204, ""}},
+         0,
+         "PUT /api/v1/users/admin/password ",
+         "{\"password\":\"secret word\"}",
+         "is set",
+         NULL},
+        {"passwd eve --role viewer",
+         "x",
+         {{400, PROBLEM("Too short.")}},
+         1,
+         NULL,
+         "{\"password\":\"x\",\"role\":\"viewer\"}",
+         "",
+         "Too short."},
+        {"api-key grafana --role viewer",
+         NULL,
+         {{201, "{\"name\":\"grafana\",\"role\":\"viewer\",\"key\":\"cordon_00\"}"}},
+         0,
+         "POST /api/v1/keys ",
+         "{\"name\":\"grafana\",\"role\":\"viewer\"}",
+         "cordon_00\n",
+         NULL},
+        {"api-key",
+         NULL,
+         {{200, "[{\"name\":\"grafana\",\"role\":\"viewer\"}]"}},
+         0,
+         "GET /api/v1/keys ",
+         NULL,
+         "grafana  viewer\n",
+         NULL},
+        {"api-key grafana --remove",
+         NULL,
+         {{204, ""}},
+         0,
+         "DELETE /api/v1/keys/grafana ",
+         NULL,
+         NULL,
+         NULL},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++)
+        check(&cases[i]);
+}
+
+Test(cli_verbs, refuse_before_they_ask)
+{
+    static const struct {
+        const char *line;
+        int status;
+        const char *err;
+    } cases[] = {
+        {"quarantine 192.0.2.7/24", CLI_USAGE, "is no address"},
+        {"quarantine 02:00:00:00:00", CLI_USAGE, "is no address"},
+        {"release a/b", CLI_USAGE, "is no address"},
+        {"grant cam-1 a read", CLI_USAGE, "pub, sub or pubsub"},
+        {"passwd admin", CLI_FAILED, "no password"},
+        {"api-key --remove", CLI_USAGE, "usage: cordon api-key"},
+        {"nonsense", CLI_USAGE, "no such verb"},
+        {"device", CLI_USAGE, "usage: cordon device ID\n"},
+        {"status", CLI_FAILED, "the daemon is not running (there is no /nowhere)"},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct outcome got;
+
+        run("/nowhere", cases[i].line, NULL, &got);
+        cr_expect_eq(got.status, cases[i].status, "%s: %d", cases[i].line, got.status);
+        cr_expect(strstr(got.err, cases[i].err), "%s: said %s", cases[i].line, got.err);
+        cr_expect_str_eq(got.out, "", "%s", cases[i].line);
+    }
+}
+
+Test(cli_verbs, say_why_the_daemon_is_not_reached)
+{
+    static const struct answer none[] = {{0, NULL}};
+    struct outcome got;
+    struct daemon d;
+    char path[64];
+
+    daemon_start(&d, none);
+    memcpy(path, d.path, sizeof(path));
+    close(d.fd); /* the socket stays behind, as after a kill */
+    d.fd = -1;
+    run(path, "status", NULL, &got);
+    cr_expect_eq(got.status, CLI_FAILED);
+    cr_expect(strstr(got.err, "nobody answers at"), "%s", got.err);
+    cr_assert_eq(pthread_join(d.thread, NULL), 0);
+    (void)unlink(path);
+}
+
+Test(cli_verbs, help_without_a_daemon)
+{
+    struct outcome got;
+
+    run("/nowhere", "--help", NULL, &got);
+    cr_expect_eq(got.status, 0);
+    for (const struct cli_verb *v = cli_verbs; v->name; v++) {
+        char line[64], want[64];
+
+        cr_expect(strstr(got.out, v->name), "%s", v->name);
+        (void)snprintf(line, sizeof(line), "%s --help", v->name);
+        (void)snprintf(want, sizeof(want), "usage: cordon %s", v->name);
+        run("/nowhere", line, NULL, &got);
+        cr_expect_eq(got.status, 0, "%s", line);
+        cr_expect(strstr(got.out, want), "%s", got.out);
+        run("/nowhere", "--help", NULL, &got);
+    }
+}
