@@ -7,10 +7,13 @@
 #include "base/clock.h"
 #include "cli/cli_priv.h"
 
+/* Options that every verb takes; no single bit, so that they differ from every OPT_…. */
+enum { ALWAYS_SOCKET = 3, ALWAYS_JSON = 5, ALWAYS_HELP = 6 };
+
 static const struct option options[] = {
-    {"socket", required_argument, NULL, 's'},
-    {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'},
+    {"socket", required_argument, NULL, ALWAYS_SOCKET},
+    {"json", no_argument, NULL, ALWAYS_JSON},
+    {"help", no_argument, NULL, ALWAYS_HELP},
     {"name", required_argument, NULL, OPT_NAME},
     {"class", required_argument, NULL, OPT_CLASS},
     {"mode", required_argument, NULL, OPT_MODE},
@@ -23,9 +26,6 @@ static const struct option options[] = {
     {"limit", required_argument, NULL, OPT_LIMIT},
     {0},
 };
-
-/* 's', 'j' and 'h' have to differ from every OPT_…, which are single bits. */
-_Static_assert((('s' & ('s' - 1)) && ('j' & ('j' - 1)) && ('h' & ('h' - 1))), "no single bit");
 
 static const struct cli_verb *verb_named(const char *name)
 {
@@ -57,13 +57,13 @@ static int take_limit(const char *text, uint64_t *out)
 static int take_option(struct cli_args *a, int option, const char *value)
 {
     switch (option) {
-    case 's':
+    case ALWAYS_SOCKET:
         a->socket = value;
         return 0;
-    case 'j':
+    case ALWAYS_JSON:
         a->json = true;
         return 0;
-    case 'h':
+    case ALWAYS_HELP:
         a->help = true;
         return 0;
     case OPT_NAME:
