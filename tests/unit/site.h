@@ -10,13 +10,17 @@
 
 #include "config/config.h"
 #include "device/device.h"
+#ifndef SITE_WITHOUT_JOURNAL /* for a room that does not need it */
 #include "journal/journal.h"
+#endif
 
 static struct {
     char dir[64];
     struct gw_loop *loop;
     struct gw_store *store;
+#ifndef SITE_WITHOUT_JOURNAL
     struct gw_journal *journal;
+#endif
     struct gw_devices *devices;
     struct gw_config *config;
 } site;
@@ -25,14 +29,18 @@ static inline void site_rise(void)
 {
     cr_assert_eq(gw_loop_new(&site.loop), 0);
     cr_assert_eq(gw_store_open(site.loop, site.dir, &site.store), 0);
+#ifndef SITE_WITHOUT_JOURNAL
     cr_assert_eq(gw_journal_open(site.loop, site.store, 10000, &site.journal), 0);
+#endif
     cr_assert_eq(gw_devices_open(site.loop, site.store, 1000, &site.devices), 0);
 }
 
 static inline void site_fall(void)
 {
     gw_devices_close(&site.devices);
+#ifndef SITE_WITHOUT_JOURNAL
     gw_journal_close(&site.journal);
+#endif
     gw_store_close(&site.store);
     gw_loop_free(&site.loop);
 }
