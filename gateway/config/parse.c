@@ -10,7 +10,7 @@
 #define AT(b, f, type) ((type *)(void *)((char *)(b)->config + (f)->offset))
 #define COUNT_AT(b, f) ((size_t *)(void *)((char *)(b)->config + (f)->count_offset))
 
-static void show(const config_setting_t *s, char *out, size_t size)
+static void show_plain(const config_setting_t *s, char *out, size_t size)
 {
     switch (config_setting_type(s)) {
     case CONFIG_TYPE_INT:
@@ -26,12 +26,30 @@ static void show(const config_setting_t *s, char *out, size_t size)
     case CONFIG_TYPE_STRING:
         (void)snprintf(out, size, "\"%.80s\"", config_setting_get_string(s));
         return;
-    case CONFIG_TYPE_GROUP:
-        (void)snprintf(out, size, "a group { }");
-        return;
     default:
         (void)snprintf(out, size, "a list of %d", config_setting_length(s));
         return;
+    }
+}
+
+/* A group as it was written, lists inside it only counted. */
+static void show(const config_setting_t *s, char *out, size_t size)
+{
+    size_t used = 0;
+    char value[96];
+
+    if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
+        show_plain(s, out, size);
+        return;
+    }
+    (void)snprintf(out, size, "{ }");
+    for (int i = 0; i < config_setting_length(s) && used < size; i++) {
+        const config_setting_t *member = config_setting_get_elem(s, (unsigned)i);
+
+        show_plain(member, value, sizeof(value));
+        used += (size_t)snprintf(out + used, size - used, "%s%s = %s;%s", i ? " " : "{ ",
+                                 config_setting_name(member), value,
+                                 i + 1 == config_setting_length(s) ? " }" : "");
     }
 }
 
@@ -53,7 +71,7 @@ int refuse_text(struct build *b, const config_setting_t *s, const char *fmt, ...
 
 int refuse(struct build *b, const struct field *f, const config_setting_t *s)
 {
-    char found[100];
+    char found[160];
 
     show(s, found, sizeof(found));
     if (f->allowed)
