@@ -116,6 +116,7 @@ static void batch_done(struct gw_store_job *job, int err)
 {
     struct batch *b = GW_CONTAINER(job, struct batch, job);
     struct gw_hub *hub = b->hub;
+    uint64_t mark = b->mark;
 
     if (err)
         gw_log_error("hub: sessions could not be stored: %s", gw_error_text(err));
@@ -126,13 +127,13 @@ static void batch_done(struct gw_store_job *job, int err)
     b->writing = false;
     /* With nothing urgent left, whatever anybody waits for has been written. */
     if (!hub->urgent)
-        b->mark = hub->tickets.last;
+        mark = hub->tickets.last;
     else
         submit(hub);
     if (!gw_list_empty(&hub->ops_waiting) && !gw_timer_armed(&hub->flush_timer))
         gw_timer_start(hub->loop, &hub->flush_timer, LAZY_MS);
     if (!hub->closing)
-        tickets_stored(&hub->tickets, b->mark, err);
+        tickets_stored(&hub->tickets, mark, err);
 }
 
 static void submit(struct gw_hub *hub)
