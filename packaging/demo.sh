@@ -291,7 +291,7 @@ await 5 "released: it pings again, both ways" eval 'out && back && out6'
 chapter "A person sees it all"
 curl_page() { in_ns gw curl -sk --fail --compressed "https://$page/" | grep -q 'id="app"'; }
 await 10 "the page answers" curl_page
-setup=$(cordon setup-code | grep -oE '[A-Z0-9-]{8,}' | tail -n 1)
+setup=$(cordon setup-code --json | jq -r .code)
 [ -n "$setup" ] || fail "no setup code"
 printf '\n  %sThe page:        https://%s/%s   (the gateway signs its own certificate; your browser will ask)\n' "$bold" "$page" "$plain"
 printf '  %sThe setup code:  %s%s\n' "$bold" "$setup" "$plain"

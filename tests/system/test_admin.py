@@ -41,7 +41,7 @@ def admin(house):
     browser = Browser(house, "laptop")
     status, problem = browser.call("GET", "/api/v1/session")
     assert status == 401 and problem.get("setup") is True, problem
-    code = house.daemon.cordon("setup-code").stdout.split()[-1]
+    code = house.daemon.json("setup-code")["code"]
     assert browser.call("POST", "/api/v1/setup", {"code": "wrong-code", "user": "admin", "password": PASSWORD})[0] in (401, 403)
     assert browser.call("POST", "/api/v1/setup", {"code": code, "user": "admin", "password": "short"})[0] in (400, 422)
     status, _ = browser.call("POST", "/api/v1/setup", {"code": code, "user": "admin", "password": PASSWORD})

@@ -26,7 +26,7 @@ class Control:
         return next(d for d in self.place.devices if d.id == id_)
 
     def setup_code(self):
-        return self.place.daemon.cordon("setup-code").stdout.split()[-1]
+        return self.place.daemon.json("setup-code")["code"]
 
     def plug(self, id_):
         self.place.device(id_)

@@ -299,3 +299,38 @@ Test(admin_calls, reads_the_journal_by_pages)
 
     RUN(rows);
 }
+
+Test(admin_calls, lists_many_devices_in_parts_and_says_where_to_go_on)
+{
+    GW_CLEANUP(gw_free_ptr) char *link = NULL;
+    struct world w;
+    struct reply r;
+    json_t *list;
+    int fd;
+
+    world_open(&w);
+    for (int i = 0; i < 500; i++) {
+        const uint8_t mac[6] = {2, 1, 0, 0, (uint8_t)(i >> 8), (uint8_t)i};
+
+        cr_assert_not_null(gw_devices_sighting(w.devices, mac, NULL, "lan0"));
+    }
+    r = world_ask(&w, LOCAL, "GET", API "/devices", NULL, NULL);
+    list = json_loads(r.body, 0, NULL);
+    cr_expect_eq(json_array_size(list), 502);
+    cr_expect_null(strstr(r.text, "Link: "));
+    json_decref(list);
+    reply_free(&r);
+    r = world_ask(&w, LOCAL, "GET", API "/devices?limit=300", NULL, NULL);
+    list = json_loads(r.body, 0, NULL);
+    cr_expect_eq(json_array_size(list), 300);
+    link = reply_header(&r, "Link");
+    cr_expect_str_eq(link, "<" API "/devices?after=mac-020100000129>; rel=\"next\"");
+    json_decref(list);
+    reply_free(&r);
+    fd = world_dial(&w, LOCAL); /* one that leaves meanwhile */
+    world_say(fd, "GET " API "/devices HTTP/1.1\r\nHost: x\r\n\r\n");
+    world_turn(&w, 2);
+    close(fd);
+    world_turn(&w, 5);
+    world_close(&w);
+}

@@ -214,7 +214,7 @@ Test(cli_verbs, ask_print_and_exit)
          NULL,
          {{200, "[" DEVICE "]"}},
          0,
-         "GET /api/v1/devices ",
+         "GET /api/v1/devices?limit=1000&after= ",
          NULL,
          "cam-1  Door?[2J  camera  approved  offline   -      -      -          02:00:00:00:00:01"
          "  192.0.2.7  isolate\n",
