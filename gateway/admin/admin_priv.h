@@ -20,6 +20,7 @@
 #define LOGIN_JOBS_MAX 8
 #define STREAMS_MAX 32
 #define DEVICES_PAGE_MAX 10000
+#define DEVICES_PER_TURN 200 /* of a list, which must not hold the loop up */
 #define SECONDS_MAX (100ull * 365 * 86400)
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_ADMIN };

@@ -116,37 +116,6 @@ json_t *device_json(const struct gw_admin *a, const struct gw_device *d)
 
 /* ---- asking ---- */
 
-/* A page of devices; more of them are announced by a Link header (RFC 8288). */
-static void reply_page(struct gw_admin *a, struct gw_http_request *req,
-                       json_t *(*as_json)(const struct gw_admin *a, const struct gw_device *d))
-{
-    const char *after = gw_http_query(req, "after");
-    uint64_t limit = DEVICES_PAGE_MAX;
-    const struct gw_device *d;
-    json_t *list;
-    char link[256];
-
-    if (!query_uint(req, "limit", 1, DEVICES_PAGE_MAX, &limit))
-        return;
-    list = json_array();
-    d = gw_devices_next(a->rooms.devices, after ? after : "");
-    for (const struct gw_device *next; d && limit; d = next, limit--) {
-        json_array_append_new(list, as_json(a, d));
-        next = gw_devices_next(a->rooms.devices, d->id);
-        if (next && limit == 1) {
-            (void)snprintf(link, sizeof(link), "<%s?after=%s>; rel=\"next\"", gw_http_path(req),
-                           d->id);
-            gw_http_set_header(req, "Link", link);
-        }
-    }
-    gw_http_reply_json(req, 200, list);
-}
-
-void on_devices(void *owner, struct gw_http_request *req)
-{
-    reply_page(owner, req, device_json);
-}
-
 void on_device(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
