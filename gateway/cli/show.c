@@ -6,23 +6,28 @@
 #include "base/clock.h"
 #include "cli/cli_priv.h"
 
+#define PAGE 1000 /* devices in one answer */
+
+/* With --json `answer` is printed and gone, and NULL is returned. */
+static json_t *unless_json(const struct cli_args *args, json_t *answer)
+{
+    if (!args->json)
+        return answer;
+    (void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+    (void)fputc('\n', stdout);
+    json_decref(answer);
+    return NULL;
+}
+
 /* The answer of a GET. With --json it has been printed and *out is NULL. */
 static int get(const struct cli_args *args, const char *path, json_t **out)
 {
     json_t *answer = NULL;
     int err = cli_call(args, "GET", path, NULL, &answer);
 
-    *out = NULL;
-    if (err)
-        return err;
-    if (args->json) {
-        (void)json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
-        (void)fputc('\n', stdout);
-        json_decref(answer);
-        return 0;
-    }
-    *out = answer;
-    return 0;
+    if (!err)
+        *out = unless_json(args, answer);
+    return err;
 }
 
 static void line(const char *name, const char *text)
@@ -76,7 +81,7 @@ static void show_uplink(const json_t *u)
 
 static void show_isolation(const json_t *isolation)
 {
-    static const char *const titles[] = {"  PORT", "LINK", "IN", "OUT", "DROPPED", "", "NOTE"};
+    static const char *const titles[] = {"  PORT", "LINK", "IN", "OUT", "DROPPED", "BYTES", "NOTE"};
     GW_CLEANUP(cli_table_free) struct cli_table *t = cli_table_new(titles, GW_COUNT(titles));
     json_t *ports = json_object_get(isolation, "interfaces"), *port;
     char size[32];
@@ -151,6 +156,29 @@ static void device_row(struct cli_table *t, const json_t *d, int64_t now_ms)
     cli_cell(t, cli_text(verdict, "mode"));
 }
 
+/* All pages of devices as one list. */
+static int get_devices(const struct cli_args *args, json_t **out)
+{
+    json_auto_t *all = json_array();
+    size_t got = PAGE;
+
+    while (got == PAGE) {
+        const char *after = cli_text(json_array_get(all, json_array_size(all) - 1), "id");
+        json_auto_t *page = NULL;
+        char path[160];
+        int err;
+
+        (void)snprintf(path, sizeof(path), "/api/v1/devices?limit=%d&after=%.64s", PAGE, after);
+        err = cli_call(args, "GET", path, NULL, &page);
+        if (err)
+            return err;
+        got = json_array_size(page);
+        (void)json_array_extend(all, page);
+    }
+    *out = unless_json(args, json_incref(all));
+    return 0;
+}
+
 int cli_devices(const struct cli_args *args)
 {
     static const char *const titles[] = {"ID",       "NAME",    "CLASS",     "STATE",
@@ -159,7 +187,7 @@ int cli_devices(const struct cli_args *args)
     GW_CLEANUP(cli_table_free) struct cli_table *t = NULL;
     json_auto_t *list = NULL;
     int64_t now_ms = gw_clock_wall_ms();
-    int err = get(args, "/api/v1/devices", &list);
+    int err = get_devices(args, &list);
     json_t *d;
     size_t i;
 
