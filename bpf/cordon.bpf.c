@@ -72,19 +72,19 @@ CORDON_INLINE int may_tell(const struct cordon_sighting *s, __u64 jiffies)
  */
 __attribute__((noinline)) int cordon_sight(const struct cordon_sighting *s, __u32 mac, __u32 ip)
 {
-    struct found found;
+    struct found by, used;
 
     if (!s || is_group(s->mac) || s->mac == 0 || !may_tell(s, bpf_jiffies64()))
         return 0;
     if (bpf_ringbuf_output(&cordon_sightings, (void *)s, sizeof(*s), 0))
         return 0;
-    found = slot_at(mac);
-    if (!found.slot)
-        return 0;
-    found.slot->owner = s->ifindex;
-    found = slot_at(ip);
-    if (found.slot && s->kind)
-        found.slot->owner = mac;
+    by = slot_at(mac);
+    used = slot_at(ip);
+    if (by.slot) {
+        by.slot->owner = s->ifindex;
+        if (used.slot && s->kind)
+            used.slot->owner = by.slot->self;
+    }
     return 0;
 }
 
@@ -97,7 +97,7 @@ CORDON_INLINE void sight(const struct frame *f, const struct packet *p, struct f
     if (is_host((struct claim){j->a, j->b, j->kind})) {
         struct found ip = slot_at(j->ip);
 
-        known = known && ip.slot && ip.slot->owner == mac.index;
+        known = known && ip.slot && ip.slot->owner == mac.slot->self;
         s.a = j->a;
         s.b = j->b;
         s.kind = j->kind;

@@ -23,6 +23,7 @@
 #define CORDON_PREFIX_DEPTH 8 /**< expired prefixes that are looked behind */
 #define CORDON_OURS 4096      /**< the gateway's own addresses */
 #define CORDON_NO_OWNER 0xffffffffU
+#define CORDON_SELF_SHIFT 20 /**< more slots than this many bits number there cannot be */
 
 enum cordon_kind { CORDON_PREFIX = 0, CORDON_MAC = 1, CORDON_IPV4 = 2, CORDON_IPV6 = 3 };
 enum cordon_mode { CORDON_PASS = 0, CORDON_ISOLATE = 1, CORDON_REMEDIATE = 2 };
@@ -38,12 +39,13 @@ struct cordon_slot {
     __u64 verdict;       /**< end and mode */
     __u64 seen_ns;       /**< monotonic coarse clock at the last packet from it; 0: never */
     __u32 tick;          /**< jiffies when seen_ns was written: at most one write a tick */
-    __u32 owner;         /**< IP: slot of the MAC that used it; MAC: ifindex of its port */
+    __u32 owner;         /**< IP: `self` of the MAC that used it; MAC: ifindex of its port */
     __u32 kind;          /**< enum cordon_kind of the family; 0: the slot is free */
     __u32 prefix_len;    /**< bits: 48, 32, 128, fewer for a prefix */
     __s64 until_wall_ms; /**< daemon only: the verdict's end as it was given; 0: none */
-    __u32 generation;    /**< daemon only: the worker that last repeated the verdict */
-    __u32 flags;         /**< daemon only */
+    __u32 self;          /**< the slot's number, and above it how often it was reused */
+    __u16 generation;    /**< daemon only: the worker that last repeated the verdict */
+    __u16 flags;         /**< daemon only */
 };
 
 /** Each entry is (tag << 32 | slot), one store; 0: empty. */

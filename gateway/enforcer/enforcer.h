@@ -82,8 +82,8 @@ int gw_sandbox_enter(const struct gw_config *config) GW_MUST_CHECK;
 const char *gw_sandbox_text(void);
 
 /** Serve `fd` from the loop; takes the fd. Links and known addresses are reported at once. */
-int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_ops *ops, void *owner,
-                        struct gw_enforcer **out) GW_MUST_CHECK;
+int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_ops *ops,
+                        void *owner, struct gw_enforcer **out) GW_MUST_CHECK;
 void gw_enforcer_free(struct gw_enforcer **e);
 
 /**

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Attaching to a port, both ways; what is pinned is replaced in place, never taken off first. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "cordon.skel.h"
+#include "enforcer/kernel_priv.h"
+
+/* libbpf 1.1 and the headers of 6.1 do not know tcx yet (6.6). */
+#define TCX_INGRESS 46
+#define TCX_EGRESS 47
+#define MPROG_BEFORE (1U << 3) /* in front of everybody else's program */
+#define LINK_TYPE_TCX 11
+
+/* Filters of ours where there are no links; found again by these. */
+#define FILTER_HANDLE 0xc0d
+#define FILTER_PRIORITY 1
+
+enum hook { HOOK_XDP, HOOK_IN, HOOK_OUT };
+
+static const char *const hook_name[] = {"xdp", "in", "out"};
+
+static char *link_path(char out[GW_PIN_PATH], const char *root, uint32_t ifindex, enum hook hook)
+{
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), "%u_%s", ifindex, hook_name[hook]);
+    return gw_pin_path(out, root, GW_PIN_LINKS, name);
+}
+
+static int program_fd(const struct gw_kernel *k, enum hook hook)
+{
+    const struct cordon *s = k->skeleton;
+
+    return bpf_program__fd(hook == HOOK_XDP  ? s->progs.cordon_xdp
+                           : hook == HOOK_IN ? s->progs.cordon_in
+                                             : s->progs.cordon_out);
+}
+
+/* The interface that a link is on; 0 when that has gone. */
+static uint32_t link_ifindex(int fd)
+{
+    struct bpf_link_info info = {0};
+    uint32_t len = sizeof(info);
+
+    if (bpf_obj_get_info_by_fd(fd, &info, &len) != 0)
+        return 0;
+    /* A tcx link has its ifindex at the same place as an XDP link. */
+    return info.type == BPF_LINK_TYPE_XDP || info.type == LINK_TYPE_TCX ? info.xdp.ifindex : 0;
+}
+
+/* The pinned link, running our program from now on; -1 when there is none that still lives. */
+static int take_over(struct gw_kernel *k, uint32_t ifindex, enum hook hook)
+{
+    GW_CLEANUP(gw_close_fd) int fd = -1;
+    char path[GW_PIN_PATH];
+
+    if (!k->pin_root)
+        return -1;
+    fd = bpf_obj_get(link_path(path, k->pin_root, ifindex, hook));
+    if (fd < 0)
+        return -1;
+    if (link_ifindex(fd) != ifindex || bpf_link_update(fd, program_fd(k, hook), NULL) != 0) {
+        (void)unlink(path);
+        return -1;
+    }
+    return gw_take_fd(&fd);
+}
+
+static int make_link(struct gw_kernel *k, uint32_t ifindex, enum hook hook, uint32_t flags)
+{
+    static const int type[] = {BPF_XDP, TCX_INGRESS, TCX_EGRESS};
+    LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+    GW_CLEANUP(gw_close_fd) int fd = -1;
+    char path[GW_PIN_PATH];
+
+    fd =
+        bpf_link_create(program_fd(k, hook), (int)ifindex, (enum bpf_attach_type)type[hook], &opts);
+    if (fd < 0)
+        return -errno;
+    if (k->pin_root && bpf_obj_pin(fd, link_path(path, k->pin_root, ifindex, hook)) != 0)
+        return -errno;
+    return gw_take_fd(&fd);
+}
+
+/* The clsact filter of ours at one side of a port. Kernels before 6.6, or 5.9 for XDP. */
+static int filter_set(struct gw_kernel *k, uint32_t ifindex, enum hook hook)
+{
+    LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = (int)ifindex,
+                .attach_point = hook == HOOK_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
+                .prog_fd = program_fd(k, hook), .flags = BPF_TC_F_REPLACE);
+    int err = bpf_tc_hook_create(&at);
+
+    if (err && err != -EEXIST)
+        return err;
+    return bpf_tc_attach(&at, &opts);
+}
+
+static void filter_clear(uint32_t ifindex, enum bpf_tc_attach_point side)
+{
+    LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = (int)ifindex, .attach_point = side);
+    LIBBPF_OPTS(bpf_tc_opts, found, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+    LIBBPF_OPTS(bpf_tc_opts, gone, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+
+    if (bpf_tc_query(&at, &found) == 0)
+        (void)bpf_tc_detach(&at, &gone);
+}
+
+/* ---- one port ---- */
+
+static enum gw_ingress xdp_mode(uint32_t ifindex)
+{
+    LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+
+    if (bpf_xdp_query((int)ifindex, 0, &opts) != 0)
+        return GW_INGRESS_GENERIC;
+    return opts.attach_mode == XDP_ATTACHED_SKB ? GW_INGRESS_GENERIC : GW_INGRESS_NATIVE;
+}
+
+static void explain(struct gw_hooks *h, const char *what, int err)
+{
+    size_t len = strlen(h->reason);
+
+    (void)snprintf(h->reason + len, sizeof(h->reason) - len, "%s%s: %s", len ? "; " : "", what,
+                   gw_error_text(err));
+}
+
+static bool is_taken(int err)
+{
+    return err == -EBUSY || err == -EEXIST;
+}
+
+static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    int native, generic;
+
+    h->ingress_link = take_over(k, ifindex, HOOK_XDP);
+    if (h->ingress_link >= 0) {
+        h->ingress = xdp_mode(ifindex);
+        if (h->ingress == GW_INGRESS_GENERIC)
+            (void)snprintf(h->reason, sizeof(h->reason), "no native XDP on this port");
+        return 0;
+    }
+    native = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_DRV_MODE);
+    if (native >= 0) {
+        h->ingress_link = native;
+        h->ingress = GW_INGRESS_NATIVE;
+        return 0;
+    }
+    if (is_taken(native)) {
+        (void)snprintf(h->reason, sizeof(h->reason), "another XDP program is on this port");
+        return native;
+    }
+    explain(h, "no native XDP", native);
+    generic = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_SKB_MODE);
+    if (generic < 0) {
+        explain(h, "no generic XDP", generic);
+        return generic;
+    }
+    h->ingress_link = generic;
+    h->ingress = GW_INGRESS_GENERIC;
+    return 0;
+}
+
+/* tcx, else a filter: `out_link` -1 for the latter. */
+static int attach_tc(struct gw_kernel *k, uint32_t ifindex, enum hook hook, int *out_link)
+{
+    int link = take_over(k, ifindex, hook);
+
+    if (link < 0)
+        link = make_link(k, ifindex, hook, MPROG_BEFORE);
+    *out_link = link;
+    return link < 0 ? filter_set(k, ifindex, hook) : 0;
+}
+
+void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    int err;
+
+    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1};
+    gw_table_port_claim(&k->table, ifindex);
+    if (attach_xdp(k, ifindex, h) != 0) {
+        err = attach_tc(k, ifindex, HOOK_IN, &h->ingress_link);
+        h->ingress = err ? GW_INGRESS_NONE : GW_INGRESS_TC;
+        if (err)
+            explain(h, "no tc ingress", err);
+    }
+    err = attach_tc(k, ifindex, HOOK_OUT, &h->egress_link);
+    h->egress = err ? GW_EGRESS_NONE : h->egress_link >= 0 ? GW_EGRESS_TCX : GW_EGRESS_CLSACT;
+    if (err)
+        explain(h, "no tc egress", err);
+    else if (h->egress == GW_EGRESS_CLSACT)
+        (void)snprintf(h->reason + strlen(h->reason), sizeof(h->reason) - strlen(h->reason),
+                       "%sno tcx in this kernel", *h->reason ? "; " : "");
+}
+
+void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    char path[GW_PIN_PATH];
+
+    for (enum hook hook = HOOK_XDP; k->pin_root && hook <= HOOK_OUT; hook++)
+        (void)unlink(link_path(path, k->pin_root, ifindex, hook));
+    if (h->ingress == GW_INGRESS_TC && h->ingress_link < 0)
+        filter_clear(ifindex, BPF_TC_INGRESS);
+    if (h->egress == GW_EGRESS_CLSACT)
+        filter_clear(ifindex, BPF_TC_EGRESS);
+    gw_close_fd(&h->ingress_link);
+    gw_close_fd(&h->egress_link);
+    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1};
+}
+
+/* ---- pins ---- */
+
+void gw_kernel_sweep(const char *pin_root)
+{
+    char dir[GW_PIN_PATH], path[GW_PIN_PATH + 300];
+    struct dirent *e;
+    DIR *d = opendir(gw_pin_path(dir, pin_root, GW_PIN_LINKS, ""));
+
+    while (d && (e = readdir(d))) {
+        int fd;
+
+        (void)snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+        fd = e->d_name[0] == '.' ? -1 : bpf_obj_get(path);
+        if (fd < 0)
+            continue;
+        if (link_ifindex(fd) == 0)
+            (void)unlink(path);
+        (void)close(fd);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
+int gw_pin_remove_dir(const char *path, bool deep)
+{
+    char name[GW_PIN_PATH + 300];
+    struct dirent *e;
+    DIR *d = opendir(path);
+
+    if (!d)
+        return errno == ENOENT ? 0 : -errno;
+    while ((e = readdir(d))) {
+        struct stat st;
+
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        (void)snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+        if (lstat(name, &st) != 0)
+            continue;
+        if (!S_ISDIR(st.st_mode))
+            (void)unlink(name);
+        else if (deep)
+            (void)gw_pin_remove_dir(name, false);
+    }
+    (void)closedir(d);
+    return rmdir(path) < 0 ? -errno : 0;
+}
+
+int gw_kernel_unpin(const char *pin_root)
+{
+    struct if_nameindex *all = if_nameindex();
+
+    for (struct if_nameindex *i = all; i && i->if_index; i++) {
+        filter_clear(i->if_index, BPF_TC_INGRESS);
+        filter_clear(i->if_index, BPF_TC_EGRESS);
+    }
+    if (all)
+        if_freenameindex(all);
+    return gw_pin_remove_dir(pin_root, true);
+}

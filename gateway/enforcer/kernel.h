@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The kernel programs and their maps: loaded, pinned, attached. Everything pinned stays in force
+ * when this process dies; a later one takes it over without a gap.
+ */
+#pragma once
+
+#include "enforcer/note.h"
+#include "enforcer/table.h"
+
+#define GW_PIN_ROOT "/sys/fs/bpf/cordon"
+
+struct ring_buffer;
+struct cordon;
+
+typedef void gw_sighting_fn(void *owner, const struct cordon_sighting *s);
+
+struct gw_kernel {
+    struct cordon *skeleton;
+    struct ring_buffer *ring;
+    struct gw_table table;
+    const char *pin_root;         /**< NULL: nothing is pinned, for tests */
+    bool taken_over;              /**< the maps were there already, with their verdicts */
+    int shared_fd[GW_MAP_SHARED]; /**< read-only, for the worker; -1 when not pinned */
+    size_t map_bytes[GW_MAP_SHARED];
+    gw_sighting_fn *sighting;
+    void *owner;
+};
+
+#define GW_WHY_MAX 160
+
+/**
+ * Load the programs with tables of `slots` (rounded up to a power of two; pinned maps keep their
+ * size) and pin the maps under `pin_root`. Nothing is attached yet.
+ * @param why  GW_WHY_MAX bytes: on failure, what cannot be done and what to do about it.
+ */
+int gw_kernel_open(struct gw_kernel *k, const char *pin_root, uint32_t slots,
+                   char *why) GW_MUST_CHECK;
+/** Let go of everything; what is pinned stays in force. */
+void gw_kernel_close(struct gw_kernel *k);
+
+/** Readable when sightings wait; then gw_kernel_sightings() hands them to `sighting`. */
+int gw_kernel_ring_fd(const struct gw_kernel *k);
+void gw_kernel_sightings(struct gw_kernel *k);
+
+/** Prefixes are asked for by the programs once the first one is in. */
+int gw_kernel_prefix_add(struct gw_kernel *k, const struct gw_hwaddr *net,
+                         uint32_t slot) GW_MUST_CHECK;
+void gw_kernel_prefix_remove(struct gw_kernel *k, const struct gw_hwaddr *net);
+
+/** These are the gateway's own addresses, which remediation may reach. GW_EFULL, -errno. */
+int gw_kernel_ours(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count) GW_MUST_CHECK;
+
+/** How one port is covered; zero-initialised with -1 in the links. */
+struct gw_hooks {
+    int ingress_link, egress_link; /**< -1: none, or a filter that needs no link */
+    enum gw_ingress ingress;
+    enum gw_egress egress;
+    char reason[96]; /**< why not the best; "": it is */
+};
+
+/**
+ * Cover a port both ways with the best that this kernel and driver have, taking over what is pinned
+ * for it by an atomic replacement.
+ */
+void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
+/** Uncover a port that is no LAN port any more, or whose interface has gone. */
+void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
+/** Forget pinned links whose interface has gone. */
+void gw_kernel_sweep(const char *pin_root);
+/** Remove every program, filter and map pinned under `pin_root`. -errno. */
+int gw_kernel_unpin(const char *pin_root) GW_MUST_CHECK;
+
+/** Map the shared maps over what came with the bundle; for the worker. */
+int gw_kernel_view(const int fds[GW_MAP_SHARED], struct gw_table *out,
+                   size_t out_bytes[GW_MAP_SHARED]) GW_MUST_CHECK;
+void gw_kernel_view_close(struct gw_table *t, const size_t bytes[GW_MAP_SHARED]);

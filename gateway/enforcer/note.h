@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The two processes' messages: one fixed struct, whose kind, size and ranges the receiver checks,
+ * over a SOCK_SEQPACKET pair. Both sides queue what the socket does not take, in order.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "enforcer/enforcer.h"
+
+enum gw_note_kind {
+    /* to the worker */
+    GW_NOTE_BUNDLE = 1, /**< first: descriptors of the bundle, then of the maps, if there are any */
+    GW_NOTE_SIGHTING,
+    GW_NOTE_LINK,
+    GW_NOTE_APPLIED,
+    GW_NOTE_RELOAD, /**< a descriptor of the new bundle or, with `failed`, of the error's text */
+    GW_NOTE_STOP,
+    /* to the enforcer */
+    GW_NOTE_VERDICT = 65,
+    GW_NOTE_COMPLETE,
+    GW_NOTE_RESOLVE,
+};
+
+/** In the order of the descriptors that follow the bundle's. */
+enum gw_shared_map {
+    GW_MAP_STATE,
+    GW_MAP_SLOTS,
+    GW_MAP_BUCKETS,
+    GW_MAP_FILTERS,
+    GW_MAP_COUNTERS,
+    GW_MAP_PORTS,
+    GW_MAP_SHARED
+};
+
+#define GW_NOTE_FDS_MAX (1 + GW_MAP_SHARED)
+
+struct gw_note {
+    uint32_t kind;
+    uint32_t failed; /**< RELOAD: 1 when the descriptor holds an error */
+    union {
+        struct gw_sighting sighting;
+        struct gw_link_report link;
+        struct {
+            uint64_t token;
+            int32_t err;
+        } applied;
+        struct {
+            struct gw_hwaddr address;
+            uint32_t mode; /**< enum gw_verdict_mode */
+            int64_t until_wall_ms;
+            uint64_t token;
+        } verdict;
+        struct gw_hwaddr address; /**< RESOLVE */
+    };
+};
+
+/** The queue toward the other side; zero-initialised with `out.max` and `fd`. */
+struct gw_note_queue {
+    int fd;
+    struct gw_buf out; /**< whole notes, each followed by one descriptor or -1 */
+};
+
+/** Descriptors that came with a note; those not taken are closed by gw_note_fds_close. */
+struct gw_note_fds {
+    int fd[GW_NOTE_FDS_MAX];
+    size_t count;
+};
+
+void gw_note_fds_close(struct gw_note_fds *fds);
+
+/** Everything that a receiver may rely on. GW_EMALFORMED. */
+int gw_note_check_to_enforcer(const struct gw_note *n) GW_MUST_CHECK;
+int gw_note_check_to_worker(const struct gw_note *n) GW_MUST_CHECK;
+
+/**
+ * Receive one note. A size other than a note's is GW_EMALFORMED.
+ * @return 0; -EAGAIN; GW_ECLOSED at the end; -errno.
+ */
+int gw_note_receive(int fd, struct gw_note *out, struct gw_note_fds *out_fds) GW_MUST_CHECK;
+
+/** Send at once, with descriptors (borrowed), without a queue; may block. -errno. */
+int gw_note_send(int fd, const struct gw_note *n, const int *fds, size_t fd_count) GW_MUST_CHECK;
+
+/** Send, or queue behind what waits. `fd` -1: none; else taken, also on failure. GW_EFULL. */
+int gw_note_post(struct gw_note_queue *q, const struct gw_note *n, int fd) GW_MUST_CHECK;
+/** Send what waits; 0 when nothing is left; -EAGAIN; -errno. */
+int gw_note_flush(struct gw_note_queue *q) GW_MUST_CHECK;
+static inline bool gw_note_waiting(const struct gw_note_queue *q)
+{
+    return gw_buf_len(&q->out) > 0;
+}
+void gw_note_queue_fini(struct gw_note_queue *q);
+
+/** A sealed memory file with these bytes, its offset at the start; the caller's. -errno. */
+int gw_note_file(struct gw_slice bytes, int *out_fd) GW_MUST_CHECK;
+/** All of such a file, appended to `out`. GW_EFULL, -errno. */
+int gw_note_file_read(int fd, struct gw_buf *out) GW_MUST_CHECK;

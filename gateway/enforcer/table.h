@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * The tables shared with the kernel programs, as memory: who has which slot, the index over the
+ * slots, verdicts and counters. No system call here. The enforcer writes, and the programs read
+ * meanwhile: so the order of stores matters; the worker only reads.
+ */
+#pragma once
+
+#include "cordon_map.h"
+#include "enforcer/enforcer.h"
+
+#define GW_SLOT_NONE CORDON_NO_OWNER
+
+/** Flags of a slot: what the daemon knows of its verdict. */
+enum {
+    GW_SLOT_CLEARED = 1, /**< the worker said: no verdict, whatever the default is */
+    GW_SLOT_DEFAULT = 2, /**< the verdict is lan.new_devices', nobody's decision */
+};
+
+struct gw_table {
+    struct cordon_state *state;
+    struct cordon_slot *slots;
+    struct cordon_bucket *buckets;
+    struct cordon_filter *filters;
+    struct cordon_counter *counters;
+    struct cordon_port *ports;
+    uint32_t
+        *unused; /**< ring of free slots, oldest first: a freed one rests before it is reused */
+    uint32_t unused_at, unused_count;
+    uint32_t hand; /**< where the search for an idle slot goes on */
+};
+
+/** Find the free slots; the pointers are set. -ENOMEM. */
+int gw_table_init(struct gw_table *t) GW_MUST_CHECK;
+void gw_table_fini(struct gw_table *t);
+
+/** True for an address that a verdict may name: right lengths, no stray bits (a message's check).
+ */
+bool gw_table_valid(const struct gw_hwaddr *a);
+
+/** The slot of an address or prefix, or GW_SLOT_NONE. Also over read-only memory. */
+uint32_t gw_table_find(const struct gw_table *t, const struct gw_hwaddr *a);
+
+/** The slot of the MAC that last used the network address in slot `ip`, or GW_SLOT_NONE. */
+uint32_t gw_table_owner(const struct gw_table *t, uint32_t ip);
+
+struct gw_hwaddr gw_table_address(const struct cordon_slot *slot);
+/** The six bytes of a slot or sighting of CORDON_MAC. */
+void gw_table_mac(uint64_t a, uint8_t out[6]);
+/** The two words of an address, as the programs key it. */
+void gw_table_words(const struct gw_hwaddr *a, uint64_t *out_a, uint64_t *out_b);
+/** An address from the words of a sighting. */
+struct gw_hwaddr gw_table_ip(uint64_t a, uint64_t b, uint32_t kind);
+
+/**
+ * A slot for an address that has none. Heard ones share three quarters of the slots, the rest is
+ * kept for verdicts; idle ones without a verdict make room for new ones. GW_EFULL.
+ */
+int gw_table_add(struct gw_table *t, const struct gw_hwaddr *a, bool for_verdict, uint64_t mono_ns,
+                 uint32_t *out) GW_MUST_CHECK;
+void gw_table_remove(struct gw_table *t, uint32_t slot);
+
+/** One store that the programs see at once. `until_boot_ns` 0: no end. */
+void gw_table_judge(struct gw_table *t, uint32_t slot, enum gw_verdict_mode mode,
+                    uint64_t until_boot_ns);
+/** The mode in a slot, also when its time has passed. */
+enum gw_verdict_mode gw_table_mode(const struct cordon_slot *slot);
+
+/** The sum over the CPUs. */
+void gw_table_traffic(const struct gw_table *t, uint32_t slot, struct gw_traffic *out);
+/** What was dropped on a LAN port. */
+void gw_table_port(const struct gw_table *t, uint32_t ifindex, struct gw_traffic *out);
+/** Start counting for a port; its place may have been another's. */
+void gw_table_port_claim(struct gw_table *t, uint32_t ifindex);

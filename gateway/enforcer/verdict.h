@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * Verdicts in the tables, and the copy of them on disk that comes back after a reboot before any
+ * program is attached.
+ */
+#pragma once
+
+#include "enforcer/kernel.h"
+
+/** One verdict as the worker gave it; also the record on disk, host byte order. */
+struct gw_verdict_record {
+    struct gw_hwaddr address;
+    uint32_t mode; /**< enum gw_verdict_mode; NONE: cleared for good under lan.new_devices */
+    int64_t until_wall_ms; /**< 0: no end */
+};
+
+_Static_assert(sizeof(struct gw_verdict_record) == 32, "the form on disk");
+
+/**
+ * Set, replace or (GW_MODE_NONE, or an end that has passed) clear the verdict on one address, for
+ * the worker of this generation. The tables are what the programs read: it is in force on return.
+ * GW_EFULL; -errno.
+ */
+int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
+                   uint16_t generation) GW_MUST_CHECK;
+
+/** Clear what another generation set. Returns how many. */
+size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation);
+
+/** What an address without a verdict may do from now on: NONE, or ISOLATE for its MAC. */
+void gw_verdict_default(struct gw_kernel *k, enum gw_verdict_mode mode);
+/** The same for a slot that was just made. */
+void gw_verdict_default_slot(struct gw_kernel *k, uint32_t slot);
+
+/** The wall clock was set: the ends are computed again. */
+void gw_verdict_retime(struct gw_kernel *k);
+
+/**
+ * Write all verdicts to `state_dir`/verdicts: a new file, synced, then renamed. -errno.
+ */
+int gw_verdict_save(const struct gw_kernel *k, const char *state_dir) GW_MUST_CHECK;
+
+/**
+ * Read them back into the tables. A file that is not root's, or damaged, is refused as a whole.
+ * @return how many; -ENOENT; GW_EMALFORMED; GW_EPROTECTED for a file that root did not write.
+ */
+int gw_verdict_load(struct gw_kernel *k, const char *state_dir, uint16_t generation) GW_MUST_CHECK;
