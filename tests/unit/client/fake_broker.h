@@ -15,7 +15,7 @@
 /** A PUBLISH as it came. */
 struct broker_publish {
     char topic[128];
-    uint8_t payload[512];
+    uint8_t payload[1536];
     size_t len;
     uint16_t id;
     bool dup, retain;
