@@ -206,6 +206,10 @@ void gw_devices_close(struct gw_devices **devices)
     if (!d)
         return;
     device_persist_finish(d);
+    GW_LIST_EACH(&d->listeners, node) /* so that a later unlisten is harmless */
+    {
+        gw_list_remove(node);
+    }
     for (struct record *r = d->first[0], *next; r; r = next) {
         next = r->next[0];
         record_free(r);
