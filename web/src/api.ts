@@ -53,6 +53,20 @@ async function call(method: string, path: string, body?: unknown): Promise<unkno
 
 const device = (id: string) => `/devices/${encodeURIComponent(id)}`;
 
+const PAGE = 500;
+
+/** All of them, page by page. */
+async function devices(): Promise<Device[]> {
+  const all: Device[] = [];
+
+  for (;;) {
+    const after = all.length ? `&after=${encodeURIComponent(all[all.length - 1]!.id)}` : '';
+    const page = (await call('GET', `/devices?limit=${PAGE}${after}`)) as Device[];
+    all.push(...page);
+    if (page.length < PAGE) return all;
+  }
+}
+
 export const api = {
   session: () => call('GET', '/session') as Promise<Session>,
   login: (user: string, password: string) => call('POST', '/login', { user, password }),
@@ -60,7 +74,7 @@ export const api = {
     call('POST', '/setup', { code, user: 'admin', password }),
   logout: () => call('POST', '/logout', {}),
   status: () => call('GET', '/status') as Promise<Status>,
-  devices: () => call('GET', '/devices') as Promise<Device[]>,
+  devices,
   events: (limit: number) => call('GET', `/events?limit=${limit}`) as Promise<JournalEvent[]>,
   approve: (id: string, name: string, cls: string) =>
     call('POST', `${device(id)}/approve`, { name, class: cls }),
