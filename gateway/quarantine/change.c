@@ -136,17 +136,6 @@ static void alert(const struct change *c)
                          c->what.reason[0] ? ": " : "", c->what.reason);
 }
 
-static void note(const struct change *c)
-{
-    char addr[GW_HWADDR_TEXT], by[GW_LOG_TEXT], reason[GW_LOG_TEXT];
-
-    gw_log(c->err ? GW_LOG_ERROR : GW_LOG_INFO,
-           "a verdict was %s: %s subject=%s mode=%s by=%s reason=%s", c->set ? "set" : "released",
-           gw_error_text(c->err), subject(c, addr), gw_mode_text(c->what.mode),
-           gw_log_text(gw_slice_str(c->what.by), by),
-           gw_log_text(gw_slice_str(c->what.reason), reason));
-}
-
 /* ---- the course of a change ---- */
 
 static struct change *change_new(struct gw_quarantine *q, const struct gw_verdict *what, bool set)
@@ -270,10 +259,8 @@ static void finish(struct change *c)
     gw_list_remove(&c->node);
     if (c->err && !c->undo && is_current(c))
         take_back(c);
-    if (!c->quiet) {
-        note(c);
+    if (!c->quiet)
         alert(c);
-    }
     if (c->fn)
         c->fn(c->owner, c->err);
     free(c);

@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#include "base/log.h"
-
 /* The stricter of two; of the same mode, the one that ends later. */
 static const struct gw_verdict *stricter(const struct gw_verdict *a, const struct gw_verdict *b)
 {
@@ -53,9 +51,8 @@ static void on_answer(struct gw_quarantine *q, struct pending *p, int err)
 {
     char text[GW_HWADDR_TEXT];
 
-    if (err && !p->change) {
-        gw_log_error("the kernel refused a verdict: %s address=%s", gw_error_text(err),
-                     gw_hwaddr_text(&p->addr, text));
+    if (err && err != GW_EUNSUPPORTED && !p->change) {
+        (void)gw_hwaddr_text(&p->addr, text);
         gw_journal_alert(q->journal, GW_CRITICAL, "quarantine", NULL,
                          json_pack("{s:s, s:s}", "address", text, "error", gw_error_name(err)),
                          "The verdict on %s is not in force: %s", text, gw_error_text(err));
