@@ -151,7 +151,7 @@ bool session_alive(const struct gw_admin *a, uint64_t id);
 /* Begin one and set its cookie on the answer. GW_ECRYPTO. */
 int session_begin(struct gw_admin *a, struct gw_http_request *req,
                   const struct user *u) GW_MUST_CHECK;
-void session_end(struct gw_admin *a, uint64_t id);
+void login_end(struct gw_admin *a, uint64_t id);
 void sessions_end_of(struct gw_admin *a, const char *user);
 /* The gate before every handler. */
 bool auth_before(void *owner, struct gw_http_request *req);

@@ -113,7 +113,7 @@ int session_begin(struct gw_admin *a, struct gw_http_request *req, const struct 
     return 0;
 }
 
-void session_end(struct gw_admin *a, uint64_t id)
+void login_end(struct gw_admin *a, uint64_t id)
 {
     for (size_t i = 0; i < SESSIONS_MAX && id; i++)
         if (a->sessions[i].id == id)

@@ -406,7 +406,7 @@ void on_logout(void *owner, struct gw_http_request *req)
 
     if (!body)
         return;
-    session_end(a, who_calls(a, req).session);
+    login_end(a, who_calls(a, req).session);
     gw_http_set_header(req, "Set-Cookie",
                        COOKIE "=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict");
     admin_done(req);
