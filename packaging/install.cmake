@@ -9,6 +9,8 @@ install(FILES ${CMAKE_SOURCE_DIR}/etc/cordon.conf DESTINATION ${CMAKE_INSTALL_SY
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/cordon/manufacturers)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordond.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordon.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${CMAKE_SOURCE_DIR}/packaging/cordon.bash-completion
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME cordon)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordon.conf.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/cordon.sysusers DESTINATION ${SYSUSERS_DIR} RENAME cordon.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/cordon.tmpfiles DESTINATION ${TMPFILES_DIR} RENAME cordon.conf)
