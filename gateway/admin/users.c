@@ -360,6 +360,9 @@ void on_setup(void *owner, struct gw_http_request *req)
     if (!may_guess(a, req))
         return;
     if (!is_setup_code(a, code)) {
+        char peer[GW_ADDR_TEXT];
+
+        gw_log_warning("setup refused, wrong code peer=%s", gw_addr_text(gw_http_peer(req), peer));
         gw_http_problem(req, 403, "The setup code is wrong; cordon setup-code prints it.");
         return;
     }
