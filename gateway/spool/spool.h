@@ -19,7 +19,7 @@ enum gw_spool_kind {
     GW_SPOOL_KEY = 2,     /**< topic is the kid in hex: goes to P/key/<kid>, retained */
 };
 
-/** One record, borrowed until the callback or call it came from returns. */
+/** One record. What gw_spool_next hands out is borrowed until the next call into the spool. */
 struct gw_spool_record {
     uint64_t sequence; /**< order in the spool; for MESSAGE also the envelope's sequence */
     enum gw_spool_kind kind;
@@ -57,8 +57,8 @@ void gw_spool_close(struct gw_spool **s);
  */
 uint64_t gw_spool_next_sequence(const struct gw_spool *s);
 
-/** Would a record of `bytes` be refused? 0 or GW_ESPOOLFULL: ask before sealing. */
-int gw_spool_admits(const struct gw_spool *s, size_t bytes);
+/** Would a record of `bytes` be refused? 0 or GW_ESPOOLFULL (counted): ask before sealing. */
+int gw_spool_admits(struct gw_spool *s, size_t bytes) GW_MUST_CHECK;
 
 /**
  * Append one record under gw_spool_next_sequence; `rec->sequence` is ignored. Durable records are
@@ -74,7 +74,8 @@ int gw_spool_append(struct gw_spool *s, const struct gw_spool_record *rec) GW_MU
  */
 int gw_spool_next(struct gw_spool *s, struct gw_spool_record *out) GW_MUST_CHECK;
 
-/** Records up to `sequence` (of both kinds) were acknowledged by the cloud; segments go when empty. */
+/** Records up to `sequence` (of both kinds) were acknowledged by the cloud; segments go when empty.
+ */
 void gw_spool_release(struct gw_spool *s, uint64_t sequence);
 
 /** The connection was lost: gw_spool_next starts again at the first unreleased record. */

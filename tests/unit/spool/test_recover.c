@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "spool_test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#define COUNT 12
+
+static struct bench b;
+
+static void setup(void)
+{
+    bench_start(&b);
+}
+
+static void teardown(void)
+{
+    bench_stop(&b);
+}
+
+TestSuite(spool_recover, .init = setup, .fini = teardown);
+
+static const char *text_of(uint64_t sequence, char out[32])
+{
+    (void)snprintf(out, 32, "payload %llu", (unsigned long long)sequence);
+    return out;
+}
+
+/* One segment with COUNT records; its bytes in `out`. */
+static size_t make_segment(uint8_t *out, size_t cap, char *out_path)
+{
+    char text[32], name[SEGMENT_NAME];
+    size_t len;
+    FILE *f;
+
+    spool_open(&b);
+    for (uint64_t i = 1; i <= COUNT; i++)
+        cr_assert_eq(append(&b, text_of(i, text)), 0);
+    settle(&b);
+    gw_spool_close(&b.spool);
+    (void)sprintf(out_path, "%s/%s", b.spool_dir, segment_name(1, name));
+    f = fopen(out_path, "rb");
+    cr_assert_not_null(f);
+    len = fread(out, 1, cap, f);
+    (void)fclose(f);
+    return len;
+}
+
+static void write_segment(const char *path, const uint8_t *bytes, size_t len)
+{
+    FILE *f = fopen(path, "wb");
+
+    cr_assert_not_null(f);
+    cr_assert_eq(fwrite(bytes, 1, len, f), len);
+    (void)fclose(f);
+}
+
+/* Takes all there is; true when each is one of the originals, in order. Counts them. */
+static bool only_originals(uint64_t *out_count, uint64_t *out_last)
+{
+    struct gw_spool_record rec;
+    uint64_t last = 0;
+    char text[32];
+
+    *out_count = 0;
+    while (next(&b, &rec) == 0) {
+        if (rec.sequence <= last || !gw_slice_eq_str(rec.data, text_of(rec.sequence, text)))
+            return false;
+        last = rec.sequence;
+        ++*out_count;
+    }
+    *out_last = last;
+    return true;
+}
+
+Test(spool_recover, cut_at_every_byte_keeps_the_whole_records_before)
+{
+    uint8_t bytes[2048];
+    char path[160];
+    size_t len = make_segment(bytes, sizeof(bytes), path);
+    size_t frame = (len - HEAD_BYTES) / COUNT; /* about */
+
+    for (size_t cut = 0; cut <= len; cut++) {
+        uint64_t count, last;
+
+        write_segment(path, bytes, cut);
+        spool_open(&b);
+        cr_assert(only_originals(&count, &last), "cut %zu", cut);
+        cr_assert_eq(count, last, "cut %zu", cut);
+        cr_assert_eq(gw_spool_next_sequence(b.spool), last + 1, "cut %zu", cut);
+        if (cut > HEAD_BYTES)
+            cr_assert_leq((cut - HEAD_BYTES) / (frame + 2), count, "cut %zu", cut);
+        gw_spool_close(&b.spool);
+    }
+}
+
+Test(spool_recover, a_changed_byte_loses_its_own_record_alone)
+{
+    uint8_t bytes[2048];
+    char path[160], aside[176];
+    size_t len = make_segment(bytes, sizeof(bytes), path);
+
+    (void)snprintf(aside, sizeof(aside), "%s.damaged", path);
+    for (size_t at = 0; at < len; at++) {
+        uint64_t count, last;
+
+        bytes[at] ^= 0x10;
+        write_segment(path, bytes, len);
+        spool_open(&b);
+        cr_assert(only_originals(&count, &last), "byte %zu", at);
+        if (at < HEAD_BYTES) {
+            cr_assert_eq(count, 0u);
+            cr_assert_eq(unlink(aside), 0, "byte %zu is put aside", at);
+            cr_assert_gt(gw_spool_next_sequence(b.spool), (uint64_t)COUNT);
+        } else {
+            cr_assert_eq(count, (uint64_t)COUNT - 1, "byte %zu", at);
+            cr_assert_eq(gw_spool_next_sequence(b.spool), last + 1, "byte %zu", at);
+        }
+        gw_spool_close(&b.spool);
+        bytes[at] ^= 0x10;
+    }
+}
+
+Test(spool_recover, garbage_in_any_file_is_no_crash)
+{
+    uint8_t bytes[4096];
+    char path[160];
+    uint64_t seed = 1, count, last;
+    size_t len = make_segment(bytes, sizeof(bytes), path);
+
+    for (int round = 0; round < 300; round++) {
+        uint8_t changed[4096];
+
+        memcpy(changed, bytes, len);
+        for (int i = 0; i < 20; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            changed[HEAD_BYTES + (seed >> 33) % (len - HEAD_BYTES)] = (uint8_t)(seed >> 24);
+        }
+        write_segment(path, changed, len);
+        spool_open(&b);
+        cr_assert(only_originals(&count, &last), "round %d", round);
+        gw_spool_close(&b.spool);
+    }
+}
+
+Test(spool_recover, damage_while_running_is_skipped_and_told)
+{
+    char path[160], text[32], name[SEGMENT_NAME];
+    struct gw_spool_stats stats;
+    struct gw_spool_record rec;
+    uint64_t seen = 0;
+    int fd;
+
+    spool_open(&b);
+    for (uint64_t i = 1; i <= COUNT; i++)
+        cr_assert_eq(append(&b, text_of(i, text)), 0);
+    settle(&b);
+    while (next(&b, &rec) == 0)
+        ;
+    gw_spool_rewind(b.spool); /* the next reading is from disk */
+    (void)snprintf(path, sizeof(path), "%s/%s", b.spool_dir, segment_name(1, name));
+    fd = open(path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "!", 1, HEAD_BYTES + 100), 1);
+    (void)close(fd);
+    while (next(&b, &rec) == 0) {
+        cr_expect(gw_slice_eq_str(rec.data, text_of(rec.sequence, text)));
+        seen++;
+        gw_spool_release(b.spool, rec.sequence);
+    }
+    cr_expect_eq(seen, (uint64_t)COUNT - 1);
+    gw_spool_stats(b.spool, &stats);
+    cr_expect_eq(stats.messages, 0u);
+    cr_expect_eq(stats.bytes, 0u);
+}
+
+Test(spool_recover, a_segment_that_vanishes_while_running_is_skipped)
+{
+    char path[160], name[SEGMENT_NAME];
+    struct gw_spool_record rec;
+
+    spool_open(&b);
+    cr_assert_eq(append(&b, "one"), 0);
+    settle(&b);
+    EXPECT_NEXT(&b, 1, "one");
+    gw_spool_rewind(b.spool);
+    (void)snprintf(path, sizeof(path), "%s/%s", b.spool_dir, segment_name(1, name));
+    cr_assert_eq(unlink(path), 0);
+    cr_expect_eq(next(&b, &rec), -EAGAIN);
+    cr_assert_eq(append(&b, "two"), 0);
+    EXPECT_NEXT(&b, 2, "two");
+}
+
+/* ---- kill -9 ---- */
+
+enum { SAID_DURABLE = 'd', SAID_RELEASED = 'r', SAID_TAKEN = 't' };
+
+struct said {
+    char what;
+    uint64_t sequence;
+};
+
+static int report_fd;
+
+static void say(char what, uint64_t sequence)
+{
+    struct said said = {what, sequence};
+
+    (void)!write(report_fd, &said, sizeof(said));
+}
+
+static void say_durable(void *owner, uint64_t sequence)
+{
+    (void)owner;
+    say(SAID_DURABLE, sequence);
+}
+
+static void say_nothing(void *owner, uint64_t sequence, int err)
+{
+    (void)owner;
+    (void)sequence;
+    (void)err;
+}
+
+static void ignore(void *owner)
+{
+    (void)owner;
+}
+
+/* Appends, takes and releases until it is killed. */
+static void child(unsigned int seed)
+{
+    static const struct gw_spool_ops ops = {say_durable, say_nothing, ignore};
+    struct gw_spool_config cfg = {b.spool_dir, 64u << 20, 1u << 20};
+    struct gw_spool_record rec;
+    struct gw_store *store;
+    struct gw_loop *loop;
+    struct gw_spool *s;
+    char text[32];
+
+    if (gw_loop_new(&loop) || gw_store_open(loop, b.dir, &store) ||
+        gw_spool_open(loop, store, &cfg, &ops, NULL, &s))
+        _exit(1);
+    for (;;) {
+        for (int i = rand_r(&seed) % 20; i; i--) {
+            rec = record_of("d/x", text_of(gw_spool_next_sequence(s), text));
+            rec.volatile_only = rand_r(&seed) % 4 == 0;
+            if (gw_spool_append(s, &rec))
+                _exit(1);
+        }
+        for (int i = rand_r(&seed) % 20; i && gw_spool_next(s, &rec) == 0; i--) {
+            say(SAID_TAKEN, rec.sequence);
+            if (rand_r(&seed) % 2)
+                continue;
+            say(SAID_RELEASED, rec.sequence);
+            gw_spool_release(s, rec.sequence);
+        }
+        if (rand_r(&seed) % 50 == 0)
+            gw_spool_rewind(s);
+        if (gw_loop_turn(loop, 1))
+            _exit(1);
+    }
+}
+
+/* What one killed child said, over all children so far. */
+struct told {
+    uint64_t durable, released, taken;
+};
+
+static void run_and_kill(unsigned int seed, struct told *told)
+{
+    struct said said;
+    int fds[2];
+    pid_t pid;
+
+    cr_assert_eq(pipe(fds), 0);
+    pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        report_fd = fds[1];
+        (void)close(fds[0]);
+        child(seed);
+        _exit(0);
+    }
+    (void)close(fds[1]);
+    (void)usleep(20000 + seed * 7919 % 60000);
+    /* The pipe may be full and the child blocked in it: as good a moment as any. */
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    while (read(fds[0], &said, sizeof(said)) == (ssize_t)sizeof(said)) {
+        uint64_t *where = said.what == SAID_DURABLE    ? &told->durable
+                          : said.what == SAID_RELEASED ? &told->released
+                                                       : &told->taken;
+
+        *where = GW_MAX(*where, said.sequence);
+    }
+    (void)close(fds[0]);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+}
+
+Test(spool_recover, kill_9_loses_nothing_durable_and_reuses_nothing)
+{
+    struct told told = {0};
+
+    gw_store_close(&b.store); /* the children's */
+    for (unsigned int round = 1; round <= 15; round++) {
+        struct gw_spool_record rec;
+        uint64_t last = 0;
+        char text[32];
+
+        run_and_kill(round, &told);
+        cr_assert_eq(gw_store_open(b.loop, b.dir, &b.store), 0);
+        spool_open(&b);
+        cr_assert_gt(gw_spool_next_sequence(b.spool), told.durable);
+        cr_assert_gt(gw_spool_next_sequence(b.spool), told.taken);
+        while (next(&b, &rec) == 0) {
+            if (!last)
+                cr_assert_leq(rec.sequence, told.released + 1024);
+            cr_assert_gt(rec.sequence, last);
+            cr_assert(gw_slice_eq_str(rec.data, text_of(rec.sequence, text)));
+            last = rec.sequence;
+        }
+        if (told.durable > told.released)
+            cr_assert_geq(last, told.durable, "round %u: %llu of %llu", round,
+                          (unsigned long long)last, (unsigned long long)told.durable);
+        gw_spool_close(&b.spool);
+        gw_store_close(&b.store);
+    }
+    cr_assert_gt(told.durable, 100u);
+}
