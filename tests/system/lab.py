@@ -150,7 +150,8 @@ class Device(Ns):
     def request(self, cn=None):
         """A fresh key and a request for `cn`, as base64 DER."""
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key)
-        openssl("req", "-new", "-key", self.key, "-subj", f"/CN={cn or self.id}", "-outform", "DER",
+        name = (cn or self.id).replace("/", "\\/")
+        openssl("req", "-new", "-key", self.key, "-subj", f"/CN={name}", "-outform", "DER",
                 "-out", self.dir / "req.der")
         return base64.encodebytes((self.dir / "req.der").read_bytes()).decode()
 

@@ -75,28 +75,29 @@ def test_without_a_code_a_person_decides(house):
     assert (device["state"], device["name"], device["class"]) == ("approved", "Asked politely", "camera")
 
 
-@pytest.mark.parametrize("name,body", [
-    ("no base64", "!!!! not base64 !!!!"),
-    ("no request", base64.b64encode(b"\x30\x03\x02\x01\x05").decode()),
-    ("empty", ""),
-    ("too long", "A" * 200_000),
-])
-def test_a_body_that_is_no_request_is_refused(house, name, body):
+BODIES = {
+    "no base64": "!!!! not base64 !!!!",
+    "no request": base64.b64encode(b"\x30\x03\x02\x01\x05").decode(),
+    "empty": "",
+    "too long": "A" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_is_no_request_is_refused(house, name):
     cam = house.devices[0] if house.devices else house.device("body-1")
     cam.fetch_ca()
     code = house.pair()
     got = cam.run("curl", "-sS", "--cacert", cam.ca, "-u", f"x:{code}", "-o", "/dev/null", "-w", "%{http_code}",
                   "-H", "Content-Type: application/pkcs10", "--data-binary", "@-",
-                  f"https://{GATEWAY4}:8443/.well-known/est/simpleenroll", stdin=body, check=False)
+                  f"https://{GATEWAY4}:8443/.well-known/est/simpleenroll", stdin=BODIES[name], check=False)
     assert got.stdout in ("400", "413"), got
 
 
 def test_a_name_that_is_no_device_id_is_refused(house):
     cam = house.device("name-1")
     cam.fetch_ca()
-    for cn in ("has space", "a" * 65, "../../etc", "mac-020000000001"):
-        if len(cn) > 64:
-            continue  # openssl itself refuses it
+    for cn in ("has space", "../../etc", "+", "mac-020000000001"):
         status, body = cam.est(house.pair(), cn=cn)
         assert status == 400, (cn, status, body)
 
