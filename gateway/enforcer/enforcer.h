@@ -23,6 +23,13 @@
  */
 int gw_enforcer_run(const char *config_path);
 
+/**
+ * Remove everything that outlives the daemon: programs, filters, maps, pins; and with the maps the
+ * verdicts, though not their copy in state_dir. For the removal of the package. Nothing to remove
+ * is success; -errno otherwise, said on stderr.
+ */
+int gw_enforcer_unpin(void) GW_MUST_CHECK;
+
 /* ---- the worker's side ---- */
 
 enum gw_verdict_mode { GW_MODE_NONE, GW_MODE_ISOLATE, GW_MODE_REMEDIATE };

@@ -86,7 +86,7 @@ int gw_note_send(int fd, const struct gw_note *n, const int *fds, size_t fd_coun
 /** Send, or queue behind what waits. `fd` -1: none; else taken, also on failure. GW_EFULL. */
 int gw_note_post(struct gw_note_queue *q, const struct gw_note *n, int fd) GW_MUST_CHECK;
 /** Send what waits; 0 when nothing is left; -EAGAIN; -errno. */
-int gw_note_flush(struct gw_note_queue *q) GW_MUST_CHECK;
+int gw_note_flush(struct gw_note_queue *q);
 static inline bool gw_note_waiting(const struct gw_note_queue *q)
 {
     return gw_buf_len(&q->out) > 0;

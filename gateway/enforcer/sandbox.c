@@ -314,6 +314,7 @@ static const char *const allowed_calls[] = {
     "ugetrlimit",
     "cacheflush",
 #ifdef CORDON_SANITIZE
+    "getdents",
     "ptrace",
     "process_vm_readv",
     "personality",

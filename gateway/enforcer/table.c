@@ -291,7 +291,7 @@ enum gw_verdict_mode gw_table_mode(const struct cordon_slot *slot)
 /* Somebody's decision stays; lan.new_devices' verdict comes again with the address. */
 static bool is_idle(const struct cordon_slot *s, uint64_t mono_ns, uint64_t idle_ns)
 {
-    if (s->kind == 0 || s->flags & GW_SLOT_CLEARED)
+    if (s->kind == 0)
         return false;
     if (s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT))
         return false;

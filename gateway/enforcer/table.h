@@ -12,11 +12,8 @@
 
 #define GW_SLOT_NONE CORDON_NO_OWNER
 
-/** Flags of a slot: what the daemon knows of its verdict. */
-enum {
-    GW_SLOT_CLEARED = 1, /**< the worker said: no verdict, whatever the default is */
-    GW_SLOT_DEFAULT = 2, /**< the verdict is lan.new_devices', nobody's decision */
-};
+/** Flag of a slot: the verdict is lan.new_devices', nobody's decision. */
+#define GW_SLOT_DEFAULT 1
 
 struct gw_table {
     struct cordon_state *state;

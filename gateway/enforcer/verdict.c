@@ -45,8 +45,6 @@ static void clear(struct gw_kernel *k, uint32_t slot)
         gw_kernel_prefix_remove(k, &a);
     if (is_prefix(s) || s->seen_ns == 0)
         gw_table_remove(&k->table, slot);
-    else
-        gw_verdict_default_slot(k, slot);
 }
 
 static int slot_for(struct gw_kernel *k, const struct gw_hwaddr *a, uint32_t *out)
@@ -70,26 +68,12 @@ static int slot_for(struct gw_kernel *k, const struct gw_hwaddr *a, uint32_t *ou
     return 0;
 }
 
-/* Under lan.new_devices = isolate a release is a decision to keep, not the absence of one. */
-static int release(struct gw_kernel *k, const struct gw_hwaddr *a, uint16_t generation)
+static int release(struct gw_kernel *k, const struct gw_hwaddr *a)
 {
-    bool keep = k->table.state->unknown_mode != CORDON_PASS && a->kind == GW_ADDR_MAC;
     uint32_t slot = gw_table_find(&k->table, a);
-    int err;
 
-    if (slot == GW_SLOT_NONE && !keep)
-        return 0;
-    if (!keep) {
+    if (slot != GW_SLOT_NONE)
         clear(k, slot);
-        return 0;
-    }
-    err = slot_for(k, a, &slot);
-    if (err)
-        return err;
-    gw_table_judge(&k->table, slot, GW_MODE_NONE, 0);
-    k->table.slots[slot].flags = GW_SLOT_CLEARED;
-    k->table.slots[slot].generation = generation;
-    k->table.slots[slot].until_wall_ms = 0;
     return 0;
 }
 
@@ -101,7 +85,7 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v, uint1
 
     if (v->mode == GW_MODE_NONE ||
         (v->until_wall_ms != 0 && v->until_wall_ms <= gw_clock_wall_ms()))
-        return release(k, &v->address, generation);
+        return release(k, &v->address);
     err = slot_for(k, &v->address, &slot);
     if (err)
         return err;
@@ -115,8 +99,7 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v, uint1
 
 static bool is_decided(const struct cordon_slot *s)
 {
-    return s->kind != 0 &&
-           (s->flags & GW_SLOT_CLEARED || (s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT)));
+    return s->kind != 0 && s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT);
 }
 
 size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation)
@@ -132,24 +115,29 @@ size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation)
     return cleared;
 }
 
-void gw_verdict_default_slot(struct gw_kernel *k, uint32_t slot)
+void gw_verdict_unknown_slot(struct gw_kernel *k, uint32_t slot, bool worker)
 {
+    uint64_t end = worker ? gw_clock_boot_ns() + GW_UNKNOWN_MS * 1000000ULL : 0;
     struct cordon_slot *s = &k->table.slots[slot];
     uint32_t mode = k->table.state->unknown_mode;
 
-    if (s->kind != CORDON_MAC || is_decided(s))
+    if (s->kind != CORDON_MAC || mode == CORDON_PASS || is_decided(s))
         return;
-    s->flags = mode == CORDON_PASS ? 0 : GW_SLOT_DEFAULT;
-    gw_table_judge(&k->table, slot, (enum gw_verdict_mode)mode, 0);
+    s->flags = GW_SLOT_DEFAULT;
+    gw_table_judge(&k->table, slot, (enum gw_verdict_mode)mode, end);
 }
 
-void gw_verdict_default(struct gw_kernel *k, enum gw_verdict_mode mode)
+void gw_verdict_unknown_end(struct gw_kernel *k)
 {
-    if (k->table.state->unknown_mode == (uint32_t)mode)
-        return;
+    for (uint32_t i = 0; i < k->table.state->slots; i++) {
+        if (k->table.slots[i].flags & GW_SLOT_DEFAULT && k->table.slots[i].verdict != 0)
+            gw_verdict_unknown_slot(k, i, true);
+    }
+}
+
+void gw_verdict_unknown(struct gw_kernel *k, enum gw_verdict_mode mode)
+{
     __atomic_store_n(&k->table.state->unknown_mode, (uint32_t)mode, __ATOMIC_RELEASE);
-    for (uint32_t i = 0; i < k->table.state->slots; i++)
-        gw_verdict_default_slot(k, i);
 }
 
 void gw_verdict_retime(struct gw_kernel *k)

@@ -11,7 +11,7 @@
 /** One verdict as the worker gave it; also the record on disk, host byte order. */
 struct gw_verdict_record {
     struct gw_hwaddr address;
-    uint32_t mode; /**< enum gw_verdict_mode; NONE: cleared for good under lan.new_devices */
+    uint32_t mode;         /**< enum gw_verdict_mode */
     int64_t until_wall_ms; /**< 0: no end */
 };
 
@@ -28,10 +28,16 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
 /** Clear what another generation set. Returns how many. */
 size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation);
 
-/** What an address without a verdict may do from now on: NONE, or ISOLATE for its MAC. */
-void gw_verdict_default(struct gw_kernel *k, enum gw_verdict_mode mode);
-/** The same for a slot that was just made. */
-void gw_verdict_default_slot(struct gw_kernel *k, uint32_t slot);
+/** What a MAC that nobody knows may do: everything, or what remediation allows. */
+void gw_verdict_unknown(struct gw_kernel *k, enum gw_verdict_mode mode);
+/**
+ * The same for a slot that was just made: it is known now, but not judged yet. It lasts for
+ * GW_UNKNOWN_MS where a worker decides in that time, else (`worker` false) until one does.
+ */
+void gw_verdict_unknown_slot(struct gw_kernel *k, uint32_t slot, bool worker);
+/** A worker has begun to decide: all such verdicts get their end. */
+void gw_verdict_unknown_end(struct gw_kernel *k);
+#define GW_UNKNOWN_MS 5000
 
 /** The wall clock was set: the ends are computed again. */
 void gw_verdict_retime(struct gw_kernel *k);

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The worker as the enforcer sees it: started, told, listened to with distrust, started again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "enforcer/guard.h"
+
+#define WORKER_FD 3
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 10000
+#define HEALTHY_MS 60000
+#define STOP_MS 10000
+#define QUEUE_BYTES (8 << 20)    /* answers to a worker that does not read */
+#define QUEUE_PAUSE (4 << 20)    /* from here on its requests wait too */
+#define TURN_NOTES 256           /* requests served before others get their turn */
+#define BACKLOG_BYTES (64 << 10) /* sightings put in front of the socket at once */
+#define BUNDLE_MAX (64 << 20)
+
+/* ---- starting ---- */
+
+static void exec_worker(int fd, const char *config_path)
+{
+    char number[16];
+    char name[] = "cordond", worker[] = "--worker", option[] = "-c";
+    char *path = strdup(config_path);
+    char *argv[] = {name, worker, number, option, path, NULL};
+    sigset_t none;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* until it has its own user: then it sees the end */
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Whoever stops the service reaches both; only the enforcer's word counts. */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    if (fd == WORKER_FD)
+        (void)fcntl(fd, F_SETFD, 0);
+    else if (dup2(fd, WORKER_FD) < 0)
+        _exit(127);
+    (void)close_range(WORKER_FD + 1, ~0U, 0);
+    (void)snprintf(number, sizeof(number), "%d", WORKER_FD);
+    (void)execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static int send_bundle(struct gw_guard *g, struct gw_slice bundle)
+{
+    struct gw_note n = {.kind = GW_NOTE_BUNDLE};
+    int fds[GW_NOTE_FDS_MAX];
+    size_t count = 1;
+    int err = gw_note_file(bundle, &fds[0]);
+
+    if (err)
+        return err;
+    for (int i = 0; g->enforcing && g->kernel.shared_fd[GW_MAP_PORTS] >= 0 && i < GW_MAP_SHARED;
+         i++)
+        fds[count++] = g->kernel.shared_fd[i];
+    err = gw_note_send(g->child.queue.fd, &n, fds, count);
+    (void)close(fds[0]);
+    return err;
+}
+
+static int read_bundle(struct gw_guard *g, struct gw_buf *out)
+{
+    struct gw_config_error error = {""};
+    int err = gw_config_bundle(g->config_path, out, &error);
+
+    if (err)
+        gw_log_error("the configuration cannot be read for the worker: %s",
+                     *error.text ? error.text : gw_error_text(err));
+    return err;
+}
+
+static void on_child(void *guard, uint32_t events);
+static void start_again(void *guard);
+static void kill_child(void *guard);
+
+static int backlog_init(struct gw_backlog *b, uint32_t slots)
+{
+    if (b->ring || slots == 0)
+        return 0;
+    b->ring = calloc(slots, sizeof(*b->ring));
+    b->queued = calloc(slots, 1);
+    b->cap = b->ring && b->queued ? slots : 0;
+    return b->cap ? 0 : -ENOMEM;
+}
+
+static void backlog_clear(struct gw_backlog *b)
+{
+    if (b->queued)
+        memset(b->queued, 0, b->cap);
+    b->at = b->count = 0;
+}
+
+static int spawn(struct gw_guard *g, struct gw_slice bundle)
+{
+    struct gw_child *c = &g->child;
+    int pair[2], err;
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    pid = fork();
+    if (pid == 0)
+        exec_worker(pair[1], g->config_path);
+    (void)close(pair[1]);
+    if (pid < 0) {
+        (void)close(pair[0]);
+        return -errno;
+    }
+    c->pid = pid;
+    c->queue.fd = pair[0];
+    c->started_ms = gw_clock_mono_ms();
+    err = send_bundle(g, bundle);
+    if (!err)
+        err = fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+    if (!err)
+        err = gw_io_start(g->loop, &c->io, pair[0], EPOLLIN, on_child, g);
+    return err;
+}
+
+static void tell_everything(struct gw_guard *g)
+{
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        gw_ports_tell(g, GW_LIST_ENTRY(node, struct gw_port, node), true);
+    }
+    gw_heard_tell_all(g);
+    if (!g->enforcing)
+        gw_network_neighbours(g);
+    gw_child_pump(g);
+}
+
+int gw_child_start(struct gw_guard *g)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf bundle = {.max = BUNDLE_MAX};
+    struct gw_child *c = &g->child;
+    int err;
+
+    if (!c->queue.out.max) {
+        c->queue = (struct gw_note_queue){.fd = -1, .out = {.max = QUEUE_BYTES}};
+        c->backoff_ms = BACKOFF_FIRST_MS;
+        gw_timer_init(&c->restart, start_again, g);
+        gw_timer_init(&c->kill, kill_child, g);
+    }
+    err = backlog_init(&c->backlog, g->enforcing ? g->kernel.table.state->slots : 0);
+    if (!err)
+        err = read_bundle(g, &bundle);
+    if (err)
+        return err;
+    c->generation++;
+    c->complete = false;
+    err = spawn(g, gw_buf_slice(&bundle));
+    gw_wipe(bundle.data, bundle.cap);
+    if (err)
+        return err;
+    tell_everything(g);
+    return 0;
+}
+
+static void again_later(struct gw_guard *g)
+{
+    struct gw_child *c = &g->child;
+
+    gw_timer_start(g->loop, &c->restart, c->backoff_ms);
+    c->backoff_ms = GW_MIN(c->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS);
+}
+
+static void start_again(void *guard)
+{
+    struct gw_guard *g = guard;
+    int err = gw_child_start(g);
+
+    if (!err)
+        return;
+    gw_log_error("the worker cannot be started: %s", gw_error_text(err));
+    if (g->child.pid != 0)
+        (void)kill(g->child.pid, SIGKILL); /* reaped, then started again */
+    else
+        again_later(g);
+}
+
+/* ---- ending ---- */
+
+static void disconnect(struct gw_child *c)
+{
+    gw_io_stop(&c->io);
+    gw_close_fd(&c->queue.fd);
+    gw_note_queue_fini(&c->queue);
+    backlog_clear(&c->backlog);
+    c->complete = false;
+}
+
+static void log_end(pid_t pid, int status, bool expected)
+{
+    if (expected && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    if (WIFSIGNALED(status))
+        gw_log_error("the worker was killed pid=%d signal=%d", (int)pid, WTERMSIG(status));
+    else
+        gw_log_error("the worker ended pid=%d status=%d", (int)pid, WEXITSTATUS(status));
+}
+
+void gw_child_reap(struct gw_guard *g)
+{
+    struct gw_child *c = &g->child;
+    int status;
+
+    if (c->pid == 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
+        return;
+    log_end(c->pid, status, g->stopping);
+    c->pid = 0;
+    disconnect(c);
+    gw_timer_stop(&c->kill);
+    if (g->stopping) {
+        gw_loop_stop(g->loop);
+        return;
+    }
+    if (gw_clock_mono_ms() - c->started_ms >= HEALTHY_MS)
+        c->backoff_ms = BACKOFF_FIRST_MS;
+    again_later(g);
+}
+
+static void kill_child(void *guard)
+{
+    struct gw_guard *g = guard;
+
+    if (g->child.pid == 0)
+        return;
+    gw_log_warning("the worker does not end and is killed pid=%d", (int)g->child.pid);
+    (void)kill(g->child.pid, SIGKILL);
+}
+
+void gw_child_stop(struct gw_guard *g)
+{
+    struct gw_note n = {.kind = GW_NOTE_STOP};
+    struct gw_child *c = &g->child;
+
+    gw_timer_stop(&c->restart);
+    if (c->pid == 0) {
+        gw_loop_stop(g->loop);
+        return;
+    }
+    gw_child_tell(g, &n);
+    gw_timer_start(g->loop, &c->kill, STOP_MS);
+}
+
+void gw_child_close(struct gw_guard *g)
+{
+    struct gw_child *c = &g->child;
+
+    if (c->pid != 0) {
+        (void)kill(c->pid, SIGKILL);
+        (void)waitpid(c->pid, NULL, 0);
+        c->pid = 0;
+    }
+    if (c->queue.out.max) {
+        gw_timer_stop(&c->restart);
+        gw_timer_stop(&c->kill);
+        disconnect(c);
+    }
+    free(c->backlog.ring);
+    free(c->backlog.queued);
+    c->backlog = (struct gw_backlog){0};
+}
+
+/* ---- telling ---- */
+
+static void want(struct gw_child *c)
+{
+    bool full = gw_buf_len(&c->queue.out) >= QUEUE_PAUSE;
+
+    gw_io_want(&c->io, (full ? 0 : EPOLLIN) | (gw_note_waiting(&c->queue) ? EPOLLOUT : 0));
+}
+
+static void post(struct gw_guard *g, const struct gw_note *n, int fd)
+{
+    GW_CLEANUP(gw_close_fd) int owned = fd;
+    struct gw_child *c = &g->child;
+    int err;
+
+    if (c->pid == 0 || c->queue.fd < 0)
+        return; /* a new one is told everything */
+    err = gw_note_post(&c->queue, n, gw_take_fd(&owned));
+    if (err == GW_EFULL) {
+        gw_log_error("the worker does not listen and is killed pid=%d", (int)c->pid);
+        (void)kill(c->pid, SIGKILL);
+    }
+    want(c); /* any other failure is its end, which is seen as such */
+}
+
+void gw_child_tell(struct gw_guard *g, const struct gw_note *n)
+{
+    post(g, n, -1);
+}
+
+void gw_child_reload(struct gw_guard *g, struct gw_slice bundle, const char *error)
+{
+    struct gw_note n = {.kind = GW_NOTE_RELOAD, .failed = error != NULL};
+    int fd = -1;
+    int err = gw_note_file(error ? gw_slice_str(error) : bundle, &fd);
+
+    if (err)
+        gw_log_error("the worker is not told of the configuration: %s", gw_error_text(err));
+    else
+        post(g, &n, fd);
+}
+
+static bool fill_sighting(struct gw_guard *g, uint32_t slot, struct gw_sighting *out)
+{
+    const struct gw_table *t = &g->kernel.table;
+    const struct gw_port *port;
+    uint32_t mac = slot;
+
+    if (t->slots[slot].kind == 0)
+        return false;
+    if (t->slots[slot].kind != CORDON_MAC) {
+        mac = gw_table_owner(t, slot);
+        if (mac == GW_SLOT_NONE)
+            return false;
+        out->has_ip = true;
+        out->ip = gw_table_address(&t->slots[slot]);
+    }
+    gw_table_mac(t->slots[mac].a, out->mac);
+    out->ifindex = t->slots[mac].owner;
+    port = gw_network_port(g, out->ifindex);
+    if (port)
+        memcpy(out->ifname, port->name, sizeof(out->ifname));
+    return true;
+}
+
+void gw_child_pump(struct gw_guard *g)
+{
+    struct gw_child *c = &g->child;
+    struct gw_backlog *b = &c->backlog;
+
+    while (b->count > 0 && c->queue.fd >= 0 && gw_buf_len(&c->queue.out) < BACKLOG_BYTES) {
+        struct gw_note n = {.kind = GW_NOTE_SIGHTING};
+        uint32_t slot = b->ring[b->at];
+
+        b->at = (b->at + 1) % b->cap;
+        b->count--;
+        b->queued[slot] = 0;
+        if (fill_sighting(g, slot, &n.sighting))
+            gw_child_tell(g, &n);
+    }
+}
+
+/* ---- listening ---- */
+
+static void on_verdict(struct gw_guard *g, const struct gw_note *n)
+{
+    struct gw_note answer = {.kind = GW_NOTE_APPLIED};
+    struct gw_verdict_record v = {
+        .address = n->verdict.address,
+        .mode = n->verdict.mode,
+        .until_wall_ms = n->verdict.until_wall_ms,
+    };
+    char text[GW_HWADDR_TEXT];
+    int err = 0;
+
+    if (!g->enforcing)
+        err = GW_EUNSUPPORTED;
+    else if (v.mode != GW_MODE_NONE)
+        err = gw_protected(g, &v.address);
+    if (!err)
+        err = gw_verdict_set(&g->kernel, &v, g->child.generation);
+    if (err && g->enforcing)
+        gw_log_warning("verdict refused address=%s: %s", gw_hwaddr_text(&v.address, text),
+                       gw_error_text(err));
+    if (!err)
+        gw_guard_save_soon(g);
+    answer.applied.token = n->verdict.token;
+    answer.applied.err = err;
+    gw_child_tell(g, &answer);
+}
+
+static void on_complete(struct gw_guard *g)
+{
+    size_t cleared;
+
+    g->child.complete = true;
+    gw_guard_ready();
+    if (!g->enforcing)
+        return;
+    cleared = gw_verdict_sweep(&g->kernel, g->child.generation);
+    gw_verdict_unknown_end(&g->kernel);
+    if (cleared > 0) {
+        gw_log_info("verdicts that the registry does not hold are cleared count=%zu", cleared);
+        gw_guard_save_soon(g);
+    }
+}
+
+static void on_resolve(struct gw_guard *g, const struct gw_hwaddr *ip)
+{
+    const struct gw_table *t = &g->kernel.table;
+    uint32_t slot = g->enforcing ? gw_table_find(t, ip) : GW_SLOT_NONE;
+
+    if (slot != GW_SLOT_NONE && gw_table_owner(t, slot) != GW_SLOT_NONE)
+        gw_heard_tell(g, slot);
+    else if (gw_log_allowed(&g->network.asked, gw_clock_mono_ms()))
+        gw_network_neighbours(g);
+    gw_child_pump(g);
+}
+
+static void serve(struct gw_guard *g, const struct gw_note *n)
+{
+    if (gw_note_check_to_enforcer(n) != 0) {
+        gw_log_error("the worker sent what it must not, and is killed kind=%u", n->kind);
+        (void)kill(g->child.pid, SIGKILL);
+        return;
+    }
+    switch (n->kind) {
+    case GW_NOTE_VERDICT:
+        on_verdict(g, n);
+        break;
+    case GW_NOTE_COMPLETE:
+        on_complete(g);
+        break;
+    case GW_NOTE_RESOLVE:
+        on_resolve(g, &n->address);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_child(void *guard, uint32_t events)
+{
+    struct gw_guard *g = guard;
+    struct gw_child *c = &g->child;
+    struct gw_note_fds fds = {.count = 0};
+    struct gw_note n;
+    int err = 0;
+
+    if (events & EPOLLOUT)
+        (void)gw_note_flush(&c->queue); /* its end is seen by reading */
+    for (int i = 0; !err && i < TURN_NOTES && gw_buf_len(&c->queue.out) < QUEUE_PAUSE; i++) {
+        err = gw_note_receive(c->queue.fd, &n, &fds);
+        gw_note_fds_close(&fds);
+        if (!err)
+            serve(g, &n);
+    }
+    if (err && err != -EAGAIN) {
+        gw_io_stop(&c->io); /* closed: it ends, SIGCHLD follows */
+        gw_close_fd(&c->queue.fd);
+        gw_note_queue_fini(&c->queue);
+        if (err != GW_ECLOSED && c->pid != 0)
+            (void)kill(c->pid, SIGKILL);
+        return;
+    }
+    gw_child_pump(g);
+    want(c);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The worker's side of the process boundary. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/log.h"
+#include "enforcer/kernel.h"
+#include "enforcer/note.h"
+
+#define QUEUE_BYTES (64 << 20) /* every verdict of a large registry, said at once */
+#define ERROR_TEXT_MAX 4096
+#define BUNDLE_MAX (64 << 20)
+#define LINKS_MAX 1024
+#define TURN_NOTES 256
+
+struct gw_enforcer {
+    struct gw_loop *loop;
+    const struct gw_enforcer_ops *ops;
+    void *owner;
+    struct gw_io io;
+    struct gw_note_queue queue;
+    struct gw_task stop;
+    struct gw_table table;
+    size_t bytes[GW_MAP_SHARED];
+    bool has_tables;
+    struct gw_link_report *links;
+    size_t link_count;
+};
+
+/* What came with the first message, until gw_enforcer_connect takes it. */
+static struct gw_note_fds received;
+
+int gw_enforcer_receive_bundle(int fd, struct gw_buf *out)
+{
+    struct gw_note n;
+    int err = gw_note_receive(fd, &n, &received);
+
+    if (err)
+        return err;
+    if (n.kind != GW_NOTE_BUNDLE || received.count < 1) {
+        gw_note_fds_close(&received);
+        return GW_EMALFORMED;
+    }
+    err = gw_note_file_read(received.fd[0], out);
+    gw_close_fd(&received.fd[0]);
+    return err;
+}
+
+/* ---- what the enforcer says ---- */
+
+static void keep_link(struct gw_enforcer *e, const struct gw_link_report *r)
+{
+    size_t i = 0;
+
+    while (i < e->link_count && e->links[i].ifindex != r->ifindex)
+        i++;
+    if (!r->present) {
+        if (i < e->link_count)
+            e->links[i] = e->links[--e->link_count];
+        return;
+    }
+    if (i == LINKS_MAX)
+        return;
+    e->links[i] = *r;
+    e->link_count = GW_MAX(e->link_count, i + 1);
+}
+
+static void on_reload(struct gw_enforcer *e, const struct gw_note *n, const struct gw_note_fds *fds)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf text = {.max = BUNDLE_MAX};
+    int err = fds->count < 1 ? GW_EMALFORMED : gw_note_file_read(fds->fd[0], &text);
+    char error[ERROR_TEXT_MAX];
+    size_t len = GW_MIN(gw_buf_len(&text), sizeof(error) - 1);
+
+    if (!err && !n->failed) {
+        e->ops->reload(e->owner, gw_buf_slice(&text), NULL);
+        gw_wipe(text.data, text.cap);
+        return;
+    }
+    if (err)
+        (void)snprintf(error, sizeof(error), "the new configuration did not arrive: %s",
+                       gw_error_text(err));
+    else if (len > 0)
+        memcpy(error, gw_buf_slice(&text).ptr, len);
+    if (!err)
+        error[len] = '\0';
+    e->ops->reload(e->owner, GW_SLICE_NONE, error);
+}
+
+static void serve(struct gw_enforcer *e, const struct gw_note *n, const struct gw_note_fds *fds)
+{
+    switch (n->kind) {
+    case GW_NOTE_SIGHTING:
+        e->ops->sighting(e->owner, &n->sighting);
+        break;
+    case GW_NOTE_LINK:
+        keep_link(e, &n->link);
+        e->ops->link(e->owner, &n->link);
+        break;
+    case GW_NOTE_APPLIED:
+        e->ops->applied(e->owner, n->applied.token, n->applied.err);
+        break;
+    case GW_NOTE_RELOAD:
+        on_reload(e, n, fds);
+        break;
+    case GW_NOTE_STOP:
+        gw_task_post(e->loop, &e->stop);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_stop(void *enforcer)
+{
+    struct gw_enforcer *e = enforcer;
+
+    e->ops->stop(e->owner);
+}
+
+/* The enforcer is gone: nothing more is asked of it, and the worker ends in order. */
+static void lost(struct gw_enforcer *e, int err)
+{
+    if (err != GW_ECLOSED)
+        gw_log_error("the enforcer cannot be heard: %s", gw_error_text(err));
+    gw_io_stop(&e->io);
+    gw_close_fd(&e->queue.fd);
+    gw_note_queue_fini(&e->queue);
+    gw_task_post(e->loop, &e->stop);
+}
+
+static void want(struct gw_enforcer *e)
+{
+    if (e->queue.fd >= 0)
+        gw_io_want(&e->io, EPOLLIN | (gw_note_waiting(&e->queue) ? EPOLLOUT : 0));
+}
+
+static void on_io(void *enforcer, uint32_t events)
+{
+    struct gw_enforcer *e = enforcer;
+    struct gw_note_fds fds = {.count = 0};
+    struct gw_note n;
+    int err = 0;
+
+    if (events & EPOLLOUT)
+        (void)gw_note_flush(&e->queue); /* its end is seen by reading */
+    for (int i = 0; !err && i < TURN_NOTES; i++) {
+        err = gw_note_receive(e->queue.fd, &n, &fds);
+        if (!err)
+            err = gw_note_check_to_worker(&n);
+        if (!err)
+            serve(e, &n, &fds);
+        gw_note_fds_close(&fds);
+    }
+    if (err && err != -EAGAIN)
+        lost(e, err);
+    else
+        want(e);
+}
+
+/* ---- */
+
+static void take_tables(struct gw_enforcer *e)
+{
+    int err;
+
+    if (received.count == GW_NOTE_FDS_MAX) {
+        err = gw_kernel_view(received.fd + 1, &e->table, e->bytes);
+        e->has_tables = err == 0;
+        if (err)
+            gw_log_error("the kernel's counters cannot be read: %s", gw_error_text(err));
+    }
+    gw_note_fds_close(&received);
+}
+
+int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_ops *ops,
+                        void *owner, struct gw_enforcer **out)
+{
+    GW_CLEANUP(gw_enforcer_free) struct gw_enforcer *e = calloc(1, sizeof(*e));
+    int err;
+
+    if (!e) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    e->loop = loop;
+    e->ops = ops;
+    e->owner = owner;
+    e->queue = (struct gw_note_queue){.fd = fd, .out = {.max = QUEUE_BYTES}};
+    gw_task_init(&e->stop, on_stop, e);
+    take_tables(e);
+    e->links = calloc(LINKS_MAX, sizeof(*e->links));
+    if (!e->links)
+        return -ENOMEM;
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    err = gw_io_start(loop, &e->io, fd, EPOLLIN, on_io, e);
+    if (err)
+        return err;
+    *out = GW_TAKE(e);
+    return 0;
+}
+
+void gw_enforcer_free(struct gw_enforcer **enforcer)
+{
+    struct gw_enforcer *e = GW_TAKE(*enforcer);
+
+    if (!e)
+        return;
+    gw_io_stop(&e->io);
+    gw_task_cancel(&e->stop);
+    gw_close_fd(&e->queue.fd);
+    gw_note_queue_fini(&e->queue);
+    gw_kernel_view_close(&e->table, e->bytes);
+    free(e->links);
+    free(e);
+}
+
+static int ask(struct gw_enforcer *e, const struct gw_note *n)
+{
+    int err;
+
+    if (e->queue.fd < 0)
+        return GW_ECLOSED;
+    err = gw_note_check_to_enforcer(n);
+    if (!err)
+        err = gw_note_post(&e->queue, n, -1);
+    want(e);
+    return err;
+}
+
+int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
+                        int64_t until_wall_ms, uint64_t token)
+{
+    struct gw_note n = {.kind = GW_NOTE_VERDICT};
+
+    n.verdict.address = *a;
+    n.verdict.mode = mode;
+    n.verdict.until_wall_ms = until_wall_ms;
+    n.verdict.token = token;
+    return ask(e, &n);
+}
+
+int gw_enforcer_verdicts_complete(struct gw_enforcer *e)
+{
+    struct gw_note n = {.kind = GW_NOTE_COMPLETE};
+
+    return ask(e, &n);
+}
+
+int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip)
+{
+    struct gw_note n = {.kind = GW_NOTE_RESOLVE, .address = *ip};
+
+    return ask(e, &n);
+}
+
+bool gw_enforcer_traffic(const struct gw_enforcer *e, const struct gw_hwaddr *a,
+                         struct gw_traffic *out)
+{
+    uint32_t slot;
+
+    if (!e || !e->has_tables || !gw_table_valid(a))
+        return false;
+    slot = gw_table_find(&e->table, a);
+    if (slot == GW_SLOT_NONE)
+        return false;
+    gw_table_traffic(&e->table, slot, out);
+    return true;
+}
+
+size_t gw_enforcer_links(const struct gw_enforcer *e, struct gw_link_report *out,
+                         struct gw_traffic *out_traffic, size_t max)
+{
+    size_t count = GW_MIN(e->link_count, max);
+
+    for (size_t i = 0; i < count; i++) {
+        out[i] = e->links[i];
+        out_traffic[i] = (struct gw_traffic){0};
+        if (e->has_tables)
+            gw_table_port(&e->table, e->links[i].ifindex, &out_traffic[i]);
+    }
+    return count;
+}

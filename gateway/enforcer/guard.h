@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The privileged process's parts: ports and addresses (network.c), the worker (child.c), run.c. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "enforcer/kernel.h"
+#include "enforcer/verdict.h"
+
+struct nl_sock;
+struct rtnl_link;
+struct rtnl_neigh;
+
+/* A network interface of this machine; a LAN port when it is covered. */
+struct gw_port {
+    struct gw_list node;
+    uint32_t ifindex, master, lower; /* of its bridge or bond; of the link below a VLAN; 0: none */
+    char name[IFNAMSIZ];
+    bool ethernet, bridge, vlan, bond_member;
+    bool up;      /* carrier */
+    bool seen;    /* in the dump that is being read */
+    bool covered; /* a LAN port */
+    struct gw_hooks hooks;
+    struct gw_link_report told; /* as the worker knows it */
+};
+
+/* Addresses the kernel tells; never cut off. */
+struct gw_addresses {
+    struct gw_hwaddr *at;
+    size_t count, cap;
+};
+
+struct gw_network {
+    struct nl_sock *events, *questions; /* multicast; dumps, which the kernel answers at once */
+    struct gw_io io;
+    struct gw_list ports;
+    struct gw_addresses own, routers;
+    uint32_t default_links[16]; /* interfaces of the default routes */
+    size_t default_count;
+    bool stale, lost;          /* something changed; some event was lost: ask for everything */
+    struct gw_log_limit asked; /* resolve may dump the neighbours so often */
+};
+
+/* What waits to be told to the worker: each slot at most once. */
+struct gw_backlog {
+    uint32_t *ring;
+    uint8_t *queued;
+    uint32_t at, count, cap;
+};
+
+struct gw_child {
+    pid_t pid; /* 0: none */
+    struct gw_io io;
+    struct gw_note_queue queue;
+    struct gw_backlog backlog;
+    struct gw_timer restart, kill;
+    uint64_t started_ms, backoff_ms;
+    bool complete;       /* it has repeated all its verdicts */
+    uint16_t generation; /* of the worker: what it sets is marked with it */
+};
+
+struct gw_guard {
+    const char *config_path;
+    struct gw_config *config;
+    struct gw_loop *loop;
+    struct gw_kernel kernel;
+    bool enforcing; /* the programs are loaded */
+    char why[GW_WHY_MAX];
+    struct gw_network network;
+    struct gw_child child;
+    struct gw_io signals, sightings, clock;
+    struct gw_timer save;
+    int signal_fd, clock_fd, lock_fd;
+    bool stopping;
+    struct gw_log_limit full; /* "the tables are full" */
+};
+
+/* ---- network.c ---- */
+
+/* Follow links, addresses, routes and neighbours; covers the LAN ports there are. -errno. */
+int gw_network_open(struct gw_guard *g) GW_MUST_CHECK;
+void gw_network_close(struct gw_guard *g);
+/* Look at everything again: after SIGHUP. */
+void gw_network_refresh(struct gw_guard *g);
+const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex);
+/* Ask the neighbour table now; what it knows is heard. */
+void gw_network_neighbours(struct gw_guard *g);
+
+/* ---- ports.c ---- */
+
+/* Which interfaces are LAN ports by now: cover the new ones, let go of the others, tell. */
+void gw_ports_settle(struct gw_guard *g);
+/* True for a LAN port, or what lies over one: its bridge, a VLAN on either. */
+bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth);
+/* The report on one port; sent only when it differs from the last one. */
+void gw_ports_tell(struct gw_guard *g, struct gw_port *p, bool again);
+
+/* ---- heard.c ---- */
+
+/* This MAC was heard on this port; `ip` NULL: no address. */
+void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
+              uint32_t ifindex);
+/* The kernel programs' sighting. */
+void gw_heard_sighting(void *guard, const struct cordon_sighting *s);
+/* Tell the worker about the slot again. */
+void gw_heard_tell(struct gw_guard *g, uint32_t slot);
+/* Everything known, to a new worker. */
+void gw_heard_tell_all(struct gw_guard *g);
+/* GW_EPROTECTED for what must never be cut off: our own, the router's, the configured. */
+int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a) GW_MUST_CHECK;
+/* Verdicts on what has become protected end. */
+void gw_protect(struct gw_guard *g);
+
+/* ---- child.c ---- */
+
+int gw_child_start(struct gw_guard *g) GW_MUST_CHECK;
+/* SIGCHLD: start it again later, or end. */
+void gw_child_reap(struct gw_guard *g);
+void gw_child_stop(struct gw_guard *g);
+void gw_child_reload(struct gw_guard *g, struct gw_slice bundle, const char *error);
+void gw_child_close(struct gw_guard *g);
+/* Tell one thing; a worker that does not listen is told later, or told again when it starts. */
+void gw_child_tell(struct gw_guard *g, const struct gw_note *n);
+/* There is something in the backlog. */
+void gw_child_pump(struct gw_guard *g);
+
+/* ---- run.c ---- */
+
+/* A verdict changed: write the copy soon. */
+void gw_guard_save_soon(struct gw_guard *g);
+/* Tell the service manager, if there is one, that verdicts are in force and sockets are bound. */
+void gw_guard_ready(void);

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Who is on the LAN, from the programs and the neighbour table, and who must never be cut off. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "enforcer/guard.h"
+
+/* ---- never cut off ---- */
+
+static bool overlaps(const struct gw_hwaddr *a, const struct gw_hwaddr *b)
+{
+    return gw_hwaddr_contains(a, b) || gw_hwaddr_contains(b, a);
+}
+
+static bool in_list(const struct gw_addresses *list, const struct gw_hwaddr *a)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (overlaps(&list->at[i], a))
+            return true;
+    }
+    return false;
+}
+
+/* Nobody's address: multicast, broadcast, unspecified, loopback. */
+static bool is_nobody(const struct gw_hwaddr *a)
+{
+    static const uint8_t zero[16], loopback6[16] = {[15] = 1};
+
+    if (memcmp(a->bytes, zero, sizeof(zero)) == 0)
+        return true;
+    switch ((enum gw_addr_kind)a->kind) {
+    case GW_ADDR_MAC:
+        return a->bytes[0] & 1;
+    case GW_ADDR_IPV4:
+        return a->bytes[0] == 0 || a->bytes[0] == 127 || a->bytes[0] >= 224;
+    case GW_ADDR_IPV6:
+        return a->bytes[0] == 0xff || memcmp(a->bytes, loopback6, sizeof(loopback6)) == 0;
+    }
+    return true;
+}
+
+/* The router's link address is known by its network address. */
+static bool is_router_mac(const struct gw_guard *g, const struct gw_hwaddr *a)
+{
+    const struct gw_table *t = &g->kernel.table;
+    uint32_t slot = gw_table_find(t, a);
+
+    if (a->kind != GW_ADDR_MAC || slot == GW_SLOT_NONE)
+        return false;
+    for (size_t i = 0; i < g->network.routers.count; i++) {
+        uint32_t ip = gw_table_find(t, &g->network.routers.at[i]);
+
+        if (ip != GW_SLOT_NONE && gw_table_owner(t, ip) == slot)
+            return true;
+    }
+    return false;
+}
+
+int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a)
+{
+    for (size_t i = 0; i < g->config->quarantine.protected_count; i++) {
+        if (overlaps(&g->config->quarantine.protected_addrs[i], a))
+            return GW_EPROTECTED;
+    }
+    if (is_nobody(a) || in_list(&g->network.own, a) || in_list(&g->network.routers, a) ||
+        is_router_mac(g, a))
+        return GW_EPROTECTED;
+    return 0;
+}
+
+static void protect_one(struct gw_guard *g, const struct gw_hwaddr *a)
+{
+    struct gw_verdict_record none = {.address = *a, .mode = GW_MODE_NONE};
+    uint32_t slot = gw_table_find(&g->kernel.table, a);
+    char text[GW_HWADDR_TEXT];
+
+    if (slot == GW_SLOT_NONE || gw_table_mode(&g->kernel.table.slots[slot]) == GW_MODE_NONE)
+        return;
+    gw_log_warning("verdict ends: the address is protected now address=%s",
+                   gw_hwaddr_text(a, text));
+    if (gw_verdict_set(&g->kernel, &none, g->child.generation) == 0)
+        gw_guard_save_soon(g);
+}
+
+void gw_protect(struct gw_guard *g)
+{
+    for (size_t i = 0; g->enforcing && i < g->network.own.count; i++)
+        protect_one(g, &g->network.own.at[i]);
+    for (size_t i = 0; g->enforcing && i < g->network.routers.count; i++)
+        protect_one(g, &g->network.routers.at[i]);
+}
+
+/* ---- who was heard ---- */
+
+void gw_heard_tell(struct gw_guard *g, uint32_t slot)
+{
+    struct gw_backlog *b = &g->child.backlog;
+
+    if (g->child.pid == 0 || slot >= b->cap || b->queued[slot])
+        return;
+    b->queued[slot] = 1;
+    b->ring[(b->at + b->count) % b->cap] = slot;
+    b->count++;
+}
+
+void gw_heard_tell_all(struct gw_guard *g)
+{
+    for (uint32_t i = 0; g->enforcing && i < g->kernel.table.state->slots; i++) {
+        if (g->kernel.table.slots[i].kind != 0 && g->kernel.table.slots[i].owner != CORDON_NO_OWNER)
+            gw_heard_tell(g, i);
+    }
+}
+
+/* The address's slot, made if there is room; true when there is one. */
+static bool known(struct gw_guard *g, const struct gw_hwaddr *a, uint32_t *out)
+{
+    uint64_t now_ms = gw_clock_mono_ms();
+    uint32_t slot = gw_table_find(&g->kernel.table, a);
+
+    if (slot == GW_SLOT_NONE) {
+        int err = gw_table_add(&g->kernel.table, a, false, now_ms * 1000000, &slot);
+
+        if (err) {
+            if (gw_log_allowed(&g->full, now_ms))
+                gw_log_warning("no room for more addresses slots=%u: new ones are not counted, "
+                               "verdicts still are",
+                               g->kernel.table.state->slots);
+            return false;
+        }
+        g->kernel.table.slots[slot].seen_ns = now_ms * 1000000;
+        gw_verdict_unknown_slot(&g->kernel, slot, g->child.complete);
+    }
+    *out = slot;
+    return true;
+}
+
+/* Without the programs there are no slots: the worker is told at once, or not at all. */
+static void tell_plainly(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
+                         uint32_t ifindex)
+{
+    const struct gw_port *port = gw_network_port(g, ifindex);
+    struct gw_note n = {.kind = GW_NOTE_SIGHTING, .sighting = {.ifindex = ifindex}};
+
+    memcpy(n.sighting.mac, mac, sizeof(n.sighting.mac));
+    if (ip) {
+        n.sighting.has_ip = true;
+        n.sighting.ip = *ip;
+    }
+    if (port)
+        memcpy(n.sighting.ifname, port->name, sizeof(n.sighting.ifname));
+    gw_child_tell(g, &n);
+}
+
+static bool is_own(const struct gw_guard *g, const struct gw_hwaddr *a)
+{
+    return in_list(&g->network.own, a);
+}
+
+/* A bridge says only that somebody is behind it; the port that the programs saw is better. */
+static void place(struct gw_guard *g, uint32_t mac, uint32_t ifindex)
+{
+    struct cordon_slot *s = &g->kernel.table.slots[mac];
+    const struct gw_port *now = gw_network_port(g, ifindex);
+    const struct gw_port *before = gw_network_port(g, s->owner);
+
+    if (s->owner == ifindex || (before && before->covered && !(now && now->covered)))
+        return;
+    s->owner = ifindex;
+    gw_heard_tell(g, mac);
+}
+
+void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
+              uint32_t ifindex)
+{
+    struct gw_hwaddr link = gw_hwaddr_mac(mac);
+    uint32_t m, i;
+
+    if (is_nobody(&link) || is_own(g, &link) || (ip && (is_nobody(ip) || is_own(g, ip))))
+        return;
+    if (!g->enforcing || !known(g, &link, &m)) {
+        tell_plainly(g, mac, ip, ifindex);
+        return;
+    }
+    place(g, m, ifindex);
+    if (ip && known(g, ip, &i)) {
+        g->kernel.table.slots[i].owner = g->kernel.table.slots[m].self;
+        gw_heard_tell(g, i);
+    } else {
+        gw_heard_tell(g, m);
+    }
+    gw_child_pump(g);
+}
+
+void gw_heard_sighting(void *guard, const struct cordon_sighting *s)
+{
+    struct gw_hwaddr ip = {0};
+    uint8_t mac[6];
+
+    gw_table_mac(s->mac, mac);
+    if (s->kind == CORDON_IPV4 || s->kind == CORDON_IPV6)
+        ip = gw_table_ip(s->a, s->b, s->kind);
+    gw_heard(guard, mac, ip.kind ? &ip : NULL, s->ifindex);
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Links, addresses, routes and neighbours, through libnl. An event about the first three only says
+ * that something changed: then the whole is asked for and compared, once for a batch of events, so
+ * a lost event loses nothing.
+ */
+#include <errno.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/neighbour.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+
+#include "enforcer/guard.h"
+
+#define EVENT_BUFFER (1 << 20)
+#define OWN_MAX 4096
+#define CARRIER 0x10000U /* IFF_LOWER_UP, which only the kernel header that clashes has */
+
+/* libnl's errors are its own. */
+static int failed(int nl_err)
+{
+    switch (-nl_err) {
+    case NLE_NOMEM:
+        return -ENOMEM;
+    case NLE_PERM:
+        return -EPERM;
+    default:
+        return -EIO;
+    }
+}
+
+const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex)
+{
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        const struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+
+        if (p->ifindex == ifindex)
+            return p;
+    }
+    return NULL;
+}
+
+static int add_address(struct gw_addresses *list, const struct gw_hwaddr *a)
+{
+    struct gw_hwaddr *more;
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (memcmp(&list->at[i], a, sizeof(*a)) == 0)
+            return 0;
+    }
+    if (list->count == OWN_MAX)
+        return GW_EFULL;
+    if (list->count == list->cap) {
+        more = realloc(list->at, (list->cap * 2 + 16) * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        list->at = more;
+        list->cap = list->cap * 2 + 16;
+    }
+    list->at[list->count++] = *a;
+    return 0;
+}
+
+static bool hwaddr_of(const struct nl_addr *a, struct gw_hwaddr *out)
+{
+    const uint8_t *bytes = a ? nl_addr_get_binary_addr(a) : NULL;
+
+    if (!bytes)
+        return false;
+    switch (nl_addr_get_family(a)) {
+    case AF_INET:
+        *out = gw_hwaddr_ipv4(bytes);
+        return nl_addr_get_len(a) == 4;
+    case AF_INET6:
+        *out = gw_hwaddr_ipv6(bytes);
+        return nl_addr_get_len(a) == 16;
+    default:
+        *out = gw_hwaddr_mac(bytes);
+        return nl_addr_get_len(a) == 6;
+    }
+}
+
+/* ---- links ---- */
+
+static struct gw_port *port_for(struct gw_guard *g, uint32_t ifindex)
+{
+    struct gw_port *p;
+
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        p = GW_LIST_ENTRY(node, struct gw_port, node);
+        if (p->ifindex == ifindex)
+            return p;
+    }
+    p = calloc(1, sizeof(*p));
+    if (!p)
+        return NULL;
+    p->ifindex = ifindex;
+    p->hooks.ingress_link = p->hooks.egress_link = -1;
+    gw_list_append(&g->network.ports, &p->node);
+    return p;
+}
+
+static bool is_kind(struct rtnl_link *l, const char *kind)
+{
+    const char *type = l ? rtnl_link_get_type(l) : NULL;
+
+    return type && strcmp(type, kind) == 0;
+}
+
+static void read_link(struct gw_guard *g, struct nl_cache *all, struct rtnl_link *l)
+{
+    struct gw_port *p = port_for(g, (uint32_t)rtnl_link_get_ifindex(l));
+    unsigned flags = rtnl_link_get_flags(l);
+    struct gw_hwaddr mac;
+    struct rtnl_link *master;
+
+    if (!p)
+        return;
+    master = rtnl_link_get(all, rtnl_link_get_master(l));
+    p->seen = true;
+    (void)snprintf(p->name, sizeof(p->name), "%s", rtnl_link_get_name(l));
+    p->master = (uint32_t)rtnl_link_get_master(l);
+    p->lower = (uint32_t)rtnl_link_get_link(l);
+    p->ethernet = rtnl_link_get_arptype(l) == ARPHRD_ETHER && !(flags & (IFF_LOOPBACK | IFF_NOARP));
+    p->bridge = is_kind(l, "bridge");
+    p->vlan = is_kind(l, "vlan");
+    p->bond_member = is_kind(master, "bond") || is_kind(master, "team");
+    p->up = flags & IFF_UP && flags & CARRIER;
+    if (master)
+        rtnl_link_put(master);
+    if (rtnl_link_get_arptype(l) == ARPHRD_ETHER && hwaddr_of(rtnl_link_get_addr(l), &mac))
+        (void)add_address(&g->network.own, &mac); /* full: said once the list is used */
+}
+
+static int read_links(struct gw_guard *g)
+{
+    struct nl_cache *all = NULL;
+    int err = rtnl_link_alloc_cache(g->network.questions, AF_UNSPEC, &all);
+
+    if (err < 0)
+        return failed(err);
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        GW_LIST_ENTRY(node, struct gw_port, node)->seen = false;
+    }
+    for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o))
+        read_link(g, all, (struct rtnl_link *)o);
+    nl_cache_free(all);
+    return 0;
+}
+
+/* ---- addresses and routes ---- */
+
+static int read_addresses(struct gw_guard *g)
+{
+    struct nl_cache *all = NULL;
+    int err = rtnl_addr_alloc_cache(g->network.questions, &all);
+
+    if (err < 0)
+        return failed(err);
+    for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
+        struct gw_hwaddr a;
+
+        if (hwaddr_of(rtnl_addr_get_local((struct rtnl_addr *)o), &a))
+            (void)add_address(&g->network.own, &a);
+    }
+    nl_cache_free(all);
+    return 0;
+}
+
+static bool is_default(struct rtnl_route *r)
+{
+    struct nl_addr *dst = rtnl_route_get_dst(r);
+
+    return rtnl_route_get_type(r) == RTN_UNICAST && rtnl_route_get_table(r) == RT_TABLE_MAIN &&
+           (!dst || nl_addr_get_prefixlen(dst) == 0);
+}
+
+static void on_next_hop(struct rtnl_nexthop *hop, void *guard)
+{
+    struct gw_guard *g = guard;
+    struct gw_network *n = &g->network;
+    struct gw_hwaddr router;
+
+    if (n->default_count < GW_COUNT(n->default_links))
+        n->default_links[n->default_count++] = (uint32_t)rtnl_route_nh_get_ifindex(hop);
+    if (hwaddr_of(rtnl_route_nh_get_gateway(hop), &router))
+        (void)add_address(&n->routers, &router);
+}
+
+static int read_routes(struct gw_guard *g)
+{
+    struct nl_cache *all = NULL;
+    int err = rtnl_route_alloc_cache(g->network.questions, AF_UNSPEC, 0, &all);
+
+    if (err < 0)
+        return failed(err);
+    g->network.default_count = 0;
+    g->network.routers.count = 0;
+    for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
+        if (is_default((struct rtnl_route *)o))
+            rtnl_route_foreach_nexthop((struct rtnl_route *)o, on_next_hop, g);
+    }
+    nl_cache_free(all);
+    return 0;
+}
+
+void gw_network_refresh(struct gw_guard *g)
+{
+    int err;
+
+    g->network.stale = false;
+    g->network.own.count = 0;
+    err = read_routes(g);
+    if (!err)
+        err = read_links(g);
+    if (!err)
+        err = read_addresses(g);
+    if (err) {
+        gw_log_error("the kernel does not tell its links and addresses: %s", gw_error_text(err));
+        return; /* what is covered stays covered; the next event asks again */
+    }
+    if (g->enforcing) {
+        err = gw_kernel_ours(&g->kernel, g->network.own.at, g->network.own.count);
+        if (err)
+            gw_log_error("not all own addresses are known to the kernel programs: %s",
+                         gw_error_text(err));
+    }
+    gw_ports_settle(g);
+    gw_protect(g);
+}
+
+/* ---- neighbours ---- */
+
+static void on_neighbour(struct gw_guard *g, struct rtnl_neigh *n)
+{
+    const int alive = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT;
+    uint32_t ifindex = (uint32_t)rtnl_neigh_get_ifindex(n);
+    struct gw_hwaddr mac, ip;
+
+    if (!(rtnl_neigh_get_state(n) & alive) || !hwaddr_of(rtnl_neigh_get_lladdr(n), &mac) ||
+        mac.kind != GW_ADDR_MAC || !hwaddr_of(rtnl_neigh_get_dst(n), &ip) ||
+        ip.kind == GW_ADDR_MAC || !gw_ports_reach(g, ifindex, 0))
+        return;
+    gw_heard(g, mac.bytes, &ip, ifindex);
+}
+
+void gw_network_neighbours(struct gw_guard *g)
+{
+    struct nl_cache *all = NULL;
+
+    if (rtnl_neigh_alloc_cache(g->network.questions, &all) < 0)
+        return; /* the next event brings what it would have told */
+    for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o))
+        on_neighbour(g, (struct rtnl_neigh *)o);
+    nl_cache_free(all);
+}
+
+/* ---- events ---- */
+
+static void on_object(struct nl_object *o, void *guard)
+{
+    struct gw_guard *g = guard;
+
+    if (strcmp(nl_object_get_type(o), "route/neigh") == 0)
+        on_neighbour(g, (struct rtnl_neigh *)o);
+}
+
+static int on_message(struct nl_msg *m, void *guard)
+{
+    struct gw_guard *g = guard;
+
+    switch (nlmsg_hdr(m)->nlmsg_type) {
+    case RTM_NEWNEIGH:
+        (void)nl_msg_parse(m, on_object, g);
+        break;
+    case RTM_NEWLINK:
+    case RTM_DELLINK:
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE:
+        g->network.stale = true;
+        break;
+    default:
+        break;
+    }
+    return NL_OK;
+}
+
+static void on_events(void *guard, uint32_t events)
+{
+    struct gw_guard *g = guard;
+    int err;
+
+    (void)events;
+    do {
+        err = nl_recvmsgs_default(g->network.events);
+    } while (err >= 0);
+    if (err != -NLE_AGAIN) /* the kernel had more to say than the socket holds */
+        g->network.lost = true;
+    if (g->network.stale || g->network.lost)
+        gw_network_refresh(g);
+    if (g->network.lost) {
+        g->network.lost = false;
+        gw_network_neighbours(g);
+    }
+}
+
+static int open_events(struct gw_guard *g)
+{
+    struct nl_sock *s = nl_socket_alloc();
+    int err;
+
+    g->network.events = s;
+    if (!s)
+        return -ENOMEM;
+    nl_socket_disable_seq_check(s);
+    (void)nl_socket_modify_cb(s, NL_CB_VALID, NL_CB_CUSTOM, on_message, g);
+    err = nl_connect(s, NETLINK_ROUTE);
+    if (err < 0)
+        return failed(err);
+    (void)nl_socket_set_buffer_size(s, EVENT_BUFFER, 0); /* a smaller one loses, and asks again */
+    err = nl_socket_add_memberships(s, RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR,
+                                    RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
+    if (err < 0)
+        return failed(err);
+    err = nl_socket_set_nonblocking(s);
+    return err < 0 ? failed(err) : 0;
+}
+
+static int open_questions(struct gw_guard *g)
+{
+    int err;
+
+    g->network.questions = nl_socket_alloc();
+    if (!g->network.questions)
+        return -ENOMEM;
+    err = nl_connect(g->network.questions, NETLINK_ROUTE);
+    return err < 0 ? failed(err) : 0;
+}
+
+int gw_network_open(struct gw_guard *g)
+{
+    int err;
+
+    gw_list_init(&g->network.ports);
+    g->network.asked = (struct gw_log_limit){.burst = 10, .per_ms = 1000};
+    err = open_events(g);
+    if (!err)
+        err = open_questions(g);
+    if (err)
+        return err;
+    gw_network_refresh(g);
+    gw_network_neighbours(g);
+    return gw_io_start(g->loop, &g->network.io, nl_socket_get_fd(g->network.events), EPOLLIN,
+                       on_events, g);
+}
+
+void gw_network_close(struct gw_guard *g)
+{
+    struct gw_network *n = &g->network;
+
+    gw_io_stop(&n->io);
+    if (n->events)
+        nl_socket_free(n->events);
+    if (n->questions)
+        nl_socket_free(n->questions);
+    if (n->ports.next) {
+        GW_LIST_EACH(&n->ports, node)
+        {
+            struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+
+            gw_close_fd(&p->hooks.ingress_link); /* the pins hold the links */
+            gw_close_fd(&p->hooks.egress_link);
+            gw_list_remove(&p->node);
+            free(p);
+        }
+    }
+    free(n->own.at);
+    free(n->routers.at);
+    *n = (struct gw_network){0};
+}

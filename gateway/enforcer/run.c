@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The privileged process: its start, its signals, its end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "enforcer/guard.h"
+
+#define SAVE_DELAY_MS 50
+#define LOCK_NAME "enforcer.lock"
+
+/* ---- what must be there ---- */
+
+static int complain(const char *fmt, ...) GW_PRINTF(1, 2);
+
+static int complain(const char *fmt, ...)
+{
+    va_list args;
+
+    (void)fputs("cordond: ", stderr);
+    va_start(args, fmt);
+    (void)vfprintf(stderr, fmt, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+    return 1;
+}
+
+/* Every directory up to `path`, then that one with its owner and mode; one that is ours to give. */
+static int make_dir(const char *path, mode_t mode, const struct passwd *user)
+{
+    GW_CLEANUP(gw_close_fd) int fd = -1;
+    char parent[PATH_MAX];
+    struct stat st;
+
+    (void)snprintf(parent, sizeof(parent), "%s", path);
+    for (char *slash = strchr(parent + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        *slash = '/';
+    }
+    if (mkdir(path, mode) < 0 && errno != EEXIST)
+        return -errno;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_uid == user->pw_uid)
+        return 0;
+    if (st.st_uid != 0)
+        return -EPERM; /* somebody else's: not taken from them */
+    if (fchown(fd, user->pw_uid, user->pw_gid) < 0 || fchmod(fd, mode) < 0)
+        return -errno;
+    return 0;
+}
+
+static int make_dirs(const struct gw_config *c)
+{
+    const struct passwd *user = getpwnam(c->gateway.user);
+    int err;
+
+    if (!user)
+        return complain("gateway.user: there is no user \"%s\"; make it, for example with "
+                        "useradd --system --no-create-home --shell /usr/sbin/nologin %s",
+                        c->gateway.user, c->gateway.user);
+    err = make_dir(c->gateway.state_dir, 0750, user);
+    if (err)
+        return complain("gateway.state_dir: %s: %s", c->gateway.state_dir, gw_error_text(err));
+    err = make_dir(c->gateway.run_dir, 0755, user);
+    if (err)
+        return complain("gateway.run_dir: %s: %s", c->gateway.run_dir, gw_error_text(err));
+    return 0;
+}
+
+/* One daemon per state directory: two would write one database. */
+static int lock(struct gw_guard *g)
+{
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof(path), "%s/" LOCK_NAME, g->config->gateway.state_dir);
+    g->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (g->lock_fd < 0)
+        return complain("%s: %s", path, gw_error_text(-errno));
+    if (flock(g->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return complain("another cordond runs with the state directory %s",
+                        g->config->gateway.state_dir);
+    return 0;
+}
+
+/* ---- the service manager ---- */
+
+/* sd_notify(3) without its library: one datagram. */
+void gw_guard_ready(void)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const char *name = getenv("NOTIFY_SOCKET");
+    GW_CLEANUP(gw_close_fd) int fd = -1;
+    size_t len = name ? strlen(name) : 0;
+
+    if (len < 2 || len >= sizeof(to.sun_path))
+        return;
+    memcpy(to.sun_path, name, len);
+    if (name[0] == '@')
+        to.sun_path[0] = '\0'; /* abstract */
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&to,
+                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+        gw_log_warning("the service manager is not told: %s", gw_error_text(-errno));
+}
+
+/* ---- the tables ---- */
+
+/* An address costs about 200 bytes: a router of 64 MiB gets few, a box of 512 MiB a hundred
+ * thousand. */
+static uint32_t slots_for_memory(void)
+{
+    struct sysinfo info = {0};
+    uint64_t mib;
+
+    if (sysinfo(&info) < 0)
+        return 8192;
+    mib = (uint64_t)info.totalram * info.mem_unit >> 20;
+    return mib >= 400 ? 131072 : mib >= 200 ? 32768 : 8192;
+}
+
+static void load_verdicts(struct gw_guard *g)
+{
+    int count = gw_verdict_load(&g->kernel, g->config->gateway.state_dir, 0);
+
+    if (count >= 0)
+        gw_log_info("verdicts are back in force count=%d", count);
+    else if (count != -ENOENT)
+        gw_log_error("the kept verdicts cannot be used, the worker repeats its own: %s",
+                     gw_error_text(count));
+}
+
+static void set_policy(struct gw_guard *g)
+{
+    bool isolate = g->config->lan.new_devices == GW_NEW_ISOLATE;
+
+    if (g->enforcing)
+        gw_verdict_unknown(&g->kernel, isolate ? GW_MODE_REMEDIATE : GW_MODE_NONE);
+}
+
+static void open_kernel(struct gw_guard *g)
+{
+    int err;
+
+    g->kernel.sighting = gw_heard_sighting;
+    g->kernel.owner = g;
+    err = gw_kernel_open(&g->kernel, GW_PIN_ROOT, slots_for_memory(), g->why);
+    g->enforcing = err == 0;
+    if (err) {
+        gw_log_error("isolation is off: %s", g->why);
+        return;
+    }
+    gw_log_info("isolation %s addresses=%u", g->kernel.taken_over ? "taken over" : "ready",
+                g->kernel.table.state->slots);
+    set_policy(g);
+    if (!g->kernel.taken_over)
+        load_verdicts(g);
+    gw_kernel_sweep(GW_PIN_ROOT);
+}
+
+static void on_sightings(void *guard, uint32_t events)
+{
+    struct gw_guard *g = guard;
+
+    (void)events;
+    gw_kernel_sightings(&g->kernel);
+}
+
+/* ---- the copy on disk ---- */
+
+static void save(void *guard)
+{
+    struct gw_guard *g = guard;
+    int err;
+
+    if (!g->enforcing)
+        return;
+    err = gw_verdict_save(&g->kernel, g->config->gateway.state_dir);
+    if (err)
+        gw_log_error("the verdicts are not kept for a reboot: %s", gw_error_text(err));
+}
+
+void gw_guard_save_soon(struct gw_guard *g)
+{
+    if (!gw_timer_armed(&g->save))
+        gw_timer_start(g->loop, &g->save, SAVE_DELAY_MS);
+}
+
+/* ---- signals ---- */
+
+/* A bad file changes nothing; the worker says why, to those who look there. */
+static void reload(struct gw_guard *g)
+{
+    GW_CLEANUP(gw_config_free) struct gw_config *fresh = NULL;
+    GW_CLEANUP(gw_buf_fini) struct gw_buf bundle = {.max = 64 << 20};
+    struct gw_config_error error = {""};
+    char *kept;
+    int err;
+
+    err = gw_config_load(g->config_path, &fresh, &error);
+    if (!err)
+        err = gw_config_bundle(g->config_path, &bundle, &error);
+    if (err) {
+        gw_log_error("configuration not reloaded: %s",
+                     *error.text ? error.text : gw_error_text(err));
+        gw_child_reload(g, GW_SLICE_NONE, *error.text ? error.text : gw_error_text(err));
+        return;
+    }
+    /* The lock and the copy of the verdicts stay where they are until a restart. */
+    kept = fresh->gateway.state_dir;
+    fresh->gateway.state_dir = g->config->gateway.state_dir;
+    g->config->gateway.state_dir = kept;
+    gw_config_free(&g->config);
+    g->config = GW_TAKE(fresh);
+    set_policy(g);
+    gw_network_refresh(g);
+    gw_child_reload(g, gw_buf_slice(&bundle), NULL);
+    gw_wipe(bundle.data, bundle.cap);
+}
+
+static void on_signal(void *guard, uint32_t events)
+{
+    struct gw_guard *g = guard;
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(g->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        switch (info.ssi_signo) {
+        case SIGHUP:
+            reload(g);
+            break;
+        case SIGCHLD:
+            gw_child_reap(g);
+            break;
+        default:
+            if (!g->stopping) {
+                g->stopping = true;
+                gw_child_stop(g);
+            }
+            break;
+        }
+    }
+}
+
+static int watch_signals(struct gw_guard *g)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGCHLD);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    g->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (g->signal_fd < 0)
+        return -errno;
+    return gw_io_start(g->loop, &g->signals, g->signal_fd, EPOLLIN, on_signal, g);
+}
+
+/* ---- the wall clock ---- */
+
+static int arm_clock(int fd)
+{
+    struct itimerspec far = {.it_value = {.tv_sec = INT32_MAX}};
+
+    return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &far, NULL);
+}
+
+/* A router without a battery learns the time after its start: ends are wall time. */
+static void on_clock(void *guard, uint32_t events)
+{
+    struct gw_guard *g = guard;
+    uint64_t expired;
+
+    (void)events;
+    if (read(g->clock_fd, &expired, sizeof(expired)) < 0 && errno == ECANCELED && g->enforcing)
+        gw_verdict_retime(&g->kernel);
+    (void)arm_clock(g->clock_fd);
+}
+
+static int watch_clock(struct gw_guard *g)
+{
+    g->clock_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (g->clock_fd < 0 || arm_clock(g->clock_fd) < 0)
+        return -errno;
+    return gw_io_start(g->loop, &g->clock, g->clock_fd, EPOLLIN, on_clock, g);
+}
+
+/* ---- */
+
+static int start(struct gw_guard *g)
+{
+    int err = gw_loop_new(&g->loop);
+
+    if (!err)
+        err = watch_signals(g);
+    if (!err)
+        err = watch_clock(g);
+    if (err)
+        return err;
+    gw_timer_init(&g->save, save, g);
+    open_kernel(g);
+    err = gw_network_open(g);
+    if (!err && g->enforcing)
+        err = gw_io_start(g->loop, &g->sightings, gw_kernel_ring_fd(&g->kernel), EPOLLIN,
+                          on_sightings, g);
+    return err ? err : gw_child_start(g);
+}
+
+static void finish(struct gw_guard *g)
+{
+    gw_child_close(g);
+    if (g->loop && gw_timer_armed(&g->save))
+        save(g);
+    gw_timer_stop(&g->save);
+    gw_network_close(g);
+    gw_io_stop(&g->sightings);
+    gw_io_stop(&g->signals);
+    gw_io_stop(&g->clock);
+    if (g->enforcing)
+        gw_kernel_close(&g->kernel);
+    gw_loop_free(&g->loop);
+    gw_close_fd(&g->signal_fd);
+    gw_close_fd(&g->clock_fd);
+    gw_close_fd(&g->lock_fd);
+    gw_config_free(&g->config);
+}
+
+static int prepare(struct gw_guard *g)
+{
+    struct gw_config_error error = {""};
+
+    if (geteuid() != 0)
+        return complain("must be started as root: the enforcer loads kernel programs; everything "
+                        "else runs as gateway.user");
+    if (gw_config_load(g->config_path, &g->config, &error) != 0)
+        return complain("%s", error.text);
+    return make_dirs(g->config) || lock(g);
+}
+
+int gw_enforcer_run(const char *config_path)
+{
+    struct gw_guard g = {
+        .config_path = config_path,
+        .signal_fd = -1,
+        .clock_fd = -1,
+        .lock_fd = -1,
+        .full = {.burst = 1, .per_ms = 600000},
+    };
+    int err, status;
+
+    gw_log_name("enforcer");
+    status = prepare(&g);
+    if (!status) {
+        err = start(&g);
+        if (!err)
+            err = gw_loop_run(g.loop);
+        if (err)
+            status = complain("cannot run: %s", gw_error_text(err));
+    }
+    finish(&g);
+    return status;
+}
+
+int gw_enforcer_unpin(void)
+{
+    int err = gw_kernel_unpin(GW_PIN_ROOT);
+
+    if (err)
+        (void)complain("cannot remove " GW_PIN_ROOT ": %s", gw_error_text(err));
+    return err;
+}
