@@ -179,9 +179,12 @@ static struct gw_peer *next_open(const struct peer_device *d)
 
 void gw_peers_close_device(struct gw_peers *peers, const char *device, int err)
 {
+    const struct gw_device *record = gw_devices_get(peers->rooms.devices, device);
     struct peer_device *d;
     struct gw_peer *p;
 
+    if (record && record->state == GW_DEVICE_REVOKED)
+        err = GW_EREVOKED; /* the verdict that goes with it is not the cause */
     /* Closing one may end more than one, and the record with the last. */
     while ((d = gw_map_get_str(&peers->devices, device)) && (p = next_open(d))) {
         p->closing = true;
