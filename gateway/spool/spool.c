@@ -204,6 +204,7 @@ static void flush_succeeded(struct gw_spool *s, struct chunk *c)
     s->floor = c->exact ? c->floor : GW_MAX(s->floor, c->floor);
     s->reserved = GW_MAX(s->reserved, s->floor);
     keep_in_tail(s, c);
+    spool_tidy(s);
     if (records)
         s->ops.durable(s->owner, last);
 }

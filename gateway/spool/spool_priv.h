@@ -257,6 +257,8 @@ void memory_cut(struct gw_spool *s, uint64_t order);
 struct pos spool_released(struct gw_spool *s);
 /* Something changed that a waiting reader may be glad of. */
 void spool_tell(struct gw_spool *s);
+/* Delete the segments that the release position has left. */
+void spool_tidy(struct gw_spool *s);
 void take_init(struct gw_spool *s);
 void take_fini(struct gw_spool *s);
 /* Write the release mark now and for good: at the end. */

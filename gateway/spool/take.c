@@ -369,6 +369,14 @@ static void tidy_done(struct gw_store_job *job, int err)
         tidy_start(s);
 }
 
+void spool_tidy(struct gw_spool *s)
+{
+    const struct segment *first = segment_of(s, 0);
+
+    if (first && first->id < spool_released(s).segment)
+        tidy_start(s);
+}
+
 static void on_tidy(void *owner)
 {
     tidy_start(owner);
@@ -398,7 +406,6 @@ static void count_anew(struct gw_spool *s)
 
 void gw_spool_release(struct gw_spool *s, uint64_t sequence)
 {
-    const struct segment *first;
     const struct taken *t;
     bool any = false;
 
@@ -411,9 +418,7 @@ void gw_spool_release(struct gw_spool *s, uint64_t sequence)
         return;
     count_anew(s);
     s->mark_dirty = true;
-    first = segment_of(s, 0);
-    if (first && first->id < spool_released(s).segment)
-        tidy_start(s);
+    spool_tidy(s);
     if (s->mark_dirty && !gw_timer_armed(&s->tidy_later))
         gw_timer_start(s->loop, &s->tidy_later, MARK_MS);
     s->full = false; /* until one is refused again */
