@@ -29,8 +29,8 @@ struct gw_client {
     struct gw_client_ops ops;
     void *owner;
     struct gw_client_config cfg; /* its pointers lead to the copies below */
-    struct gw_client_server servers[GW_CLIENT_SERVERS_MAX];
-    bool old[GW_CLIENT_SERVERS_MAX]; /* this broker gets 3.1.1 */
+    struct gw_client_server *servers;
+    bool *old; /* this broker gets 3.1.1 */
     char *client_id, *username, *will_topic;
     struct gw_buf ca, chain, password, will;
     enum state state;
@@ -509,10 +509,13 @@ static int copy_config(struct gw_client *c, const struct gw_client_config *cfg)
     int err;
 
     c->cfg = *cfg;
+    c->servers = calloc(cfg->server_count, sizeof(*c->servers));
+    c->old = calloc(cfg->server_count, sizeof(*c->old));
     c->client_id = strdup(cfg->client_id);
     c->username = strdup(cfg->username ? cfg->username : "");
     c->will_topic = cfg->will_topic ? strdup(cfg->will_topic) : NULL;
-    if (!c->client_id || !c->username || (cfg->will_topic && !c->will_topic))
+    if (!c->servers || !c->old || !c->client_id || !c->username ||
+        (cfg->will_topic && !c->will_topic))
         return -ENOMEM;
     memcpy(c->servers, cfg->servers, cfg->server_count * sizeof(*cfg->servers));
     if ((err = copy_slice(&c->ca, cfg->ca_pem)) || (err = copy_slice(&c->chain, cfg->chain_pem)) ||
@@ -558,6 +561,8 @@ void gw_client_free(struct gw_client **client)
     gw_buf_fini(&c->chain);
     gw_buf_fini(&c->password);
     gw_buf_fini(&c->will);
+    free(c->servers);
+    free(c->old);
     free(c->client_id);
     free(c->username);
     free(c->will_topic);
