@@ -136,7 +136,8 @@ void gw_timer_start(struct gw_loop *loop, struct gw_timer *t, uint64_t delay_ms)
     const uint64_t longest = (1ull << (SLOT_BITS * LEVELS)) - SLOTS; /* ticks: about 139 years */
 
     gw_timer_stop(t);
-    t->due_ms = loop->now_ms + GW_MIN(delay_ms, longest * TICK_MS);
+    /* Never in this very tick: one that arms itself again without delay would hold up the turn. */
+    t->due_ms = loop->now_ms + GW_MAX(GW_MIN(delay_ms, longest * TICK_MS), 1u);
     t->loop = loop;
     loop->armed++;
     wheel_put(loop, t);
