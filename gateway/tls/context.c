@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include <wolfssl/openssl/ec.h>
+
 #include "base/log.h"
 
 #define HANDSHAKE_MS 10000
@@ -31,6 +33,7 @@ void tls_context_unref(struct tls_context **c)
     if (!own || --own->users > 0)
         return;
     wolfSSL_CTX_free(own->ctx);
+    wolfSSL_EC_KEY_free(own->nobody);
     gw_buf_fini(&own->device_ca);
     free(own);
 }
@@ -189,6 +192,7 @@ int tls_context_server(const struct gw_tls_server_config *cfg, struct tls_contex
     if (err)
         return err;
     (void)wolfSSL_CTX_set_options(c->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    c->nobody = wolfSSL_EC_KEY_new();
     c->auth = cfg->auth;
     c->handshake_ms = cfg->handshake_ms ? cfg->handshake_ms : HANDSHAKE_MS;
     c->grace_days = cfg->auth == GW_TLS_AUTH_OPTIONAL ? cfg->grace_days : 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "tls/tls_priv.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -9,38 +8,6 @@
 
 #define PLAIN_BYTES 65536
 #define INPUT_MAX (1u << 20)
-#define OVERHEAD (128u << 10) /* records and handshake messages around what the owner queued */
-
-enum state {
-    HANDSHAKE,
-    OPEN,
-    CLOSING, /* nothing is delivered any more but CLOSED */
-    ENDED,
-};
-
-struct tls {
-    struct gw_stream base;
-    struct gw_loop *loop;
-    struct gw_stream *tcp;
-    WOLFSSL *ssl;
-    struct tls_context *context;
-    struct tls_verify verify;
-    enum state state;
-    struct gw_task flush; /* encrypt what was gathered, at the turn's end */
-    struct gw_task wake;  /* deliver what is due: READY, input again */
-    struct gw_timer handshake;
-    struct gw_slice fresh; /* during DATA: what lies in the shared buffer */
-    struct gw_buf in;      /* what earlier DATA left over */
-    struct gw_buf out;     /* plaintext gathered in this turn */
-    size_t output_max;
-    bool *gone;  /* set by free while a callback runs */
-    bool proved; /* the handshake is done, and what the peer showed is its own */
-    bool ready_due, input_due, paused;
-    int end_code;        /* wolfSSL met the end while the owner was paused */
-    uint8_t address[16]; /* client: what the certificate has to name */
-    char alpn[16];
-    char detail[TLS_DETAIL];
-};
 
 /* One buffer for all connections: plaintext stays only if its owner leaves some. */
 static _Thread_local uint8_t plain[PLAIN_BYTES];
@@ -51,7 +18,7 @@ static struct tls *tls_of(const struct gw_stream *s)
 }
 
 /* Tell the owner; false when it freed the stream. */
-static bool emit(struct tls *t, enum gw_stream_event ev)
+bool tls_emit(struct tls *t, enum gw_stream_event ev)
 {
     bool gone = false, *outer = t->gone;
 
@@ -71,7 +38,7 @@ static bool emit(struct tls *t, enum gw_stream_event ev)
 /* ---- wolfSSL's view of the socket ---- */
 
 /* A whole chunk was received already: wolfSSL takes its header and body from there. */
-static int on_receive(WOLFSSL *ssl, char *buf, int size, void *owner)
+int tls_on_receive(WOLFSSL *ssl, char *buf, int size, void *owner)
 {
     struct tls *t = owner;
     struct gw_slice in = gw_stream_input(t->tcp);
@@ -87,7 +54,7 @@ static int on_receive(WOLFSSL *ssl, char *buf, int size, void *owner)
 
 /* Never WANT_WRITE: wolfSSL loses it in the TLS 1.3 accept path. All is queued, or it is the end.
  */
-static int on_send(WOLFSSL *ssl, char *buf, int size, void *owner)
+int tls_on_send(WOLFSSL *ssl, char *buf, int size, void *owner)
 {
     struct tls *t = owner;
 
@@ -98,9 +65,9 @@ static int on_send(WOLFSSL *ssl, char *buf, int size, void *owner)
 /* ---- the end ---- */
 
 /* Leave, with what is queued; CLOSED follows when the socket is done. */
-static void leave(struct tls *t, int err)
+void tls_leave(struct tls *t, int err)
 {
-    t->state = CLOSING;
+    t->state = TLS_CLOSING;
     t->base.error = err;
     t->ready_due = t->input_due = false;
     t->fresh = GW_SLICE_NONE;
@@ -120,7 +87,8 @@ static void alert_if_none(struct tls *t)
 {
     WOLFSSL_ALERT_HISTORY history;
 
-    if (t->state != HANDSHAKE || !t->verify.is_server || wolfSSL_version(t->ssl) != TLS1_2_VERSION)
+    if (t->state != TLS_HANDSHAKE || !t->verify.is_server ||
+        wolfSSL_version(t->ssl) != TLS1_2_VERSION)
         return;
     if (wolfSSL_get_alert_history(t->ssl, &history) == WOLFSSL_SUCCESS &&
         (history.last_tx.code > 0 || history.last_rx.code > 0))
@@ -129,7 +97,7 @@ static void alert_if_none(struct tls *t)
 }
 
 /* wolfSSL gave up; its alert, if it had one to send, is queued. */
-static void fail(struct tls *t, int code)
+void tls_fail(struct tls *t, int code)
 {
     const struct tls_peer *p = &t->verify.peer;
     int err = GW_ETLS;
@@ -140,10 +108,10 @@ static void fail(struct tls *t, int code)
         tls_words(t->ssl, code, t->detail);
     if (p->refusal)
         err = p->refusal;
-    else if (t->state == HANDSHAKE && code == NO_PEER_CERT)
+    else if (t->state == TLS_HANDSHAKE && code == NO_PEER_CERT)
         err = GW_EIDENTITY;
     alert_if_none(t);
-    leave(t, err);
+    tls_leave(t, err);
 }
 
 static bool encrypt_gathered(struct tls *t)
@@ -154,7 +122,7 @@ static bool encrypt_gathered(struct tls *t)
         int sent = wolfSSL_write(t->ssl, s.ptr, len);
 
         if (sent <= 0) {
-            fail(t, wolfSSL_get_error(t->ssl, sent));
+            tls_fail(t, wolfSSL_get_error(t->ssl, sent));
             return false;
         }
         gw_buf_consume(&t->out, (size_t)sent);
@@ -167,12 +135,12 @@ static void tls_close(struct gw_stream *s, int err)
 {
     struct tls *t = tls_of(s);
 
-    if (t->state >= CLOSING)
+    if (t->state >= TLS_CLOSING)
         return;
-    if (t->state == OPEN && encrypt_gathered(t))
+    if (t->state == TLS_OPEN && encrypt_gathered(t))
         (void)wolfSSL_shutdown(t->ssl); /* close_notify */
-    if (t->state < CLOSING)
-        leave(t, err);
+    if (t->state < TLS_CLOSING)
+        tls_leave(t, err);
     t->base.error = err;
 }
 
@@ -182,7 +150,7 @@ static void on_flush(void *owner)
 {
     struct tls *t = owner;
 
-    if (t->state == OPEN && encrypt_gathered(t))
+    if (t->state == TLS_OPEN && encrypt_gathered(t))
         gw_stream_flush(t->tcp);
 }
 
@@ -207,12 +175,12 @@ static int tls_write(struct gw_stream *s, struct gw_slice bytes)
     size_t queued = tls_pending(s);
     int err;
 
-    if (t->state >= CLOSING)
+    if (t->state >= TLS_CLOSING)
         return GW_ECLOSED;
     if (queued > t->output_max || bytes.len > t->output_max - queued)
         return GW_EFULL;
     err = gw_buf_append(&t->out, bytes);
-    if (!err && t->state == OPEN)
+    if (!err && t->state == TLS_OPEN)
         gw_task_post(t->loop, &t->flush);
     return err;
 }
@@ -252,14 +220,14 @@ static bool deliver(struct tls *t, size_t len)
         err = gw_buf_append(&t->in, GW_SLICE(plain, len));
     else
         t->fresh = GW_SLICE(plain, len);
-    if (!err && !emit(t, GW_STREAM_DATA))
+    if (!err && !tls_emit(t, GW_STREAM_DATA))
         return false;
     if (t->fresh.len)
         err = gw_buf_append(&t->in, t->fresh);
     t->fresh = GW_SLICE_NONE;
     if (err)
         tls_close(&t->base, err == GW_EFULL ? GW_ETOOBIG : err);
-    return t->state == OPEN;
+    return t->state == TLS_OPEN;
 }
 
 static void on_read_end(struct tls *t, int code)
@@ -267,7 +235,7 @@ static void on_read_end(struct tls *t, int code)
     if (code == WOLFSSL_ERROR_ZERO_RETURN)
         tls_close(&t->base, 0);
     else
-        fail(t, code);
+        tls_fail(t, code);
 }
 
 /*
@@ -279,7 +247,7 @@ static void pump(struct tls *t)
 {
     size_t used = 0;
 
-    while (t->state == OPEN && t->base.fn && !t->paused) {
+    while (t->state == TLS_OPEN && t->base.fn && !t->paused) {
         int got = wolfSSL_read(t->ssl, plain + used, TLS_RECORD), code;
 
         if (got > 0) {
@@ -303,9 +271,9 @@ static void pump(struct tls *t)
 }
 
 /* While nobody reads, nothing is taken from the socket either; a handshake reads for itself. */
-static void hold(struct tls *t)
+void tls_hold(struct tls *t)
 {
-    if (t->state == OPEN)
+    if (t->state == TLS_OPEN)
         gw_stream_pause(t->tcp, t->paused || !t->base.fn);
 }
 
@@ -316,59 +284,11 @@ static void tls_pause(struct gw_stream *s, bool paused)
     if (t->paused == paused)
         return;
     t->paused = paused;
-    if (!paused && t->state == OPEN) {
+    if (!paused && t->state == TLS_OPEN) {
         t->input_due = true;
         gw_task_post(t->loop, &t->wake);
     }
-    hold(t);
-}
-
-/* ---- the handshake ---- */
-
-/* What only a handshake needs goes; what the peer proved was copied. */
-static void settle(struct tls *t)
-{
-    char *name = NULL;
-    unsigned short len = 0;
-
-    if (wolfSSL_ALPN_GetProtocol(t->ssl, &name, &len) == WOLFSSL_SUCCESS && name &&
-        len < sizeof(t->alpn))
-        memcpy(t->alpn, name, len);
-    (void)wolfSSL_UnloadCertsKeys(t->ssl);
-    wolfSSL_FreeArrays(t->ssl);
-}
-
-/* False when the stream is gone or at its end. */
-static bool shake_hands(struct tls *t)
-{
-    int done = t->verify.is_server ? wolfSSL_accept(t->ssl) : wolfSSL_connect(t->ssl);
-
-    if (done != WOLFSSL_SUCCESS) {
-        int code = wolfSSL_get_error(t->ssl, done);
-
-        if (code != WOLFSSL_ERROR_WANT_READ)
-            fail(t, code);
-        return false;
-    }
-    settle(t);
-    t->proved = true;
-    t->state = OPEN;
-    gw_timer_stop(&t->handshake);
-    if (gw_buf_len(&t->out))
-        gw_task_post(t->loop, &t->flush);
-    hold(t);
-    if (t->base.fn)
-        return emit(t, GW_STREAM_READY);
-    t->ready_due = true;
-    return false;
-}
-
-static void on_handshake_limit(void *owner)
-{
-    struct tls *t = owner;
-
-    (void)snprintf(t->detail, sizeof(t->detail), "the handshake took too long");
-    leave(t, GW_ETIMEOUT);
+    tls_hold(t);
 }
 
 /* ---- events ---- */
@@ -378,35 +298,35 @@ static void on_tcp_closed(struct tls *t)
     int err = gw_stream_error(t->tcp);
 
     gw_timer_stop(&t->handshake);
-    if (t->state == HANDSHAKE && err == 0) {
+    if (t->state == TLS_HANDSHAKE && err == 0) {
         err = GW_ETLS;
         (void)snprintf(t->detail, sizeof(t->detail), "the peer ended the connection");
-    } else if (t->state == OPEN && err == 0) {
+    } else if (t->state == TLS_OPEN && err == 0) {
         err = -ECONNRESET; /* somebody may have cut it short (RFC 8446 §6.1) */
         (void)snprintf(t->detail, sizeof(t->detail), "ended without close_notify");
     }
-    if (t->state < CLOSING)
+    if (t->state < TLS_CLOSING)
         t->base.error = err;
-    t->state = ENDED;
+    t->state = TLS_ENDED;
     gw_task_cancel(&t->flush);
     gw_task_cancel(&t->wake);
-    (void)emit(t, GW_STREAM_CLOSED);
+    (void)tls_emit(t, GW_STREAM_CLOSED);
 }
 
-static void on_tcp(void *owner, enum gw_stream_event ev)
+void tls_on_socket(void *owner, enum gw_stream_event ev)
 {
     struct tls *t = owner;
 
     switch (ev) {
     case GW_STREAM_READY:
     case GW_STREAM_DATA:
-        if (t->state == HANDSHAKE && !shake_hands(t))
+        if (t->state == TLS_HANDSHAKE && !tls_shake_hands(t))
             return;
         pump(t);
         return;
     case GW_STREAM_DRAINED:
-        if (t->state == OPEN)
-            (void)emit(t, GW_STREAM_DRAINED);
+        if (t->state == TLS_OPEN)
+            (void)tls_emit(t, GW_STREAM_DRAINED);
         return;
     case GW_STREAM_CLOSED:
         on_tcp_closed(t);
@@ -423,14 +343,14 @@ static void on_wake(void *owner)
         return;
     if (t->ready_due) {
         t->ready_due = false;
-        if (!emit(t, GW_STREAM_READY))
+        if (!tls_emit(t, GW_STREAM_READY))
             return;
     }
-    if (t->input_due && t->state == OPEN && !t->paused) {
+    if (t->input_due && t->state == TLS_OPEN && !t->paused) {
         t->input_due = false;
-        if (gw_buf_len(&t->in) && !emit(t, GW_STREAM_DATA))
+        if (gw_buf_len(&t->in) && !tls_emit(t, GW_STREAM_DATA))
             return;
-        if (t->end_code && t->state == OPEN && !t->paused)
+        if (t->end_code && t->state == TLS_OPEN && !t->paused)
             on_read_end(t, t->end_code);
     }
 }
@@ -439,10 +359,10 @@ static void tls_attached(struct gw_stream *s)
 {
     struct tls *t = tls_of(s);
 
-    t->input_due = t->state == OPEN;
+    t->input_due = t->state == TLS_OPEN;
     if (t->ready_due || t->input_due)
         gw_task_post(t->loop, &t->wake);
-    hold(t);
+    tls_hold(t);
 }
 
 /* ---- the rest of the operations ---- */
@@ -510,15 +430,23 @@ bool gw_tls_expired(const struct gw_stream *s)
     return s->ops == &tls_ops && tls_of(s)->proved && tls_of(s)->verify.peer.expired;
 }
 
-/* ---- new streams ---- */
+/* ---- new ones ---- */
+
+static void on_handshake_limit(void *owner)
+{
+    struct tls *t = owner;
+
+    (void)snprintf(t->detail, sizeof(t->detail), "the handshake took too long");
+    tls_leave(t, GW_ETIMEOUT);
+}
 
 static int start_ssl(struct tls *t)
 {
     t->ssl = wolfSSL_new(t->context->ctx);
     if (!t->ssl)
         return -ENOMEM;
-    wolfSSL_SSLSetIORecv(t->ssl, on_receive);
-    wolfSSL_SSLSetIOSend(t->ssl, on_send);
+    wolfSSL_SSLSetIORecv(t->ssl, tls_on_receive);
+    wolfSSL_SSLSetIOSend(t->ssl, tls_on_send);
     wolfSSL_SetIOReadCtx(t->ssl, t);
     wolfSSL_SetIOWriteCtx(t->ssl, t);
     wolfSSL_SetCertCbCtx(t->ssl, &t->verify);
@@ -529,9 +457,8 @@ static int start_ssl(struct tls *t)
     return 0;
 }
 
-/* Takes over `context`; `tcp` is attached later, since its limits depend on these. */
-static int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
-                   const struct gw_stream_limits *limits, struct tls **out)
+int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
+            const struct gw_stream_limits *limits, struct tls **out)
 {
     struct tls *t = calloc(1, sizeof(*t));
     struct gw_stream *s;
@@ -559,90 +486,4 @@ static int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_se
     else
         *out = t;
     return err;
-}
-
-static struct gw_stream_limits socket_limits(const struct gw_stream_limits *limits)
-{
-    return (struct gw_stream_limits){
-        .output_max = limits->output_max + limits->output_max / 256 + OVERHEAD,
-        .idle_ms = limits->idle_ms,
-    };
-}
-
-static void begin(struct tls *t, struct gw_stream **out)
-{
-    gw_timer_start(t->loop, &t->handshake, t->context->handshake_ms);
-    gw_stream_attach(t->tcp, on_tcp, t);
-    *out = &t->base;
-}
-
-int gw_tls_accept(struct gw_loop *loop, struct gw_tls_server *server, int fd,
-                  const struct gw_stream_limits *limits, struct gw_stream **out)
-{
-    const struct gw_stream_limits below = socket_limits(limits);
-    struct gw_stream *s;
-    struct tls *t;
-    int err = tls_new(loop, tls_context_ref(server->now), true, limits, &t);
-
-    if (err) {
-        gw_close_fd(&fd);
-        return err;
-    }
-    err = gw_tcp_stream_new(loop, fd, &below, &t->tcp);
-    if (err) {
-        s = &t->base;
-        gw_stream_free(&s);
-        return err;
-    }
-    begin(t, out);
-    return 0;
-}
-
-/* An address is looked for by us, a name by wolfSSL, which also tells the server of it. */
-static int expect_name(struct tls *t, const char *name)
-{
-    if (!name || !*name)
-        return -EINVAL;
-    if (inet_pton(AF_INET, name, t->address) == 1) {
-        t->verify.address = GW_SLICE(t->address, 4);
-        return 0;
-    }
-    if (inet_pton(AF_INET6, name, t->address) == 1) {
-        t->verify.address = GW_SLICE(t->address, 16);
-        return 0;
-    }
-    if (strlen(name) > UINT16_MAX ||
-        wolfSSL_UseSNI(t->ssl, WOLFSSL_SNI_HOST_NAME, name, (unsigned short)strlen(name)) !=
-            WOLFSSL_SUCCESS ||
-        wolfSSL_check_domain_name(t->ssl, name) != WOLFSSL_SUCCESS)
-        return GW_ECRYPTO;
-    return 0;
-}
-
-int gw_tls_connect(struct gw_loop *loop, const struct gw_addr *to,
-                   const struct gw_tls_client_config *cfg, const struct gw_stream_limits *limits,
-                   struct gw_stream **out)
-{
-    const struct gw_stream_limits below = socket_limits(limits);
-    struct tls_context *context = NULL;
-    struct gw_stream *s;
-    struct tls *t;
-    int err = tls_context_client(cfg, &context);
-
-    if (!err)
-        err = tls_new(loop, context, false, limits, &t);
-    if (err)
-        return err;
-    err = expect_name(t, cfg->server_name);
-    if (!err && cfg->chain_pem.len)
-        err = tls_use_chain(NULL, t->ssl, cfg->chain_pem, cfg->key);
-    if (!err)
-        err = gw_tcp_connect(loop, to, 0, &below, &t->tcp);
-    if (err) {
-        s = &t->base;
-        gw_stream_free(&s);
-        return err;
-    }
-    begin(t, out);
-    return 0;
 }

@@ -20,6 +20,7 @@ struct tls_context {
     unsigned users;
     WOLFSSL_CTX *ctx;
     enum gw_tls_client_auth auth;
+    WOLFSSL_EC_KEY *nobody;  /* stands in for keys that are not needed any more */
     struct gw_buf device_ca; /* DER */
     bool has_manufacturers;
     char alpn[96]; /* comma-separated, as wolfSSL wants it */
@@ -57,6 +58,56 @@ struct tls_verify {
     bool is_server;
 };
 int tls_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);
+
+/** One connection. */
+enum tls_state {
+    TLS_HANDSHAKE,
+    TLS_OPEN,
+    TLS_CLOSING, /* nothing is delivered any more but CLOSED */
+    TLS_ENDED,
+};
+
+struct tls {
+    struct gw_stream base;
+    struct gw_loop *loop;
+    struct gw_stream *tcp;
+    WOLFSSL *ssl;
+    struct tls_context *context;
+    struct tls_verify verify;
+    enum tls_state state;
+    struct gw_task flush; /* encrypt what was gathered, at the turn's end */
+    struct gw_task wake;  /* deliver what is due: READY, input again */
+    struct gw_timer handshake;
+    struct gw_slice fresh; /* during DATA: what lies in the shared buffer */
+    struct gw_buf in;      /* what earlier DATA left over */
+    struct gw_buf out;     /* plaintext gathered in this turn */
+    size_t output_max;
+    bool *gone;  /* set by free while a callback runs */
+    bool proved; /* the handshake is done, and what the peer showed is its own */
+    bool ready_due, input_due, paused;
+    int end_code;        /* wolfSSL met the end while the owner was paused */
+    uint8_t address[16]; /* client: what the certificate has to name */
+    char alpn[16];
+    char detail[TLS_DETAIL];
+};
+
+/** Tell the owner; false when it freed the stream. */
+bool tls_emit(struct tls *t, enum gw_stream_event ev);
+/** Leave, with what is queued; CLOSED follows when the socket is done. */
+void tls_leave(struct tls *t, int err);
+/** wolfSSL gave up with this code; its alert, if it had one to send, is queued. */
+void tls_fail(struct tls *t, int code);
+/** While nobody reads, nothing is taken from the socket either; a handshake reads for itself. */
+void tls_hold(struct tls *t);
+/** One step of the handshake; false when the stream is gone, at its end, or has to wait. */
+bool tls_shake_hands(struct tls *t);
+/** An unattached connection over no socket yet; takes over `context`. */
+int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
+            const struct gw_stream_limits *limits, struct tls **out) GW_MUST_CHECK;
+/** wolfSSL's callbacks, and the events of the socket's stream. */
+int tls_on_receive(WOLFSSL *ssl, char *buf, int size, void *owner);
+int tls_on_send(WOLFSSL *ssl, char *buf, int size, void *owner);
+void tls_on_socket(void *owner, enum gw_stream_event ev);
 
 struct gw_tls_server {
     struct tls_context *now;
