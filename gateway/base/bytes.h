@@ -147,7 +147,7 @@ static inline size_t gw_buf_len(const struct gw_buf *b)
 
 static inline struct gw_slice gw_buf_slice(const struct gw_buf *b)
 {
-    return GW_SLICE(b->data + b->head, gw_buf_len(b));
+    return b->data ? GW_SLICE(b->data + b->head, gw_buf_len(b)) : GW_SLICE_NONE;
 }
 
 /** Make room for `len` more bytes. GW_EFULL over `max`; -ENOMEM. Nothing changes on failure. */
