@@ -58,9 +58,10 @@ static int send_bundle(struct gw_guard *g, struct gw_slice bundle)
 
     if (err)
         return err;
-    for (int i = 0; g->enforcing && g->kernel.shared_fd[GW_MAP_PORTS] >= 0 && i < GW_MAP_SHARED;
-         i++)
-        fds[count++] = g->kernel.shared_fd[i];
+    if (g->enforcing) {
+        gw_kernel_shared(&g->kernel, fds + count);
+        count += GW_MAP_SHARED;
+    }
     err = gw_note_send(g->child.queue.fd, &n, fds, count);
     (void)close(fds[0]);
     return err;

@@ -28,21 +28,37 @@ struct gw_enforcer {
 };
 
 /* What came with the first message, until gw_enforcer_connect takes it. */
-static struct gw_note_fds received;
+static struct {
+    struct gw_table table;
+    size_t bytes[GW_MAP_SHARED];
+    bool has_tables;
+} received;
+
+static void map_tables(const struct gw_note_fds *fds)
+{
+    int err;
+
+    if (fds->count != GW_NOTE_FDS_MAX)
+        return; /* isolation is off */
+    err = gw_kernel_view(fds->fd + 1, &received.table, received.bytes);
+    received.has_tables = err == 0;
+    if (err)
+        gw_log_error("the kernel's counters cannot be read: %s", gw_error_text(err));
+}
 
 int gw_enforcer_receive_bundle(int fd, struct gw_buf *out)
 {
+    GW_CLEANUP(gw_note_fds_close) struct gw_note_fds fds = {.count = 0};
     struct gw_note n;
-    int err = gw_note_receive(fd, &n, &received);
+    int err = gw_note_receive(fd, &n, &fds);
 
     if (err)
         return err;
-    if (n.kind != GW_NOTE_BUNDLE || received.count < 1) {
-        gw_note_fds_close(&received);
+    if (n.kind != GW_NOTE_BUNDLE || fds.count < 1)
         return GW_EMALFORMED;
-    }
-    err = gw_note_file_read(received.fd[0], out);
-    gw_close_fd(&received.fd[0]);
+    err = gw_note_file_read(fds.fd[0], out);
+    if (!err)
+        map_tables(&fds);
     return err;
 }
 
@@ -162,15 +178,10 @@ static void on_io(void *enforcer, uint32_t events)
 
 static void take_tables(struct gw_enforcer *e)
 {
-    int err;
-
-    if (received.count == GW_NOTE_FDS_MAX) {
-        err = gw_kernel_view(received.fd + 1, &e->table, e->bytes);
-        e->has_tables = err == 0;
-        if (err)
-            gw_log_error("the kernel's counters cannot be read: %s", gw_error_text(err));
-    }
-    gw_note_fds_close(&received);
+    e->table = received.table;
+    e->has_tables = received.has_tables;
+    memcpy(e->bytes, received.bytes, sizeof(e->bytes));
+    memset(&received, 0, sizeof(received));
 }
 
 int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_ops *ops,

@@ -291,20 +291,6 @@ static int map_shared(struct gw_kernel *k)
     return 0;
 }
 
-/* The worker gets descriptors that it cannot write through. */
-static void open_shared(struct gw_kernel *k)
-{
-    LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
-    char path[GW_PIN_PATH];
-
-    for (int i = 0; i < GW_MAP_SHARED; i++) {
-        const struct bpf_map *map = shared_map(k->skeleton, (enum gw_shared_map)i);
-
-        gw_pin_path(path, k->pin_root, GW_PIN_MAPS, bpf_map__name(map));
-        k->shared_fd[i] = bpf_obj_get_opts(path, &opts);
-    }
-}
-
 static int on_ring(void *ctx, void *data, size_t size)
 {
     struct gw_kernel *k = ctx;
@@ -337,8 +323,6 @@ static int open_tables(struct gw_kernel *k, const struct sizes *z)
     err = gw_table_init(&k->table);
     if (err)
         return err;
-    if (k->pin_root)
-        open_shared(k);
     k->ring = ring_buffer__new(bpf_map__fd(k->skeleton->maps.cordon_sightings), on_ring, k, NULL);
     return k->ring ? 0 : -errno;
 }
@@ -367,8 +351,6 @@ int gw_kernel_open(struct gw_kernel *k, const char *pin_root, uint32_t slots, ch
     int err;
 
     k->pin_root = pin_root;
-    for (int i = 0; i < GW_MAP_SHARED; i++)
-        k->shared_fd[i] = -1;
     (void)libbpf_set_print(quiet);
     why[0] = '\0';
     err = prepare(k, slots, &z, why);
@@ -391,10 +373,14 @@ void gw_kernel_close(struct gw_kernel *k)
     k->ring = NULL;
     gw_table_fini(&k->table);
     gw_kernel_view_close(&k->table, k->map_bytes);
-    for (int i = 0; i < GW_MAP_SHARED; i++)
-        gw_close_fd(&k->shared_fd[i]);
     cordon__destroy(k->skeleton);
     k->skeleton = NULL;
+}
+
+void gw_kernel_shared(const struct gw_kernel *k, int out[GW_MAP_SHARED])
+{
+    for (int i = 0; i < GW_MAP_SHARED; i++)
+        out[i] = bpf_map__fd(shared_map(k->skeleton, (enum gw_shared_map)i));
 }
 
 int gw_kernel_ring_fd(const struct gw_kernel *k)

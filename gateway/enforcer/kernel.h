@@ -20,9 +20,8 @@ struct gw_kernel {
     struct cordon *skeleton;
     struct ring_buffer *ring;
     struct gw_table table;
-    const char *pin_root;         /**< NULL: nothing is pinned, for tests */
-    bool taken_over;              /**< the maps were there already, with their verdicts */
-    int shared_fd[GW_MAP_SHARED]; /**< read-only, for the worker; -1 when not pinned */
+    const char *pin_root; /**< NULL: nothing is pinned, for tests */
+    bool taken_over;      /**< the maps were there already, with their verdicts */
     size_t map_bytes[GW_MAP_SHARED];
     gw_sighting_fn *sighting;
     void *owner;
@@ -72,7 +71,13 @@ void gw_kernel_sweep(const char *pin_root);
 /** Remove every program, filter and map pinned under `pin_root`. -errno. */
 int gw_kernel_unpin(const char *pin_root) GW_MUST_CHECK;
 
-/** Map the shared maps over what came with the bundle; for the worker. */
+/** The shared maps' descriptors, borrowed. */
+void gw_kernel_shared(const struct gw_kernel *k, int out[GW_MAP_SHARED]);
+
+/**
+ * Map the shared maps for reading; for the worker. The kernel shares memory only through writable
+ * descriptors, so they are closed before the worker hears anybody; the mapping stays read-only.
+ */
 int gw_kernel_view(const int fds[GW_MAP_SHARED], struct gw_table *out,
                    size_t out_bytes[GW_MAP_SHARED]) GW_MUST_CHECK;
 void gw_kernel_view_close(struct gw_table *t, const size_t bytes[GW_MAP_SHARED]);
