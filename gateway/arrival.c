@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From a listening socket to a stream that is ready to be served. */
+#include "worker.h"
+
+#include <errno.h>
+
+#define ACCEPT_PER_TURN 16 /* a full handshake costs about 1 ms: a storm must not stall a turn */
+#define HANDSHAKE_MS 10000
+#define PACKET_HEAD_MAX (256u << 10)
+#define OUTPUT_MAX (4u << 20) /* bytes queued to one peer that does not read */
+
+/* A connection between accept(2) and READY. */
+struct arrival {
+    struct gw_list node;
+    struct entrance *entrance;
+    struct gw_stream *stream;
+};
+
+int entrance_bind(struct entrance *e, const struct gw_listen_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct gw_addr at = {list->at[i].addr, list->at[i].len};
+        int fd = gw_listen_tcp(&at);
+
+        if (fd < 0) {
+            char text[GW_ADDR_TEXT];
+
+            gw_log_error("cannot listen for=%s at=%s: %s", e->name, gw_addr_text(&at, text),
+                         gw_error_text(fd));
+            return fd;
+        }
+        e->fds[e->fd_count++] = fd;
+    }
+    return 0;
+}
+
+int entrance_bind_unix(struct entrance *e, const char *path, gid_t gid)
+{
+    int fd = gw_listen_unix(path, gid);
+
+    if (fd < 0) {
+        gw_log_error("cannot listen for=%s at=%s: %s", e->name, path, gw_error_text(fd));
+        return fd;
+    }
+    e->fds[e->fd_count++] = fd;
+    return 0;
+}
+
+int entrance_secure(struct entrance *e)
+{
+    const struct gw_config *config = e->worker->config;
+    const struct gw_pki *pki = e->worker->pki;
+    GW_CLEANUP(gw_buf_fini) struct gw_buf makers = {.max = SIZE_MAX};
+    struct gw_tls_server_config cfg = {
+        .chain_pem = gw_pki_chain_pem(pki),
+        .key = gw_pki_key(pki),
+        .device_ca_pem = gw_pki_ca_pem(pki),
+        .auth = e->auth,
+        .handshake_ms = HANDSHAKE_MS,
+        .admit = e->admit,
+        .owner = e->worker,
+    };
+
+    if (e->plain)
+        return 0;
+    if (e->auth == GW_TLS_AUTH_OPTIONAL) {
+        cfg.alpn[0] = "http/1.1";
+        cfg.grace_days = config->enroll.grace_days;
+        for (size_t i = 0; i < config->enroll.manufacturer_count; i++) {
+            int err = gw_buf_append(&makers, gw_buf_slice(&config->enroll.manufacturers[i].data));
+
+            if (err)
+                return err;
+        }
+        cfg.manufacturer_cas_pem = gw_buf_slice(&makers);
+    } else if (e->auth == GW_TLS_AUTH_NONE) {
+        cfg.alpn[0] = "http/1.1";
+    }
+    return e->tls ? gw_tls_server_reload(e->tls, &cfg) : gw_tls_server_new(&cfg, &e->tls);
+}
+
+static void arrival_free(struct arrival *a)
+{
+    gw_list_remove(&a->node);
+    a->entrance->arrival_count--;
+    gw_stream_free(&a->stream);
+    free(a);
+}
+
+static void refused(struct arrival *a)
+{
+    struct entrance *e = a->entrance;
+    char peer[GW_ADDR_TEXT];
+
+    if (!gw_log_allowed(&e->refusals, gw_loop_now_ms(e->worker->loop)))
+        return;
+    gw_log_info("connection refused at=%s peer=%s reason=\"%s\"%s%s not_shown=%u", e->name,
+                gw_addr_text(gw_stream_peer(a->stream), peer),
+                gw_error_text(gw_stream_error(a->stream)),
+                *gw_stream_detail(a->stream) ? " detail=" : "", gw_stream_detail(a->stream),
+                e->refusals.muted);
+    e->refusals.muted = 0;
+}
+
+static void arrival_event(void *owner, enum gw_stream_event ev)
+{
+    struct arrival *a = owner;
+
+    switch (ev) {
+    case GW_STREAM_READY: {
+        struct entrance *e = a->entrance;
+        struct gw_stream *stream = GW_TAKE(a->stream);
+        int err;
+
+        arrival_free(a);
+        err = e->serve(e->worker, stream);
+        if (err)
+            gw_log_warning("connection not served at=%s: %s", e->name, gw_error_text(err));
+        return;
+    }
+    case GW_STREAM_CLOSED:
+        refused(a);
+        arrival_free(a);
+        return;
+    case GW_STREAM_DATA:
+    case GW_STREAM_DRAINED:
+        return;
+    }
+}
+
+static int arrival_new(struct entrance *e, struct gw_stream **stream)
+{
+    struct arrival *a = calloc(1, sizeof(*a));
+
+    if (!a)
+        return -ENOMEM;
+    a->entrance = e;
+    a->stream = GW_TAKE(*stream);
+    gw_list_append(&e->arrivals, &a->node);
+    e->arrival_count++;
+    gw_stream_attach(a->stream, arrival_event, a);
+    return 0;
+}
+
+static int take(struct entrance *e, int fd)
+{
+    /* One whole packet may wait unread: its payload, its topic and its properties. */
+    const struct gw_stream_limits limits = {
+        .output_max = OUTPUT_MAX,
+        .input_max = e->worker->config->limits.message_bytes + PACKET_HEAD_MAX,
+    };
+    GW_CLEANUP(gw_stream_free) struct gw_stream *stream = NULL;
+    int err = e->plain ? gw_tcp_stream_new(e->worker->loop, fd, &limits, &stream)
+                       : gw_tls_accept(e->worker->loop, e->tls, fd, &limits, &stream);
+
+    if (err)
+        return err;
+    return e->early ? e->serve(e->worker, GW_TAKE(stream)) : arrival_new(e, &stream);
+}
+
+static void on_accept(void *owner, int fd, const struct gw_addr *peer)
+{
+    struct entrance *e = owner;
+    char text[GW_ADDR_TEXT];
+    int err = GW_EFULL;
+
+    /* Handshakes under way are bounded like what they become. */
+    if (e->arrival_count < e->worker->config->limits.connections)
+        err = take(e, fd);
+    else
+        gw_close_fd(&fd);
+    if (err && gw_log_allowed(&e->refusals, gw_loop_now_ms(e->worker->loop)))
+        gw_log_warning("connection not taken at=%s peer=%s: %s", e->name, gw_addr_text(peer, text),
+                       gw_error_text(err));
+}
+
+int entrance_open(struct entrance *e)
+{
+    e->refusals = (struct gw_log_limit){.burst = 10, .per_ms = 10000};
+    for (size_t i = 0; i < e->fd_count; i++) {
+        int fd = e->fds[i];
+        int err =
+            gw_listener_new(e->worker->loop, fd, ACCEPT_PER_TURN, on_accept, e, &e->listeners[i]);
+
+        if (err)
+            return err;
+        e->fds[i] = -1; /* the listener's now */
+    }
+    return 0;
+}
+
+void entrance_close(struct entrance *e)
+{
+    for (size_t i = 0; i < e->fd_count; i++) {
+        gw_listener_free(&e->listeners[i]);
+        if (e->fds[i] >= 0)
+            gw_close_fd(&e->fds[i]);
+    }
+    e->fd_count = 0;
+    GW_LIST_EACH(&e->arrivals, node)
+    {
+        arrival_free(GW_LIST_ENTRY(node, struct arrival, node));
+    }
+    gw_tls_server_free(&e->tls);
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What one room tells another. Each function passes on; none decides more than where to. */
+#include "worker.h"
+
+#include <jansson.h>
+
+/* ---- from a publish to the uplink and back ---- */
+
+static bool may_receive(void *owner, const char *device, struct gw_slice topic)
+{
+    struct worker *w = owner;
+
+    return gw_access_may(w->access, device, GW_PERM_SUB, topic);
+}
+
+static int sink(void *owner, const struct gw_msg *m, uint64_t ticket)
+{
+    struct worker *w = owner;
+
+    return gw_uplink_publish(w->uplink, m, ticket);
+}
+
+static void topic_presence(void *owner, struct gw_slice filter, const char *device, bool joined)
+{
+    struct worker *w = owner;
+
+    if (gw_topic_valid(filter)) /* a wildcard names no topic that somebody could be present on */
+        gw_presence_topic(w->presence, filter, device, joined);
+}
+
+const struct gw_hub_ops wiring_hub = {may_receive, sink, topic_presence};
+
+static void durable(void *owner, uint64_t ticket)
+{
+    struct worker *w = owner;
+
+    gw_hub_durable(w->hub, ticket);
+}
+
+static void failed(void *owner, uint64_t ticket, int err)
+{
+    struct worker *w = owner;
+
+    gw_hub_failed(w->hub, ticket, err);
+}
+
+static enum gw_severity severity_of(const char *kind)
+{
+    static const struct {
+        const char *kind;
+        enum gw_severity severity;
+    } known[] = {{"uplink-up", GW_INFO},
+                 {"spool-free", GW_INFO},
+                 {"uplink-dropped", GW_CRITICAL},
+                 {"spool-failed", GW_CRITICAL}};
+
+    for (size_t i = 0; i < GW_COUNT(known); i++)
+        if (strcmp(known[i].kind, kind) == 0)
+            return known[i].severity;
+    return GW_WARNING;
+}
+
+static void uplink_event(void *owner, const char *kind, const char *text)
+{
+    struct worker *w = owner;
+
+    gw_journal_alert(w->journal, severity_of(kind), kind, NULL, NULL, "%s", text);
+}
+
+/* ---- presence outwards ---- */
+
+/* INTERFACE's presence event, as the retained status of one device. */
+static json_t *status_of(struct worker *w, const char *id)
+{
+    struct gw_presence_status status;
+    char since[GW_TIME_TEXT];
+    json_t *state;
+
+    gw_presence_of(w->presence, id, &status);
+    state = *status.state ? json_loads(status.state, JSON_DECODE_ANY, NULL) : NULL;
+    return json_pack("{s:s, s:s, s:s, s:s, s:o*}", "device", id, "status",
+                     gw_status_text(status.status), "cause", gw_cause_text(status.cause), "since",
+                     gw_time_text(status.since_ms, since), "state", state);
+}
+
+static void publish_text(struct worker *w, const char *topic, struct gw_slice payload, bool retain)
+{
+    const struct gw_msg m = {.qos = 0,
+                             .retain = retain,
+                             .utf8 = true,
+                             .time_ms = gw_clock_wall_ms(),
+                             .topic = gw_slice_str(topic),
+                             .payload = payload};
+    int err = gw_hub_publish_local(w->hub, &m);
+
+    if (err)
+        gw_log_warning("event not published topic=%s: %s", topic, gw_error_text(err));
+}
+
+static void presence_to_cloud(struct worker *w, const char *id)
+{
+    json_t *json = status_of(w, id);
+    GW_CLEANUP(gw_free_ptr) char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+    json_decref(json);
+    if (text)
+        gw_uplink_presence(w->uplink, id, gw_slice_str(text));
+}
+
+static void presence_event(struct worker *w, const struct gw_event *ev)
+{
+    struct gw_slice payload = gw_slice_str(ev->json);
+    GW_CLEANUP(gw_free_ptr) char *name = NULL;
+    json_t *json = json_loads(ev->json, 0, NULL);
+    const char *topic = json_string_value(json_object_get(json, "topic"));
+
+    if (topic) {
+        if (asprintf(&name, "$presence/topics/%s", topic) >= 0)
+            publish_text(w, name, payload, false);
+    } else {
+        /* "quiet": the site is too large to announce each one; the retained status still says it.
+         */
+        if (!json_is_true(json_object_get(json, "quiet")))
+            publish_text(w, "$presence/events", payload, false);
+        if (*ev->device && asprintf(&name, "$presence/devices/%s", ev->device) >= 0) {
+            publish_text(w, name, payload, true);
+            presence_to_cloud(w, ev->device);
+        }
+    }
+    json_decref(json);
+}
+
+static void on_event(void *owner, const struct gw_event *ev)
+{
+    static const char *const topics[] = {[GW_INFO] = "$alert/info",
+                                         [GW_WARNING] = "$alert/warning",
+                                         [GW_CRITICAL] = "$alert/critical"};
+    struct worker *w = owner;
+
+    switch (ev->class) {
+    case GW_EVENT_PRESENCE:
+        presence_event(w, ev);
+        return;
+    case GW_EVENT_ALERT:
+        publish_text(w, topics[ev->severity], gw_slice_str(ev->json), false);
+        return;
+    }
+}
+
+static void resync(void *owner)
+{
+    struct worker *w = owner;
+    const struct gw_device *d = gw_devices_next(w->devices, "");
+
+    for (; d; d = gw_devices_next(w->devices, d->id))
+        presence_to_cloud(w, d->id);
+}
+
+const struct gw_uplink_ops wiring_uplink = {durable, failed, uplink_event, resync};
+
+/* ---- the kernel's view ---- */
+
+static uint64_t wire_seen(void *owner, const struct gw_device *d)
+{
+    struct worker *w = owner;
+    uint64_t latest = 0;
+
+    for (size_t i = 0; i < d->addr_count; i++) {
+        struct gw_traffic t;
+
+        if (gw_enforcer_traffic(w->enforcer, &d->addrs[i].addr, &t))
+            latest = GW_MAX(latest, t.last_seen_ms);
+    }
+    return latest;
+}
+
+struct gw_presence_ops wiring_presence(struct worker *w)
+{
+    return (struct gw_presence_ops){.wire_seen = wire_seen, .owner = w};
+}
+
+static void on_sighting(void *owner, const struct gw_sighting *s)
+{
+    struct worker *w = owner;
+    const struct gw_device *d =
+        gw_devices_sighting(w->devices, s->mac, s->has_ip ? &s->ip : NULL, s->ifname);
+
+    if (d)
+        gw_presence_seen(w->presence, d);
+}
+
+static void on_link(void *owner, const struct gw_link_report *r)
+{
+    struct worker *w = owner;
+
+    if (!r->present || !r->up)
+        gw_presence_port_down(w->presence, r->ifname);
+    /* Addresses come and go with links: look soon whether the certificate still names them all. */
+    gw_timer_start(w->loop, &w->pki_timer, 2000);
+}
+
+static void on_applied(void *owner, uint64_t token, int err)
+{
+    struct worker *w = owner;
+
+    gw_quarantine_applied(w->quarantine, token, err);
+}
+
+static void on_reload(void *owner, struct gw_slice bundle, const char *error)
+{
+    struct worker *w = owner;
+
+    worker_reload(w, bundle, error);
+}
+
+static void on_stop(void *owner)
+{
+    struct worker *w = owner;
+
+    gw_loop_stop(w->loop);
+}
+
+const struct gw_enforcer_ops wiring_enforcer = {on_sighting, on_link, on_applied, on_reload,
+                                                on_stop};
+
+/* ---- verdicts and the life cycle ---- */
+
+static void on_verdict(void *owner, const char *device, const struct gw_verdict *v)
+{
+    struct worker *w = owner;
+
+    gw_presence_quarantined(w->presence, device, v != NULL, GW_CAUSE_QUARANTINED);
+    if (v)
+        gw_peers_close_device(w->peers, device, GW_EQUARANTINED);
+}
+
+struct gw_quarantine_ops wiring_quarantine(struct worker *w)
+{
+    return (struct gw_quarantine_ops){.changed = on_verdict, .owner = w};
+}
+
+/* A device that connected: which link address does its packet come from? */
+static void resolve(void *owner, const struct gw_hwaddr *ip)
+{
+    struct worker *w = owner;
+    int err = gw_enforcer_resolve(w->enforcer, ip); /* a sighting follows, or not */
+
+    if (err)
+        gw_log_debug("link address not asked for: %s", gw_error_text(err));
+}
+
+struct gw_peers_rooms wiring_peers(struct worker *w)
+{
+    return (struct gw_peers_rooms){w->config,     w->hub,     w->access, w->presence,
+                                   w->quarantine, w->devices, resolve,   w};
+}
+
+/* A quarantined or revoked device does not get past the handshake. */
+static int admit(struct worker *w, const struct gw_identity *id, bool repairable)
+{
+    const struct gw_verdict *v = gw_quarantine_of_device(w->quarantine, id->device);
+    const struct gw_device *d = gw_devices_get(w->devices, id->device);
+
+    if (d && d->state == GW_DEVICE_REVOKED)
+        return GW_EREVOKED;
+    return v && !(repairable && v->mode == GW_MODE_REMEDIATE) ? GW_EQUARANTINED : 0;
+}
+
+int wiring_admit_mqtt(void *owner, const struct gw_identity *id)
+{
+    return *id->device ? admit(owner, id, false) : GW_EIDENTITY;
+}
+
+int wiring_admit_https(void *owner, const struct gw_identity *id)
+{
+    return *id->device ? admit(owner, id, true) : 0;
+}
+
+/* ---- who serves what comes in ---- */
+
+int wiring_serve_mqtt(struct worker *w, struct gw_stream *stream)
+{
+    return gw_mqtt_serve(w->mqtt, stream);
+}
+
+int wiring_serve_https(struct worker *w, struct gw_stream *stream)
+{
+    return gw_enroll_serve(w->enroll, stream);
+}
+
+int wiring_serve_admin(struct worker *w, struct gw_stream *stream)
+{
+    return gw_admin_serve(w->admin, stream);
+}
+
+/* ---- the admin part's view ---- */
+
+static void uplink_of(void *owner, struct gw_admin_uplink *out)
+{
+    static const char *const states[] = {[GW_UPLINK_OFF] = "off",
+                                         [GW_UPLINK_CONNECTING] = "connecting",
+                                         [GW_UPLINK_CONNECTED] = "connected"};
+    struct worker *w = owner;
+    struct gw_uplink_status s;
+
+    gw_uplink_status(w->uplink, &s);
+    *out = (struct gw_admin_uplink){states[s.state], s.broker,    s.last_error,  s.spooled_messages,
+                                    s.spooled_bytes, s.in_flight, s.acknowledged};
+}
+
+struct gw_admin_rooms wiring_admin(struct worker *w)
+{
+    return (struct gw_admin_rooms){.config = w->config,
+                                   .store = w->store,
+                                   .journal = w->journal,
+                                   .devices = w->devices,
+                                   .access = w->access,
+                                   .presence = w->presence,
+                                   .quarantine = w->quarantine,
+                                   .enroll = w->enroll,
+                                   .enforcer = w->enforcer,
+                                   .pki = w->pki,
+                                   .gateway_id = gw_pki_gateway_id(w->pki),
+                                   .uplink = uplink_of,
+                                   .owner = w};
+}
+
+void wiring_listen(struct worker *w)
+{
+    w->on_event = (struct gw_journal_listener){.event = on_event, .owner = w};
+    gw_journal_listen(w->journal, &w->on_event);
+}
+
+void wiring_unlisten(struct worker *w)
+{
+    gw_journal_unlisten(&w->on_event);
+}
