@@ -151,7 +151,7 @@ class Reader:
         protected, unprotected, sealed = decode(data, ENCRYPT0, 3)
         head = header(protected)
         must(head.get(ALG) == A256GCM, "not A256GCM")
-        must(isinstance(unprotected, dict), "unprotected header is no map")
+        must(isinstance(unprotected, dict) and isinstance(sealed, bytes), "not a map and a byte string")
         kid, iv = head.get(KID), unprotected.get(IV)
         must(isinstance(kid, bytes) and len(kid) == 8, "kid")
         must(isinstance(iv, bytes) and len(iv) == 12, "IV")
