@@ -141,8 +141,8 @@ void conn_fail_as(struct conn *c, int err, uint8_t reason)
     if (c->state == CONN_CLOSED)
         return;
     say_failure(c, err);
-    if (c->peer && is_strike(err))
-        gw_peer_strike(c->peer, GW_STRIKE_MALFORMED); /* a verdict may close it right here */
+    if (*c->device && is_strike(err)) /* a verdict may close the connection right here */
+        gw_peers_strike(c->server->peers, c->device, GW_STRIKE_MALFORMED);
     conn_close(c, err, reason);
 }
 

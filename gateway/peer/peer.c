@@ -160,7 +160,12 @@ void gw_peer_touch(struct gw_peer *peer)
 
 void gw_peer_strike(struct gw_peer *peer, enum gw_strike kind)
 {
-    gw_quarantine_strike(peer->peers->rooms.quarantine, peer->device->id, kind);
+    gw_peers_strike(peer->peers, peer->device->id, kind);
+}
+
+void gw_peers_strike(struct gw_peers *peers, const char *device, enum gw_strike kind)
+{
+    gw_quarantine_strike(peers->rooms.quarantine, device, kind);
 }
 
 /* ---- being shut out ---- */

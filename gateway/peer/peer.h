@@ -73,6 +73,8 @@ void gw_peer_touch(struct gw_peer *peer);
 
 /** Count a failure of class PEER, or a refusal, against the device. */
 void gw_peer_strike(struct gw_peer *peer, enum gw_strike kind);
+/** The same for a device that proved its certificate and failed before it was a peer. */
+void gw_peers_strike(struct gw_peers *peers, const char *device, enum gw_strike kind);
 
 /**
  * Publish in the device's name. `from` is a template; device and time are filled in here.
