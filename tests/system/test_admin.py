@@ -26,7 +26,7 @@ class Browser:
         if body is not None:
             args += ["-H", "content-type: application/json", "--data-binary", json.dumps(body)]
         status = int(self.ns.run(*args, *extra, f"https://{GATEWAY4}{path}").stdout)
-        text = out.read_text() if out.exists() else ""
+        text = out.read_text(errors="replace") if out.exists() else ""
         try:
             return status, json.loads(text) if text else None
         except json.JSONDecodeError:
@@ -66,7 +66,7 @@ def test_the_session_is_known_until_logout(house, admin):
 @pytest.mark.parametrize("method,path", [
     ("GET", "/api/v1/status"), ("GET", "/api/v1/devices"), ("GET", "/api/v1/events"), ("GET", "/api/v1/events/stream"),
     ("POST", "/api/v1/pairing"), ("DELETE", "/api/v1/pairing"), ("POST", "/api/v1/quarantine"),
-    ("POST", "/api/v1/devices/x/approve"), ("GET", "/api/v1/quarantine"), ("POST", "/api/v1/tokens"),
+    ("POST", "/api/v1/devices/x/approve"), ("GET", "/api/v1/quarantine"),
 ])
 def test_nothing_without_a_login(house, admin, method, path):
     stranger = [b for b in house.devices if b.id == "stranger"]

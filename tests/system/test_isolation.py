@@ -128,7 +128,7 @@ def test_after_a_reboot_the_registry_closes_before_the_first_packet(site):
     site.daemon.cordon("quarantine", "bad-1")
     site.daemon.stop()
     site.unpin()
-    assert site.bad.ping(GATEWAY4), "a reboot forgets the kernel's verdicts"
+    wait_until(lambda: site.bad.ping(GATEWAY4), 10, "the ping again: a reboot forgets the kernel's verdicts")
     # As at boot: the ports come up only after the daemon has said that it guards.
     for port in (site.bad.port, site.good.port):
         site.gateway.run("ip", "link", "set", port, "down")
