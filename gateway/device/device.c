@@ -272,11 +272,18 @@ static int check_certificate_id(const char *id)
     return gw_device_id_valid(id) && !gw_device_id_is_mac(id) ? 0 : GW_EIDENTITY;
 }
 
+bool gw_devices_revoked(const struct gw_devices *d, const char *id)
+{
+    const struct record *r = find(d, id);
+
+    return (r && r->pub.state == GW_DEVICE_REVOKED) || gw_map_get_str(&d->refused, id) != NULL;
+}
+
 static int prove_record(struct gw_devices *d, const char *id, struct record **out)
 {
     struct record *r = find(d, id);
 
-    if (gw_map_get_str(&d->refused, id) || (r && r->pub.state == GW_DEVICE_REVOKED))
+    if (gw_devices_revoked(d, id))
         return GW_EREVOKED;
     if (!r)
         return make_known(d, id, GW_DEVICE_APPROVED, out);

@@ -119,5 +119,7 @@ int gw_devices_approve(struct gw_devices *d, const char *id, const char *name,
 int gw_devices_revoke(struct gw_devices *d, const char *id) GW_MUST_CHECK;
 /** GW_ENOTFOUND. A revoked id stays refused by gw_devices_prove. */
 int gw_devices_forget(struct gw_devices *d, const char *id) GW_MUST_CHECK;
+/** True when a certificate of this id is worth nothing: revoked, or revoked and then forgotten. */
+bool gw_devices_revoked(const struct gw_devices *d, const char *id);
 /** last_seen := now; O(1), written behind. */
 void gw_devices_touch(struct gw_devices *d, struct gw_device *dev);

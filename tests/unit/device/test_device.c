@@ -277,10 +277,13 @@ Test(device, forgetting_a_revoked_device_lets_its_certificate_in_no_more)
     fall();
     rise(1000);
     cr_expect_eq(prove("cam", NULL, NULL, &d), GW_EREVOKED, "nor after a restart");
+    cr_expect(gw_devices_revoked(devices, "cam"));
+    cr_expect_not(gw_devices_revoked(devices, "lamp"));
     cr_expect_eq(gw_devices_pending(devices, "cam", &d), 0);
     cr_expect_eq(prove("cam", NULL, NULL, &d), GW_EREVOKED, "nor while it waits");
     cr_expect_eq(gw_devices_approve(devices, "cam", NULL, NULL), 0);
     cr_expect_eq(prove("cam", NULL, NULL, &d), 0, "an admin let it in again");
+    cr_expect_not(gw_devices_revoked(devices, "cam"));
     fall();
     rise(1000);
     cr_expect_eq(prove("cam", NULL, NULL, &d), 0, "and that is kept");
