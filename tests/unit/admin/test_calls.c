@@ -229,6 +229,27 @@ Test(admin_calls, lets_a_client_leave_before_its_answer)
     world_close(&w);
 }
 
+Test(admin_calls, ends_while_requests_still_wait)
+{
+    struct world w;
+    int verdict, login;
+
+    world_open(&w);
+    world_applied = 1;
+    verdict = world_dial(&w, LOCAL);
+    world_say(verdict, "POST " API "/devices/cam-1/quarantine HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                       "Content-Length: 2\r\n\r\n{}");
+    login = world_dial(&w, LOCAL);
+    world_say(login, "POST " API "/login HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                     "Content-Length: 35\r\n\r\n{\"user\":\"admin\",\"password\":\"guess\"}");
+    world_turn(&w, 10);
+    gw_admin_free(&w.admin); /* before the store and quarantine tell */
+    world_turn(&w, 10);
+    world_close(&w);
+    close(verdict);
+    close(login);
+}
+
 Test(admin_calls, keeps_grants)
 {
     static const struct row rows[] = {
