@@ -14,7 +14,7 @@
 #define GW_GRANTS_PER_DEVICE_MAX 256
 
 struct gw_grant {
-    char *topic; /**< a filter; %d stands for the device id */
+    char *topic;          /**< a filter; %d stands for the device id */
     unsigned permissions; /**< of enum gw_permission */
     int64_t until_ms;     /**< wall clock; 0: until taken back */
 };

@@ -20,9 +20,9 @@ const char *gw_device_state_text(enum gw_device_state s);
 
 struct gw_device_addr {
     struct gw_hwaddr addr;
-    char ifname[IFNAMSIZ];  /**< the LAN port it was last seen on; "" : not known */
-    int64_t seen_ms;        /**< wall clock */
-    int64_t awaits_mac_ms;  /**< until then the MAC first heard with this address is the device's */
+    char ifname[IFNAMSIZ]; /**< the LAN port it was last seen on; "" : not known */
+    int64_t seen_ms;       /**< wall clock */
+    int64_t awaits_mac_ms; /**< until then the MAC first heard with this address is the device's */
 };
 
 /** Read-only outside this room. */
@@ -34,8 +34,8 @@ struct gw_device {
     char hostname[64];
     enum gw_device_state state;
     int64_t first_seen_ms, last_seen_ms; /**< wall clock */
-    struct gw_device_addr *addrs; /**< in no order */
-    size_t addr_count;            /**< at most GW_DEVICE_ADDRS_MAX */
+    struct gw_device_addr *addrs;        /**< in no order */
+    size_t addr_count;                   /**< at most GW_DEVICE_ADDRS_MAX */
 };
 
 enum gw_device_change {
@@ -48,7 +48,7 @@ enum gw_device_change {
      * addresses; they follow, each as ADDR_ADDED of this device, and `from` is gone.
      */
     GW_DEVICE_MERGED,
-    GW_DEVICE_REMOVED,      /**< forgotten; freed after the listeners ran */
+    GW_DEVICE_REMOVED, /**< forgotten; freed after the listeners ran */
 };
 
 struct gw_device_listener {

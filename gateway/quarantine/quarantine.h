@@ -43,7 +43,8 @@ struct gw_quarantine;
  */
 int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, struct gw_store *store,
                        struct gw_journal *journal, struct gw_devices *devices,
-                       const struct gw_quarantine_ops *ops, struct gw_quarantine **out) GW_MUST_CHECK;
+                       const struct gw_quarantine_ops *ops,
+                       struct gw_quarantine **out) GW_MUST_CHECK;
 /** Changes that wait end with GW_ECLOSED; what was stored stays. Before the registry is closed. */
 void gw_quarantine_close(struct gw_quarantine **q);
 /** Addresses that became protected are let go at once. */
@@ -96,8 +97,8 @@ const struct gw_verdict *gw_quarantine_next(const struct gw_quarantine *q, size_
 size_t gw_quarantine_count(const struct gw_quarantine *q);
 
 #define GW_STRIKES(X)                                                                              \
-    X(MALFORMED, "malformed packets") X(AUTH, "failed authentications")                            \
-    X(DENIED, "refused publishes") X(FLOOD, "floods")
+    X(MALFORMED, "malformed packets")                                                              \
+    X(AUTH, "failed authentications") X(DENIED, "refused publishes") X(FLOOD, "floods")
 enum gw_strike {
 #define X(name, text) GW_STRIKE_##name,
     GW_STRIKES(X)
