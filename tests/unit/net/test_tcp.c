@@ -172,15 +172,14 @@ Test(tcp, silence_ends_a_stream_that_has_an_idle_limit)
 {
     uint64_t start;
 
-    test_limits.idle_ms = 60;
+    test_limits.idle_ms = 400; /* long enough for a loaded machine */
     both_ready();
     start = gw_clock_mono_ms();
-    for (int i = 0; i < 10; i++) { /* both hear something often enough */
+    while (gw_clock_mono_ms() - start < 600) { /* both hear something often enough */
         cr_assert_eq(gw_stream_write(client.stream, GW_SLICE_LIT(".")), 0);
         cr_assert_eq(gw_stream_write(server.stream, GW_SLICE_LIT(".")), 0);
-        turns(12);
+        turns(10);
     }
-    cr_expect_gt(gw_clock_mono_ms() - start, 60);
     cr_expect_eq(server.closed, 0);
     UNTIL(server.closed && client.closed);
     cr_expect(server.error == GW_EIDLE || client.error == GW_EIDLE);
@@ -289,7 +288,8 @@ Test(tcp, free_is_safe_in_every_event)
         dial();
         UNTIL(client.ready);
         UNTIL(server.stream || server.ready);
-        cr_assert_eq(gw_stream_write(client.stream, GW_SLICE_LIT("x")), 0);
+        if (ev != GW_STREAM_READY) /* otherwise the server's end may have been heard already */
+            cr_assert_eq(gw_stream_write(client.stream, GW_SLICE_LIT("x")), 0);
         if (ev == GW_STREAM_DRAINED) {
             UNTIL(server.ready);
             cr_assert_eq(gw_stream_write(server.stream, GW_SLICE_LIT("y")), 0);
