@@ -311,8 +311,13 @@ class Collector:
         self.path = cloud.lab.dir / f"collected-{next(_serial)}.jsonl"
         self.proc = cloud.popen(PYTHON, Path(__file__).with_name("collector.py"), CLOUD4, "8883",
                                 cloud.pki.ca, filter_, self.path, stdout=subprocess.PIPE)
-        if self.proc.stdout.readline() != b"subscribed\n":
-            raise Failed("the cloud's subscriber could not subscribe")
+        self.reader, self.subscriptions = Reader(self.proc), 0
+        self.wait_subscribed()
+
+    def wait_subscribed(self):
+        """Until it has subscribed once more, at first or after the broker was away."""
+        self.subscriptions += 1
+        wait_until(lambda: len(self.reader.lines()) >= self.subscriptions, 30, "the cloud's reader to subscribe")
 
     def messages(self):
         """[(topic, payload bytes, retained)] in the order of arrival."""

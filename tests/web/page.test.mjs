@@ -170,14 +170,19 @@ test('what the command does is seen on the page', async () => {
   await row('plug-1').getByText('Repairs only').waitFor({ state: 'detached' });
 });
 
-test('a refusal is shown in the words of the gateway', async () => {
-  await row('plug-1').getByRole('button', { name: 'Quarantine' }).click();
-  await site('cordon', 'forget', 'plug-1');
-  await page.getByRole('dialog').getByRole('button', { name: 'Quarantine' }).click();
-  const problem = page.getByRole('dialog').getByRole('alert');
-  await problem.waitFor();
-  assert.ok((await problem.textContent()).length > 5);
-  await page.keyboard.press('Escape');
+test('a refusal is shown in the words of the gateway, and a good name is kept', async () => {
+  const details = row('cam-1').getByRole('button', { name: /Details/ });
+  await details.click();
+  await row('cam-1').getByRole('button', { name: 'Rename' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Name').fill('ü'.repeat(64)); // 128 bytes
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.getByRole('alert').waitFor();
+  assert.ok((await dialog.getByRole('alert').textContent()).length > 5);
+  await dialog.getByLabel('Name').fill('Tür');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row('cam-1').getByRole('heading', { name: 'Tür' }).waitFor();
+  await details.click();
 });
 
 test('search and filters narrow the list', async () => {

@@ -94,7 +94,7 @@ export function guard(p: Port): { word: string; detail: string; good: boolean } 
 
 const ACTIONS: Record<string, string> = {
   join: 'came online',
-  leave: 'left',
+  leave: 'went offline',
   timeout: 'went silent',
   'state-change': 'changed its state',
   interval: 'is present',
