@@ -245,7 +245,7 @@ await 15 "the broker has it, sealed" grep -q '/up/d/cam-1/motion ' "$work/sealed
 say "what the broker sees:  $(grep -m1 '/up/d/cam-1/motion ' "$work/sealed" | cut -d' ' -f2 | cut -c1-44)…"
 ! grep -qi "$(printf 'someone' | od -An -tx1 | tr -d ' \n')" "$work/sealed" || fail "it is readable at the broker"
 await 15 "cordon envelope follow opens it" grep -q 'someone is at the door' "$work/opened"
-say "what the cloud reads:  $(grep -m1 'someone is at the door' "$work/opened" | cut -c1-100)"
+say "what the cloud reads:  $(grep -m1 'someone is at the door' "$work/opened" | jq -c '{device, topic, sequence, payload}')"
 
 # ---- its absence is noticed ----
 
