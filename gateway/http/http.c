@@ -142,6 +142,8 @@ static void pump_input(struct conn *c)
             gw_stream_pause(c->stream, true);
             return;
         }
+        gw_list_remove(&c->node); /* the list is in order of the last sign of life */
+        gw_list_append(&c->http->conns, &c->node);
         if (!c->req && !gw_timer_armed(&c->deadline))
             gw_timer_start(c->http->loop, &c->deadline, REQUEST_MS);
         gw_stream_consume(c->stream, (size_t)sent);
@@ -412,10 +414,26 @@ static int pair_up(struct conn *c)
     return 0;
 }
 
+/* The quietest connection that is at no request gives way, so that idlers lock nobody out. */
+static bool make_way(struct gw_http *h)
+{
+    GW_LIST_EACH(&h->conns, node)
+    {
+        struct conn *c = GW_LIST_ENTRY(node, struct conn, node);
+
+        if (c->stream && !c->req) {
+            conn_drop(c);
+            return true;
+        }
+    }
+    return false;
+}
+
 int gw_http_serve(struct gw_http *h, struct gw_stream *stream)
 {
     struct conn *c;
-    int err = h->count < h->cfg.connections ? conn_new(h, stream, &c) : GW_EFULL;
+    bool room = h->count < h->cfg.connections || make_way(h);
+    int err = room ? conn_new(h, stream, &c) : GW_EFULL;
 
     if (err) {
         gw_stream_free(&stream);

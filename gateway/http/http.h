@@ -34,7 +34,7 @@ struct gw_http_config {
     const struct gw_http_route *routes; /**< ended by a row of zeros; must outlive the server */
     size_t body_max;      /**< longer bodies are answered 413 */
     uint32_t idle_s;      /**< a connection without a byte for so long is closed */
-    uint32_t connections; /**< at once; more are refused */
+    uint32_t connections; /**< at once; for one more the quietest idle one gives way */
     /** Runs before every handler: true to go on; false when it has answered (401, 403, CSRF). */
     bool (*before)(void *owner, struct gw_http_request *req);
     void *owner;
@@ -47,7 +47,7 @@ void gw_http_free(struct gw_http **h);
 
 /**
  * Serve a READY stream (with an output limit of 64 KiB or more), which belongs to the server from
- * now on, also on failure: GW_EFULL at `connections`, -errno, -ENOMEM.
+ * now on, also on failure: GW_EFULL when all connections are at a request, -errno, -ENOMEM.
  */
 int gw_http_serve(struct gw_http *h, struct gw_stream *stream) GW_MUST_CHECK;
 

@@ -410,18 +410,43 @@ Test(http, closes_an_idle_connection)
     world_close(&w);
 }
 
-Test(http, holds_no_more_connections_than_it_may)
+Test(http, lets_the_quietest_idle_connection_give_way)
 {
+    struct gw_buf got = {.max = 1u << 20};
     struct world w;
     int fds[4];
 
     world_open(&w, 10);
     for (int i = 0; i < 3; i++)
         fds[i] = dial(&w);
+    say(fds[0], "GET /files/x" H "\r\n"); /* fds[1] is the quietest now */
+    cr_assert(hear(&w, fds[0], &got, "[x|"));
+    fds[3] = dial(&w);
+    cr_expect(hear(&w, fds[1], &got, NULL), "it was closed");
+    say(fds[0], "GET /files/again" H "\r\n");
+    cr_expect(hear(&w, fds[0], &got, "[again|"));
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    gw_buf_fini(&got);
+    world_close(&w);
+}
+
+Test(http, refuses_one_more_when_all_are_at_a_request)
+{
+    struct world w;
+    int fds[4];
+
+    world_open(&w, 10);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(&w);
+        say(fds[i], "GET /late" H "\r\n");
+    }
+    turn(&w, 8);
     cr_expect_eq(try_dial(&w, &fds[3]), GW_EFULL);
     close(fds[3]);
     close(fds[0]);
-    turn(&w, 5);
+    turn(&w, 8);
+    cr_expect_eq(w.gone, 1);
     cr_expect_eq(try_dial(&w, &fds[0]), 0, "one that left makes room");
     for (int i = 0; i < 3; i++)
         close(fds[i]);
