@@ -336,27 +336,36 @@ static int allow_call(scmp_filter_ctx filter, const char *name)
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 0);
 }
 
+/* `nr` only with `value` as its argument `index`. */
+static int allow_value(scmp_filter_ctx filter, int nr, unsigned index, unsigned long value)
+{
+    const struct scmp_arg_cmp only = {
+        .arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = UINT32_MAX, .datum_b = value};
+
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, nr, 1, &only);
+}
+
 static int allow_some_arguments(scmp_filter_ctx filter)
 {
-    static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
-    static const unsigned long requests[] = {FIONBIO,     FIONREAD,     TCGETS,
-                                             SIOCGIFNAME, SIOCGIFINDEX, SIOCGIFFLAGS};
-    static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_SET_VMA};
+    static const struct {
+        int nr;
+        unsigned index;
+        unsigned long value;
+    } rules[] = {
+        {SCMP_SYS(socket), 0, AF_UNIX},        {SCMP_SYS(socket), 0, AF_INET},
+        {SCMP_SYS(socket), 0, AF_INET6},       {SCMP_SYS(socket), 0, AF_NETLINK},
+        {SCMP_SYS(ioctl), 1, FIONBIO},         {SCMP_SYS(ioctl), 1, FIONREAD},
+        {SCMP_SYS(ioctl), 1, TCGETS},          {SCMP_SYS(ioctl), 1, SIOCGIFNAME},
+        {SCMP_SYS(ioctl), 1, SIOCGIFINDEX},    {SCMP_SYS(ioctl), 1, SIOCGIFFLAGS},
+#ifndef CORDON_SANITIZE
+        {SCMP_SYS(prctl), 0, PR_SET_NAME},     {SCMP_SYS(prctl), 0, PR_GET_NAME},
+        {SCMP_SYS(prctl), 0, PR_GET_DUMPABLE}, {SCMP_SYS(prctl), 0, PR_SET_VMA},
+#endif
+    };
     int err = 0;
 
-    for (size_t i = 0; i < GW_COUNT(families) && !err; i++)
-        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                               SCMP_A0_32(SCMP_CMP_EQ, (unsigned)families[i]));
-    for (size_t i = 0; i < GW_COUNT(requests) && !err; i++)
-        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                               SCMP_A1_32(SCMP_CMP_EQ, (unsigned)requests[i]));
-#ifndef CORDON_SANITIZE
-    for (size_t i = 0; i < GW_COUNT(options) && !err; i++)
-        err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                               SCMP_A0_32(SCMP_CMP_EQ, (unsigned)options[i]));
-#else
-    (void)options;
-#endif
+    for (size_t i = 0; i < GW_COUNT(rules) && !err; i++)
+        err = allow_value(filter, rules[i].nr, rules[i].index, rules[i].value);
     return err;
 }
 

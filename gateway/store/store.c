@@ -272,8 +272,8 @@ static int open_db(struct gw_store *s, const char *path)
         "PRAGMA foreign_keys = ON",
         "PRAGMA trusted_schema = OFF",
         "PRAGMA journal_size_limit = 4194304",
-        "CREATE TABLE IF NOT EXISTS schema(room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
-        " WITHOUT ROWID",
+        ("CREATE TABLE IF NOT EXISTS schema(room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+         " WITHOUT ROWID"),
     };
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
