@@ -6,7 +6,7 @@
 
 static const char *const schema[] = {
     "CREATE TABLE enroll(device TEXT PRIMARY KEY, spki BLOB NOT NULL, address BLOB NOT NULL,"
-    " waits INTEGER NOT NULL) WITHOUT ROWID",
+    " waits INTEGER NOT NULL, previous BLOB NOT NULL) WITHOUT ROWID",
 };
 
 /* ---- in memory ---- */
@@ -19,6 +19,11 @@ struct binding *bindings_get(const struct bindings *b, const char *device)
 struct binding *bindings_from(const struct bindings *b, const struct gw_hwaddr *from)
 {
     return gw_map_get(&b->by_addr, gw_hwaddr_key(from));
+}
+
+bool bindings_holds(const struct binding *x, const uint8_t spki[32])
+{
+    return memcmp(x->spki, spki, 32) == 0 || memcmp(x->previous, spki, 32) == 0;
 }
 
 struct binding *bindings_lapsed(const struct bindings *b, uint64_t now_ms)
@@ -64,7 +69,8 @@ static void drop(struct bindings *b, struct binding *x)
 }
 
 static int add(struct bindings *b, const char *device, const uint8_t spki[32],
-               const struct gw_hwaddr *from, bool waits, uint64_t now_ms)
+               const uint8_t previous[32], const struct gw_hwaddr *from, bool waits,
+               uint64_t now_ms)
 {
     GW_CLEANUP(gw_free_ptr) struct binding *x = calloc(1, sizeof(*x));
     int err;
@@ -74,6 +80,7 @@ static int add(struct bindings *b, const char *device, const uint8_t spki[32],
     gw_list_init(&x->node);
     memcpy(x->device, device, strlen(device) + 1);
     memcpy(x->spki, spki, sizeof(x->spki));
+    memcpy(x->previous, previous, sizeof(x->previous));
     x->from = *from;
     x->asked_ms = now_ms;
     err = waits ? wait_begins(b, x) : 0;
@@ -100,7 +107,7 @@ void bindings_asked(struct bindings *b, struct binding *x, uint64_t now_ms)
 struct write {
     struct gw_store_job job;
     char device[GW_DEVICE_ID_MAX + 1];
-    uint8_t spki[32];
+    uint8_t spki[32], previous[32];
     struct gw_hwaddr from;
     bool waits, removed;
     bindings_done *done;
@@ -113,9 +120,9 @@ static int run_write(struct gw_store_job *job, sqlite3 *db)
 
     if (w->removed)
         return gw_sql_exec(db, "DELETE FROM enroll WHERE device = ?", "t", w->device);
-    return gw_sql_exec(db, "INSERT OR REPLACE INTO enroll VALUES(?, ?, ?, ?)", "tbbi", w->device,
-                       GW_SLICE(w->spki, sizeof(w->spki)), gw_hwaddr_key(&w->from),
-                       (int64_t)w->waits);
+    return gw_sql_exec(db, "INSERT OR REPLACE INTO enroll VALUES(?, ?, ?, ?, ?)", "tbbib",
+                       w->device, GW_SLICE(w->spki, sizeof(w->spki)), gw_hwaddr_key(&w->from),
+                       (int64_t)w->waits, GW_SLICE(w->previous, sizeof(w->previous)));
 }
 
 static void write_done(struct gw_store_job *job, int err)
@@ -159,9 +166,11 @@ int bindings_put(struct bindings *b, const char *device, const uint8_t spki[32],
     w->waits = waits;
     w->done = done;
     w->owner = owner;
+    if (old && !old->waits)
+        memcpy(w->previous, memcmp(old->spki, spki, 32) == 0 ? old->previous : old->spki, 32);
     if (old)
         drop(b, old);
-    err = add(b, w->device, spki, from, waits, now_ms);
+    err = add(b, w->device, spki, w->previous, from, waits, now_ms);
     if (err)
         return err;
     gw_store_submit(b->store, &GW_TAKE(w)->job);
@@ -193,13 +202,16 @@ static int read_row(struct reading *r, sqlite3_stmt *row)
 {
     const char *device = gw_sql_text(row, 0);
     struct gw_slice spki = gw_sql_blob(row, 1), from = gw_sql_blob(row, 2);
+    struct gw_slice previous = gw_sql_blob(row, 4);
     struct gw_hwaddr addr;
     int err;
 
-    if (!gw_device_id_valid(device) || spki.len != 32 || from.len != sizeof(addr))
+    if (!gw_device_id_valid(device) || spki.len != 32 || previous.len != 32 ||
+        from.len != sizeof(addr))
         return 0; /* no row of ours */
     memcpy(&addr, from.ptr, sizeof(addr));
-    err = add(r->bindings, device, spki.ptr, &addr, sqlite3_column_int(row, 3) != 0, r->now_ms);
+    err = add(r->bindings, device, spki.ptr, previous.ptr, &addr, sqlite3_column_int(row, 3) != 0,
+              r->now_ms);
     return err == GW_EFULL ? 0 : err; /* more wait than may: it has to ask again */
 }
 
@@ -210,7 +222,7 @@ static int run_read(struct gw_store_job *job, sqlite3 *db)
     int err = gw_store_migrate(db, "enroll", schema, GW_COUNT(schema)), got;
 
     if (!err)
-        err = gw_sql(db, &row, "SELECT device, spki, address, waits FROM enroll", "");
+        err = gw_sql(db, &row, "SELECT device, spki, address, waits, previous FROM enroll", "");
     if (err)
         return err;
     while ((got = gw_sql_step(row)) == 1) {

@@ -51,6 +51,13 @@ void gw_enroll_reload(struct gw_enroll *e, const struct gw_config *config);
 int gw_enroll_serve(struct gw_enroll *e, struct gw_stream *stream) GW_MUST_CHECK;
 
 /**
+ * May this certificate of our CA still speak for its device? A key that another one replaced, since
+ * the id was forgotten or revoked and enrolled anew, may not. For the TLS servers' `admit`.
+ * @return 0; GW_EREVOKED; GW_EMALFORMED.
+ */
+int gw_enroll_admits(const struct gw_enroll *e, const struct gw_identity *id) GW_MUST_CHECK;
+
+/**
  * Open a pairing window: `out_code` (XXXX-XXXX) is shown to the installer and serves every device
  * until the end, or until ten wrong guesses. A second call replaces the first. `seconds` 0: what
  * enroll.window_s says, or five minutes; at most a day.

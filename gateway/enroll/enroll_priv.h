@@ -87,7 +87,8 @@ enum pairing_answer pairing_try(struct pairing *p, uint64_t now_ms, const struct
 struct binding {
     struct gw_list node; /* among those that wait, the one unheard for longest first */
     char device[GW_DEVICE_ID_MAX + 1];
-    uint8_t spki[32]; /* SHA-256 of the SubjectPublicKeyInfo */
+    uint8_t spki[32];     /* SHA-256 of the SubjectPublicKeyInfo */
+    uint8_t previous[32]; /* of the key before a renewal, which may still be in use; 0: none */
     struct gw_hwaddr from;
     bool waits;
     uint64_t asked_ms; /* monotonic */
@@ -110,8 +111,8 @@ struct binding *bindings_from(const struct bindings *b, const struct gw_hwaddr *
 
 typedef void bindings_done(void *owner, int err);
 /**
- * Bind `device` to a key, replacing what was. `done` (may be NULL) follows when it is on disk.
- * -ENOMEM; GW_EFULL when too many wait.
+ * Bind `device` to a key, replacing what was; a key that was given before stays as `previous`.
+ * `done` (may be NULL) follows when it is on disk. -ENOMEM; GW_EFULL when too many wait.
  */
 int bindings_put(struct bindings *b, const char *device, const uint8_t spki[32],
                  const struct gw_hwaddr *from, bool waits, uint64_t now_ms, bindings_done *done,
@@ -119,5 +120,7 @@ int bindings_put(struct bindings *b, const char *device, const uint8_t spki[32],
 /** It asked again: its time to wait starts anew. */
 void bindings_asked(struct bindings *b, struct binding *x, uint64_t now_ms);
 void bindings_remove(struct bindings *b, const char *device);
+/** True when this key may speak for the binding's id. */
+bool bindings_holds(const struct binding *x, const uint8_t spki[32]);
 /** One that waits and was not heard of since WAITING_MS, or NULL. */
 struct binding *bindings_lapsed(const struct bindings *b, uint64_t now_ms);

@@ -404,7 +404,7 @@ static void wait_for_admin(struct ask *a)
 /* By the device's own certificate, perhaps for a new key. */
 static void renew(struct ask *a)
 {
-    if (a->device && a->device->state == GW_DEVICE_REVOKED)
+    if (gw_devices_revoked(a->e->devices, a->id)) /* perhaps forgotten since */
         refuse_registry(a, GW_EREVOKED);
     else
         approve_and_issue(a, "renewed by its own certificate");
@@ -531,6 +531,22 @@ void gw_enroll_free(struct gw_enroll **enroll)
 int gw_enroll_serve(struct gw_enroll *e, struct gw_stream *stream)
 {
     return gw_http_serve(e->http, stream);
+}
+
+int gw_enroll_admits(const struct gw_enroll *e, const struct gw_identity *id)
+{
+    const struct binding *bound = bindings_get(&e->bindings, id->device);
+    struct gw_cert_info info;
+    int err;
+
+    if (gw_devices_revoked(e->devices, id->device))
+        return GW_EREVOKED;
+    if (!bound || bound->waits)
+        return 0;
+    err = gw_cert_parse(id->der, &info);
+    if (err)
+        return err;
+    return bindings_holds(bound, info.spki_sha256) ? 0 : GW_EREVOKED;
 }
 
 int gw_enroll_pair(struct gw_enroll *e, uint32_t seconds, char out_code[32], int64_t *out_until_ms)

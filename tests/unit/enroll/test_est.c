@@ -74,6 +74,12 @@ static void make_maker(void)
     cr_assert_eq(gw_pem_from_der("CERTIFICATE", gw_buf_slice(&der), &w.maker_pem), 0);
 }
 
+static int admit(void *owner, const struct gw_identity *id)
+{
+    (void)owner;
+    return *id->device ? gw_enroll_admits(w.enroll, id) : 0;
+}
+
 static void listen_tls(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -88,6 +94,7 @@ static void listen_tls(void)
         .alpn = {"http/1.1"},
         .handshake_ms = 5000,
         .grace_days = 365,
+        .admit = admit,
     };
     int fd;
 
@@ -336,12 +343,29 @@ Test(est, renews_by_the_certificate_itself)
     GIVES("csr cam-2; est -H 'Content-Type: application/pkcs10' --data-binary @cam-2.csr "
           "--cert old.pem --key old.key $EST/simplereenroll",
           "403");
+    GIVES("est --cert old.pem --key old.key $EST/cacerts", "200"); /* until the new one is in use */
     cr_assert_eq(gw_devices_revoke(w.devices, "cam-1"), 0);
     GIVES("csr cam-1; est -H 'Content-Type: application/pkcs10' --data-binary @cam-1.csr "
           "--cert old.pem --key old.key $EST/simplereenroll",
-          "403");
+          "000");
     pair(60, "code");
     GIVES("enroll cam-1 -u x:$(cat code)", "403");
+}
+
+Test(est, does_not_renew_what_was_revoked_and_then_forgotten)
+{
+    pair(60, "code");
+    GIVES("csr cam-1; enroll cam-1 -u x:$(cat code); cert cam-1; cp cam-1.key old.key; "
+          "cp cam-1.pem old.pem",
+          "200");
+    cr_assert_eq(gw_devices_revoke(w.devices, "cam-1"), 0);
+    cr_assert_eq(gw_devices_forget(w.devices, "cam-1"), 0);
+    GIVES("csr cam-1; est -H 'Content-Type: application/pkcs10' --data-binary @cam-1.csr "
+          "--cert old.pem --key old.key $EST/simplereenroll",
+          "000");                                  /* not even a handshake */
+    GIVES("enroll cam-1 -u x:$(cat code)", "200"); /* the installer's word counts again */
+    GIVES("est --cert old.pem --key old.key $EST/cacerts", "000"); /* the old key's does not */
+    GIVES("cert cam-1; est --cert cam-1.pem --key cam-1.key $EST/cacerts", "200");
 }
 
 Test(est, frees_the_id_of_a_forgotten_device)
