@@ -259,9 +259,8 @@ struct gw_peers_rooms wiring_peers(struct worker *w)
 static int admit(struct worker *w, const struct gw_identity *id, bool repairable)
 {
     const struct gw_verdict *v = gw_quarantine_of_device(w->quarantine, id->device);
-    const struct gw_device *d = gw_devices_get(w->devices, id->device);
 
-    if (d && d->state == GW_DEVICE_REVOKED)
+    if (gw_devices_revoked(w->devices, id->device)) /* also when it was forgotten since */
         return GW_EREVOKED;
     return v && !(repairable && v->mode == GW_MODE_REMEDIATE) ? GW_EQUARANTINED : 0;
 }
