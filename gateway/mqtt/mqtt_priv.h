@@ -20,7 +20,7 @@ struct gw_slice mqtt_read_bytes(struct gw_reader *r);
 struct gw_slice mqtt_read_text(struct gw_reader *r);
 void mqtt_write_bytes(struct gw_writer *w, struct gw_slice s);
 
-/** Length and properties as packet `where` may have them; nothing at all in 3.1.1. */
+/** Length and properties as packet `where` may have them, into a zeroed `out`; none in 3.1.1. */
 void mqtt_read_props(struct gw_reader *r, uint8_t version, unsigned where,
                      struct gw_mqtt_props *out);
 /** Bytes of the properties with their length in front; 0 in 3.1.1. */

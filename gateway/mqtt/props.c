@@ -211,7 +211,6 @@ void mqtt_read_props(struct gw_reader *r, uint8_t version, unsigned where,
 {
     struct gw_reader block;
 
-    *out = (struct gw_mqtt_props){0};
     if (version < GW_MQTT_V5)
         return;
     block = gw_reader_sub(r, mqtt_read_varint(r));

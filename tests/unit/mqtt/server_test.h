@@ -310,3 +310,22 @@ static inline void grant(const char *device, const char *topic, unsigned permiss
         (void)proved(device, NULL, 0);
     cr_assert_eq(gw_access_set_grants(at.access, device, &g, 1), 0);
 }
+
+/* ---- packets that many tests send ---- */
+
+#define CONNECT_311 "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1c"
+#define CONNECT_5 "\x10\x0e\0\4MQTT\5\2\0\x3c\0\0\1c"
+/* receive maximum 256, maximum packet size 262144 + 4096, no shared subscriptions */
+#define CONNACK_5 "\x20\x0d\0\0\x0a\x21\1\0\x27\0\4\x10\0\x2a\0"
+
+#define WILL_311 "\x10\x1a\0\4MQTT\4\6\0\x3c\0\1c\0\7d/cam/w\0\2by"
+/* session expiry 60, will delay 5 */
+#define WILL_5 "\x10\x26\0\4MQTT\5\4\0\x3c\5\x11\0\0\0\x3c\0\1c\5\x18\0\0\0\5\0\7d/cam/w\0\2by"
+
+static inline void watch_wills(struct wire *w)
+{
+    grant("tv", "d/cam/#", GW_PERM_SUB);
+    join(w, "tv", GW_MQTT_V311, true, 0);
+    SAY(w, "\x82\x0c\0\1\0\7d/cam/#\0");
+    HEAR(w, "\x90\3\0\1\0");
+}
