@@ -9,7 +9,8 @@
 
 #define TCX_NEXT (-1) /* the next program decides; TC_ACT_UNSPEC for older kernels */
 #define TC_DROP 2
-#define PULL_BYTES 256 /* enough for every header that is judged */
+#define FRAGS_FROM 1024 /* a frame that begins with less is in one piece */
+#define PULL_BYTES 256  /* enough for every header that is judged */
 
 const volatile __u8 cordon_has_frags; /* the kernel knows packets in several buffers */
 
@@ -43,16 +44,27 @@ CORDON_INLINE int is_group(__u64 mac)
     return *(const __u8 *)&mac & 1;
 }
 
-/* A first line of defence for the daemon: each sighting once a window, and few of them. */
-CORDON_INLINE int may_tell(const struct cordon_sighting *s, __u64 jiffies)
+CORDON_INLINE __u32 told_window(void)
 {
-    __u64 hash = cordon_hash(cordon_seed, s->kind, s->mac ^ s->a, s->b + s->ifindex);
-    __u32 i = (__u32)hash & (CORDON_TOLD - 1), tag = hash >> 32;
-    __u32 window = jiffies >> CORDON_TOLD_SHIFT;
-    struct cordon_told *told = bpf_map_lookup_elem(&cordon_told, &i);
-    struct cordon_port *port = port_of(s->ifindex);
+    return bpf_jiffies64() >> CORDON_TOLD_SHIFT;
+}
 
-    if (!told || !port || (told->tag == tag && told->window == window))
+/* Where it is remembered that this sighting was told, and how it is known there. */
+CORDON_INLINE struct cordon_told *told_at(__u64 mac, struct claim ip, __u32 ifindex, __u32 *out_tag)
+{
+    __u64 hash = cordon_hash(cordon_factor_b, cordon_factor_a, ifindex, mac ^ ip.a, ip.b);
+    __u32 i = cordon_bucket_of(hash, 64 - CORDON_TOLD_BITS);
+
+    *out_tag = hash >> 16;
+    return bpf_map_lookup_elem(&cordon_told, &i);
+}
+
+/* A first line of defence for the daemon: few sightings per port, CPU and window. */
+CORDON_INLINE int within_quota(__u32 ifindex, __u32 window)
+{
+    struct cordon_port *port = port_of(ifindex);
+
+    if (!port)
         return 0;
     if (port->window != window) {
         port->window = window;
@@ -61,8 +73,6 @@ CORDON_INLINE int may_tell(const struct cordon_sighting *s, __u64 jiffies)
     if (port->told >= CORDON_TOLD_MAX)
         return 0;
     port->told++;
-    told->tag = tag;
-    told->window = window;
     return 1;
 }
 
@@ -70,13 +80,24 @@ CORDON_INLINE int may_tell(const struct cordon_sighting *s, __u64 jiffies)
  * Tell the daemon about a pair or a place that it does not know, and remember that it was told.
  * `mac` and `ip` are slots or CORDON_NO_OWNER.
  */
-__attribute__((noinline)) int cordon_sight(const struct cordon_sighting *s, __u32 mac, __u32 ip)
+__attribute__((noinline)) int cordon_sight(struct cordon_sighting *s, __u32 mac, __u32 ip)
 {
+    __u32 tag, window = told_window();
+    struct cordon_told *told;
     struct found by, used;
+    struct claim c;
 
-    if (!s || is_group(s->mac) || s->mac == 0 || !may_tell(s, bpf_jiffies64()))
+    if (!s || is_group(s->mac) || s->mac == 0)
         return 0;
-    if (bpf_ringbuf_output(&cordon_sightings, (void *)s, sizeof(*s), 0))
+    c = (struct claim){s->a, s->b, s->kind};
+    told = told_at(s->mac, c, s->ifindex, &tag);
+    if (!told || !within_quota(s->ifindex, window))
+        return 0;
+    told->tag = tag;
+    told->window = window;
+    if (!is_host(c))
+        s->kind = 0;
+    if (bpf_ringbuf_output(&cordon_sightings, s, sizeof(*s), 0))
         return 0;
     by = slot_at(mac);
     used = slot_at(ip);
@@ -88,38 +109,28 @@ __attribute__((noinline)) int cordon_sight(const struct cordon_sighting *s, __u3
     return 0;
 }
 
-CORDON_INLINE void sight(const struct frame *f, const struct packet *p, struct found mac,
-                         const struct judged *j)
+/* Nothing new: the pair is known, at this port. */
+CORDON_INLINE int is_known(struct found mac, struct found ip, struct claim c, __u32 ifindex)
 {
-    struct cordon_sighting s = {.mac = f->mac, .ifindex = p->ifindex};
-    int known = mac.slot && mac.slot->owner == p->ifindex;
-
-    if (is_host((struct claim){j->a, j->b, j->kind})) {
-        struct found ip = slot_at(j->ip);
-
-        known = known && ip.slot && ip.slot->owner == mac.slot->self;
-        s.a = j->a;
-        s.b = j->b;
-        s.kind = j->kind;
-    }
-    if (!known)
-        (void)cordon_sight(&s, mac.slot ? mac.index : CORDON_NO_OWNER, j->ip);
+    if (!mac.slot || mac.slot->owner != ifindex)
+        return 0;
+    return !c.kind || (ip.slot && ip.slot->owner == mac.slot->self);
 }
 
-/* The verdict on one more network address, by itself or by a prefix that holds it. */
-CORDON_INLINE void judge_ip(struct claim c, struct found ip, struct judged *j)
+CORDON_INLINE void sight(__u64 mac_address, struct found mac, struct claim c, struct found ip,
+                         __u32 ifindex)
 {
-    __u32 zero = 0;
-    struct cordon_state *state = bpf_map_lookup_elem(&cordon_state, &zero);
+    struct cordon_sighting s = {mac_address, c.a, c.b, c.kind, ifindex};
+    struct cordon_told *told;
+    __u32 tag;
 
-    j->a = c.a;
-    j->b = c.b;
-    j->kind = c.kind;
-    j->ip = ip.slot ? ip.index : CORDON_NO_OWNER;
-    if (ip.slot)
-        judge_by(j, mode_of(ip.slot), ip.index);
-    if (state && state->prefixes[c.kind == CORDON_IPV6])
-        (void)cordon_judge_prefix(c.a, c.b, c.kind, j);
+    if (is_known(mac, ip, c, ifindex))
+        return;
+    told = told_at(mac_address, c, ifindex, &tag);
+    if (told && told->tag == tag && told->window == told_window())
+        return;
+    (void)cordon_sight(&s, mac.slot ? mac.index : CORDON_NO_OWNER,
+                       ip.slot ? ip.index : CORDON_NO_OWNER);
 }
 
 #define DATA_OF(ctx) ((struct cursor){(void *)(long)(ctx)->data, (void *)(long)(ctx)->data_end})
@@ -158,29 +169,27 @@ SLOW_PARTS(in, struct __sk_buff, INGRESS)
 SLOW_PARTS(out, struct __sk_buff, EGRESS)
 
 /* The verdicts on what ARP and neighbour discovery carry. */
-__attribute__((noinline)) int cordon_judge_inner(const struct inner *inner, struct judged *j)
+__attribute__((noinline)) __u64 cordon_judge_inner(const struct inner *inner)
 {
-    struct found found;
+    __u64 judged = UNJUDGED;
 
-    if (!inner || !j)
-        return 0;
-    if (inner->ip.kind) {
-        found = find(inner->ip);
-        judge_ip(inner->ip, found, j);
-    }
-    if (inner->mac) {
-        found = slot_at(cordon_find(inner->mac, 0, CORDON_MAC));
-        if (found.slot)
-            judge_by(j, mode_of(found.slot), found.index);
-    }
-    return 0;
+    if (!inner)
+        return judged;
+    if (inner->ip.kind)
+        judged = judge_ip(inner->ip, find(inner->ip));
+    if (inner->mac)
+        judged = stricter(judged, judged_by(slot_at(cordon_find(inner->mac, 0, CORDON_MAC))));
+    return judged;
 }
 
-CORDON_INLINE int drop(const struct frame *f, const struct packet *p, __u32 by)
+CORDON_INLINE int drop(const struct packet *p, enum direction direction, __u32 by)
 {
+    __u32 cpu = bpf_get_smp_processor_id();
     struct cordon_port *port = port_of(p->ifindex);
 
-    count(by, f->direction == EGRESS ? CORDON_TX_DROPPED : CORDON_RX_DROPPED, p->packets, p->bytes);
+    if (by != CORDON_NO_OWNER)
+        count(by, cpu, direction == EGRESS ? CORDON_TX_DROPPED : CORDON_RX_DROPPED, p->packets,
+              p->bytes);
     if (port) {
         port->dropped_packets += p->packets;
         port->dropped_bytes += p->bytes;
@@ -188,23 +197,18 @@ CORDON_INLINE int drop(const struct frame *f, const struct packet *p, __u32 by)
     return 0;
 }
 
-CORDON_INLINE int pass(const struct frame *f, const struct packet *p, __u32 mac, __u32 ip)
+CORDON_INLINE int pass(const struct frame *f, const struct packet *p, struct found mac,
+                       struct found ip)
 {
     enum cordon_count what = f->direction == EGRESS ? CORDON_TX_PASSED : CORDON_RX_PASSED;
+    __u32 cpu = bpf_get_smp_processor_id();
 
-    count(mac, what, p->packets, p->bytes);
+    if (mac.slot)
+        count(mac.index, cpu, what, p->packets, p->bytes);
     /* What goes to everybody is not counted for the one it asks for. */
-    if (f->direction == INGRESS || !is_group(f->mac))
-        count(ip, what, p->packets, p->bytes);
+    if (ip.slot && (f->direction == INGRESS || !is_group(f->mac)))
+        count(ip.index, cpu, what, p->packets, p->bytes);
     return 1;
-}
-
-CORDON_INLINE __u32 unknown_mode(enum direction direction)
-{
-    __u32 zero = 0;
-    struct cordon_state *state = bpf_map_lookup_elem(&cordon_state, &zero);
-
-    return state && direction == INGRESS ? state->unknown_mode : CORDON_PASS;
 }
 
 /* 1: pass, 0: drop. */
@@ -212,9 +216,9 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
                         int (*read)(void *ctx, struct inner *out), int (*may)(void *ctx))
 {
     struct frame f = {.direction = direction};
-    struct judged j = {.ip = CORDON_NO_OWNER, .by = CORDON_NO_OWNER};
     struct found mac, ip = {};
     __u32 tick = 0;
+    __u64 judged;
 
     if (parse_link(&f, p->data) < 0)
         return 1;
@@ -223,35 +227,34 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
         tick = bpf_jiffies64();
         touch(mac, tick);
     }
-    if (mac.slot) {
-        j.mode = mode_of(mac.slot);
-        j.by = mac.index;
-        if (j.mode == CORDON_ISOLATE)
-            return drop(&f, p, mac.index);
-    } else {
-        j.mode = unknown_mode(direction);
-    }
+    judged = judged_by(mac);
+    if (MODE_OF(judged) == CORDON_ISOLATE)
+        return drop(p, direction, mac.index);
+    if (!mac.slot && direction == INGRESS)
+        judged = JUDGED(cordon_live.unknown_mode, CORDON_NO_OWNER);
 
     parse_network(&f);
     if (f.ip.kind) {
         ip = find(f.ip);
-        judge_ip(f.ip, ip, &j);
+        judged = stricter(judged, judge_ip(f.ip, ip));
     }
     if (f.deep) {
         struct inner inner = {};
 
         (void)read(ctx, &inner);
-        (void)cordon_judge_inner(&inner, &j);
+        judged = stricter(judged, cordon_judge_inner(&inner));
+        if (inner.ip.kind) { /* who it is about, rather than who says it */
+            f.ip = inner.ip;
+            ip = slot_at(cordon_find(inner.ip.a, inner.ip.b, inner.ip.kind));
+        }
     }
     if (direction == INGRESS) {
-        touch(slot_at(j.ip), tick);
-        sight(&f, p, mac, &j);
+        touch(ip, tick);
+        sight(f.mac, mac, f.ip, ip, p->ifindex);
     }
-    if (j.mode == CORDON_REMEDIATE && !may(ctx))
-        j.mode = CORDON_ISOLATE;
-    if (j.mode == CORDON_ISOLATE)
-        return drop(&f, p, j.by);
-    return pass(&f, p, mac.slot ? mac.index : CORDON_NO_OWNER, j.ip);
+    if (MODE_OF(judged) == CORDON_ISOLATE || (MODE_OF(judged) == CORDON_REMEDIATE && !may(ctx)))
+        return drop(p, direction, BY_OF(judged));
+    return pass(&f, p, mac, ip);
 }
 
 #define FN(function) ((void *)(function)) /* inlined: a plain call */
@@ -266,7 +269,7 @@ int cordon_xdp(struct xdp_md *ctx)
         .bytes = ctx->data_end - ctx->data,
     };
 
-    if (cordon_has_frags)
+    if (cordon_has_frags && p.bytes >= FRAGS_FROM)
         p.bytes = bpf_xdp_get_buff_len(ctx);
     return judge(&p, INGRESS, ctx, FN(cordon_inner_xdp), FN(cordon_remediable_xdp)) ? XDP_PASS
                                                                                     : XDP_DROP;

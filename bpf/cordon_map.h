@@ -11,17 +11,18 @@
 #include <linux/types.h>
 
 /** Part of the path that maps are pinned under; raised with every change in this file. */
-#define CORDON_LAYOUT 1
+#define CORDON_LAYOUT 2
 
-#define CORDON_BUCKET_WAYS 8  /**< entries of one bucket, one cache line */
-#define CORDON_BUCKET_HOPS 4  /**< buckets that one address may be found in, from its own on */
-#define CORDON_PORTS 1024     /**< LAN ports, a power of two, by the low bits of the ifindex */
-#define CORDON_TOLD 1024      /**< sightings remembered as told lately, a power of two */
-#define CORDON_TOLD_MAX 64    /**< sightings per port, CPU and window */
-#define CORDON_TOLD_SHIFT 7   /**< a window is 2^7 jiffies: 0.1 to 1.3 s */
-#define CORDON_PREFIXES 4096  /**< prefixes of each family */
-#define CORDON_PREFIX_DEPTH 8 /**< expired prefixes that are looked behind */
-#define CORDON_OURS 4096      /**< the gateway's own addresses */
+#define CORDON_BUCKET_WAYS 8 /**< entries of one bucket, one cache line */
+#define CORDON_BUCKET_HOPS 4 /**< buckets that one address may be found in, from its own on */
+#define CORDON_PORTS 1024    /**< LAN ports, a power of two, by the low bits of the ifindex */
+#define CORDON_TOLD_BITS 10
+#define CORDON_TOLD (1 << CORDON_TOLD_BITS) /**< sightings remembered as told lately */
+#define CORDON_TOLD_MAX 64                  /**< sightings per port, CPU and window */
+#define CORDON_TOLD_SHIFT 7                 /**< a window is 2^7 jiffies: 0.1 to 1.3 s */
+#define CORDON_PREFIXES 4096                /**< prefixes of each family */
+#define CORDON_PREFIX_DEPTH 8               /**< expired prefixes that are looked behind */
+#define CORDON_OURS 4096                    /**< the gateway's own addresses */
 #define CORDON_NO_OWNER 0xffffffffU
 #define CORDON_SELF_SHIFT 20 /**< more slots than this many bits number there cannot be */
 
@@ -86,12 +87,18 @@ struct cordon_port {
 /** One for everything. */
 struct cordon_state {
     __u32 layout, cpus, slots, buckets; /**< sizes; buckets is a power of two */
-    __u64 seed;                         /**< of the hash, drawn when the maps were made */
+    __u64 factor_a, factor_b;           /**< of the hash, drawn when the maps were made */
     __u64 netns;                        /**< inode of the network namespace that the links are in */
     __u32 prefixes[2];                  /**< how many prefixes IPv4 and IPv6 have */
-    __u32 unknown_mode;                 /**< enum cordon_mode for a MAC without a slot */
+    __u32 unknown_mode;                 /**< as in struct cordon_live */
     __u32 pad;
-    __u64 spare[2];
+    __u64 spare;
+};
+
+/** The programs' own variables, at hand without a lookup; copied from the state at each load. */
+struct cordon_live {
+    __u32 prefixes[2];  /**< how many prefixes IPv4 and IPv6 have: 0 saves asking */
+    __u32 unknown_mode; /**< enum cordon_mode for a MAC without a slot */
 };
 
 struct cordon_told {
@@ -134,7 +141,6 @@ _Static_assert(sizeof(struct cordon_lpm4) == 8, "layout");
 _Static_assert(sizeof(struct cordon_lpm6) == 20, "layout");
 _Static_assert(sizeof(struct cordon_sighting) == 32, "layout");
 _Static_assert((CORDON_PORTS & (CORDON_PORTS - 1)) == 0, "a power of two");
-_Static_assert((CORDON_TOLD & (CORDON_TOLD - 1)) == 0, "a power of two");
 
 #define CORDON_INLINE static inline __attribute__((always_inline, unused))
 
@@ -144,28 +150,40 @@ CORDON_INLINE __u64 cordon_pair(__u32 first, __u32 second)
     return first | (__u64)second << 32;
 }
 
-/**
- * The hash of an address: low bits choose the bucket, the high half is the tag. `salt` is the kind,
- * and for a prefix its length above it. Not cryptographic: the seed is secret, and a bucket that
- * somebody fills spills over and is in the end refused, never missed.
- */
-CORDON_INLINE __u64 cordon_hash(__u64 seed, __u32 salt, __u64 a, __u64 b)
+/* The last bytes of an address, which differ most, as the lowest bits. */
+CORDON_INLINE __u64 cordon_number(__u64 word)
 {
-    __u64 h = (a ^ seed) * 0x9e3779b97f4a7c15ULL;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return __builtin_bswap64(word);
+#else
+    return word;
+#endif
+}
 
-    h ^= h >> 32;
-    h = (h + b + salt) * 0xd6e8feb86659fd93ULL;
-    return h ^ h >> 32;
+/**
+ * The hash of an address, multiply-shift with secret odd factors: whoever chooses addresses cannot
+ * choose who shares a bucket. `salt` is the kind, and for a prefix its length above it. The upper
+ * bits are the good ones.
+ */
+CORDON_INLINE __u64 cordon_hash(__u64 factor_a, __u64 factor_b, __u64 salt, __u64 a, __u64 b)
+{
+    return cordon_number(a) * factor_a + (cordon_number(b) + salt) * factor_b;
+}
+
+/** `shift` is 64 less the bits that number the buckets. */
+CORDON_INLINE __u32 cordon_bucket_of(__u64 hash, __u32 shift)
+{
+    return (__u32)(hash >> shift);
 }
 
 /** What an entry of the index holds above its slot; never 0. */
 CORDON_INLINE __u32 cordon_tag(__u64 hash, enum cordon_kind kind)
 {
-    return ((__u32)(hash >> 32) & ~3U) | 4 | kind;
+    return ((__u32)(hash >> 16) & ~7U) | 4 | kind;
 }
 
 /** The bit of the filter that an address sets. */
 CORDON_INLINE __u32 cordon_filter_bit(__u64 hash)
 {
-    return 1U << (hash >> 27 & 31);
+    return 1U << (hash >> 40 & 31);
 }

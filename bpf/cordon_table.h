@@ -8,9 +8,12 @@
 #include "cordon_parse.h"
 
 /* Set before load, so that the verifier folds them. */
-const volatile __u64 cordon_seed;
-const volatile __u32 cordon_bucket_mask;
+const volatile __u64 cordon_factor_a = 1, cordon_factor_b = 1;
+const volatile __u32 cordon_bucket_mask, cordon_bucket_shift = 63;
 const volatile __u32 cordon_cpus = 1;
+
+/* Changes while the programs run. */
+volatile struct cordon_live cordon_live = {};
 
 #define SHARED_ARRAY(name, value_type, entries)                                                    \
     struct {                                                                                       \
@@ -81,7 +84,8 @@ __attribute__((noinline)) __s64 cordon_find_spilled(__u64 hash, __u64 a, __u64 b
 {
     for (__u32 i = 1; i < CORDON_BUCKET_HOPS; i++) {
         struct found f =
-            bucket_find(((__u32)hash + i) & cordon_bucket_mask, cordon_tag(hash, kind), a, b);
+            bucket_find((cordon_bucket_of(hash, cordon_bucket_shift) + i) & cordon_bucket_mask,
+                        cordon_tag(hash, kind), a, b);
 
         if (f.slot)
             return f.index;
@@ -91,8 +95,8 @@ __attribute__((noinline)) __s64 cordon_find_spilled(__u64 hash, __u64 a, __u64 b
 
 CORDON_INLINE struct found find(struct claim c)
 {
-    __u64 hash = cordon_hash(cordon_seed, c.kind, c.a, c.b);
-    __u32 bucket = (__u32)hash & cordon_bucket_mask;
+    __u64 hash = cordon_hash(cordon_factor_a, cordon_factor_b, c.kind, c.a, c.b);
+    __u32 bucket = cordon_bucket_of(hash, cordon_bucket_shift);
     struct cordon_filter *filter = bpf_map_lookup_elem(&cordon_filters, &bucket);
     struct found f = {};
     __s64 spilled;
@@ -126,31 +130,31 @@ CORDON_INLINE __u32 mode_of(const struct cordon_slot *slot)
 }
 
 /* What is known about a frame so far. */
-struct judged {
-    __u64 a, b; /* the host address that it came from or goes to */
-    __u32 kind; /* 0: none */
-    __u32 ip;   /* its slot, or CORDON_NO_OWNER */
-    __u32 mode; /* the strictest so far */
-    __u32 by;   /* the slot that said so, or CORDON_NO_OWNER */
-};
+/* How strict it is, and whose verdict that is: a slot, or CORDON_NO_OWNER. One word. */
+#define JUDGED(mode, by) ((__u64)(mode) << 32 | (__u32)(by))
+#define MODE_OF(judged) ((__u32)((judged) >> 32))
+#define BY_OF(judged) ((__u32)(judged))
+#define UNJUDGED JUDGED(CORDON_PASS, CORDON_NO_OWNER)
 
-/* Take another address's mode into account: the stricter one stays, with who said it. */
-CORDON_INLINE void judge_by(struct judged *j, __u32 mode, __u32 by)
+/* The stricter of two; the first, when they are alike. */
+CORDON_INLINE __u64 stricter(__u64 one, __u64 other)
 {
-    if (mode == CORDON_PASS || j->mode == CORDON_ISOLATE || j->mode == mode)
-        return;
-    j->mode = mode;
-    j->by = by;
+    if (MODE_OF(other) == CORDON_PASS || MODE_OF(one) == CORDON_ISOLATE)
+        return one;
+    return MODE_OF(one) == CORDON_PASS || MODE_OF(other) == CORDON_ISOLATE ? other : one;
+}
+
+CORDON_INLINE __u64 judged_by(struct found f)
+{
+    return f.slot ? JUDGED(mode_of(f.slot), f.index) : UNJUDGED;
 }
 
 /* The longest prefix whose verdict is in force; an expired one does not hide a shorter one. */
-__attribute__((noinline)) int cordon_judge_prefix(__u64 a, __u64 b, __u32 kind, struct judged *j)
+__attribute__((noinline)) __u64 cordon_judge_prefix(__u64 a, __u64 b, __u32 kind)
 {
     struct cordon_lpm4 key4 = {32, {}};
     struct cordon_lpm6 key6 = {128, {}};
 
-    if (!j)
-        return 0;
     *(__u32 *)(void *)key4.bytes = (__u32)a;
     ((__u32 *)(void *)key6.bytes)[0] = (__u32)a;
     ((__u32 *)(void *)key6.bytes)[1] = (__u32)(a >> 32);
@@ -160,31 +164,37 @@ __attribute__((noinline)) int cordon_judge_prefix(__u64 a, __u64 b, __u32 kind, 
         __u32 *index = kind == CORDON_IPV4 ? bpf_map_lookup_elem(&cordon_lpm4, &key4)
                                            : bpf_map_lookup_elem(&cordon_lpm6, &key6);
         struct found f;
-        __u32 mode;
+        __u64 judged;
 
         if (!index)
-            return 0;
+            return UNJUDGED;
         f = slot_at(*index);
         if (!f.slot)
-            return 0;
-        mode = mode_of(f.slot);
-        judge_by(j, mode, f.index);
-        if (mode != CORDON_PASS || f.slot->prefix_len == 0)
-            return 0;
+            return UNJUDGED;
+        judged = judged_by(f);
+        if (MODE_OF(judged) != CORDON_PASS || f.slot->prefix_len == 0)
+            return judged;
         key4.prefix_len = key6.prefix_len = f.slot->prefix_len - 1;
     }
-    return 0;
+    return UNJUDGED;
 }
 
-/* `index` of a slot, or CORDON_NO_OWNER, which is past every table. */
-CORDON_INLINE void count(__u32 index, enum cordon_count what, __u64 packets, __u64 bytes)
+/* The verdict on a network address, by itself or by a prefix that holds it. */
+CORDON_INLINE __u64 judge_ip(struct claim c, struct found ip)
 {
-    __u32 i = index * cordon_cpus + bpf_get_smp_processor_id();
-    struct cordon_counter *c;
+    __u64 judged = judged_by(ip);
 
-    if (index == CORDON_NO_OWNER)
-        return;
-    c = bpf_map_lookup_elem(&cordon_counters, &i);
+    if (cordon_live.prefixes[c.kind == CORDON_IPV6])
+        judged = stricter(judged, cordon_judge_prefix(c.a, c.b, c.kind));
+    return judged;
+}
+
+/* One CPU's counter of a slot. */
+CORDON_INLINE void count(__u32 index, __u32 cpu, enum cordon_count what, __u64 packets, __u64 bytes)
+{
+    __u32 i = index * cordon_cpus + cpu;
+    struct cordon_counter *c = bpf_map_lookup_elem(&cordon_counters, &i);
+
     if (c) {
         c->at[what].packets += packets;
         c->at[what].bytes += bytes;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Attaching to a port, both ways; what is pinned is replaced in place, never taken off first. */
+#include "enforcer/kernel_priv.h"
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
@@ -11,7 +13,6 @@
 
 #include "base/log.h"
 #include "cordon.skel.h"
-#include "enforcer/kernel_priv.h"
 
 /* libbpf 1.1 and the headers of 6.1 do not know tcx yet (6.6). */
 #define TCX_INGRESS 46

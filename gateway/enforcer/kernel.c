@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Loading, pinning, taking over. */
-#include "enforcer/kernel.h"
+#include "enforcer/kernel_priv.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -16,7 +16,6 @@
 
 #include "base/log.h"
 #include "cordon.skel.h"
-#include "enforcer/kernel_priv.h"
 
 #define BPFFS "/sys/fs/bpf"
 #define SLOTS_MIN 256
@@ -83,7 +82,7 @@ static uint64_t this_netns(void)
 
 struct sizes {
     uint32_t slots, buckets, cpus;
-    uint64_t seed;
+    uint64_t factor[2];
 };
 
 static uint32_t power_of_two(uint32_t at_least)
@@ -113,7 +112,7 @@ static int pinned_sizes(const char *root, struct sizes *out, char *why)
                        root);
         return -EBUSY;
     }
-    *out = (struct sizes){state.slots, state.buckets, state.cpus, state.seed};
+    *out = (struct sizes){state.slots, state.buckets, state.cpus, {state.factor_a, state.factor_b}};
     return 0;
 }
 
@@ -125,7 +124,11 @@ static int fresh_sizes(uint32_t slots, struct sizes *out)
     out->buckets = out->slots / 2;
     if (cpus <= 0)
         return cpus;
-    return getrandom(&out->seed, sizeof(out->seed), 0) == sizeof(out->seed) ? 0 : -errno;
+    if (getrandom(out->factor, sizeof(out->factor), 0) != sizeof(out->factor))
+        return -errno;
+    out->factor[0] |= 1;
+    out->factor[1] |= 1;
+    return 0;
 }
 
 /* ---- loading ---- */
@@ -158,8 +161,10 @@ static void set_sizes(struct cordon *s, const struct sizes *z)
     (void)bpf_map__set_max_entries(s->maps.cordon_filters, z->buckets);
     (void)bpf_map__set_max_entries(s->maps.cordon_counters, z->slots * z->cpus);
     (void)bpf_map__set_max_entries(s->maps.cordon_ports, CORDON_PORTS * z->cpus);
-    s->rodata->cordon_seed = z->seed;
+    s->rodata->cordon_factor_a = z->factor[0];
+    s->rodata->cordon_factor_b = z->factor[1];
     s->rodata->cordon_bucket_mask = z->buckets - 1;
+    s->rodata->cordon_bucket_shift = 64 - (uint32_t)__builtin_ctz(z->buckets);
     s->rodata->cordon_cpus = z->cpus;
 }
 
@@ -307,9 +312,20 @@ static void write_state(struct gw_kernel *k, const struct sizes *z)
     s->cpus = z->cpus;
     s->slots = z->slots;
     s->buckets = z->buckets;
-    s->seed = z->seed;
+    s->factor_a = z->factor[0];
+    s->factor_b = z->factor[1];
     s->netns = this_netns();
     __atomic_store_n(&s->layout, CORDON_LAYOUT, __ATOMIC_RELEASE); /* from now on taken over */
+}
+
+/* Not attached yet: nothing is judged by the programs' variables before they are set. */
+static void copy_live(struct gw_kernel *k)
+{
+    volatile struct cordon_live *live = &k->skeleton->bss->cordon_live;
+
+    live->prefixes[0] = k->table.state->prefixes[0];
+    live->prefixes[1] = k->table.state->prefixes[1];
+    live->unknown_mode = k->table.state->unknown_mode;
 }
 
 static int open_tables(struct gw_kernel *k, const struct sizes *z)
@@ -320,6 +336,7 @@ static int open_tables(struct gw_kernel *k, const struct sizes *z)
         return err;
     if (!k->taken_over)
         write_state(k, z);
+    copy_live(k);
     err = gw_table_init(&k->table);
     if (err)
         return err;
@@ -395,6 +412,22 @@ void gw_kernel_sightings(struct gw_kernel *k)
 
 /* ---- entries that need a system call ---- */
 
+/* One more or less prefix: 0 saves the programs the question. */
+static void prefix_count(struct gw_kernel *k, const struct gw_hwaddr *net, int by)
+{
+    bool six = net->kind == GW_ADDR_IPV6;
+    uint32_t *count = &k->table.state->prefixes[six];
+
+    *count += (uint32_t)by;
+    k->skeleton->bss->cordon_live.prefixes[six] = *count;
+}
+
+void gw_kernel_unknown(struct gw_kernel *k, enum gw_verdict_mode mode)
+{
+    k->table.state->unknown_mode = (uint32_t)mode;
+    k->skeleton->bss->cordon_live.unknown_mode = (uint32_t)mode;
+}
+
 static int lpm_fd(const struct gw_kernel *k, const struct gw_hwaddr *net)
 {
     return bpf_map__fd(net->kind == GW_ADDR_IPV4 ? k->skeleton->maps.cordon_lpm4
@@ -412,21 +445,19 @@ static struct cordon_lpm6 lpm_key(const struct gw_hwaddr *net)
 int gw_kernel_prefix_add(struct gw_kernel *k, const struct gw_hwaddr *net, uint32_t slot)
 {
     struct cordon_lpm6 key = lpm_key(net);
-    uint32_t *count = &k->table.state->prefixes[net->kind == GW_ADDR_IPV6];
 
     if (bpf_map_update_elem(lpm_fd(k, net), &key, &slot, BPF_NOEXIST) != 0)
         return errno == ENOSPC ? GW_EFULL : -errno;
-    __atomic_store_n(count, *count + 1, __ATOMIC_RELEASE);
+    prefix_count(k, net, 1);
     return 0;
 }
 
 void gw_kernel_prefix_remove(struct gw_kernel *k, const struct gw_hwaddr *net)
 {
     struct cordon_lpm6 key = lpm_key(net);
-    uint32_t *count = &k->table.state->prefixes[net->kind == GW_ADDR_IPV6];
 
-    if (bpf_map_delete_elem(lpm_fd(k, net), &key) == 0 && *count > 0)
-        __atomic_store_n(count, *count - 1, __ATOMIC_RELEASE);
+    if (bpf_map_delete_elem(lpm_fd(k, net), &key) == 0)
+        prefix_count(k, net, -1);
 }
 
 static struct cordon_address ours_key(const struct gw_hwaddr *a)

@@ -48,6 +48,9 @@ int gw_kernel_prefix_add(struct gw_kernel *k, const struct gw_hwaddr *net,
                          uint32_t slot) GW_MUST_CHECK;
 void gw_kernel_prefix_remove(struct gw_kernel *k, const struct gw_hwaddr *net);
 
+/** What a MAC without a slot may do. */
+void gw_kernel_unknown(struct gw_kernel *k, enum gw_verdict_mode mode);
+
 /** These are the gateway's own addresses, which remediation may reach. GW_EFULL, -errno. */
 int gw_kernel_ours(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count) GW_MUST_CHECK;
 

@@ -150,7 +150,7 @@ static void set_policy(struct gw_guard *g)
     bool isolate = g->config->lan.new_devices == GW_NEW_ISOLATE;
 
     if (g->enforcing)
-        gw_verdict_unknown(&g->kernel, isolate ? GW_MODE_REMEDIATE : GW_MODE_NONE);
+        gw_kernel_unknown(&g->kernel, isolate ? GW_MODE_REMEDIATE : GW_MODE_NONE);
 }
 
 static void open_kernel(struct gw_guard *g)

@@ -69,7 +69,7 @@ static uint64_t hash_of(const struct gw_table *t, const struct key *k)
 
     if (k->kind == CORDON_PREFIX)
         salt = (uint32_t)k->family << 16 | (uint32_t)k->prefix_len << 8;
-    return cordon_hash(t->state->seed, salt, k->a, k->b);
+    return cordon_hash(t->state->factor_a, t->state->factor_b, salt, k->a, k->b);
 }
 
 static struct key slot_key(const struct cordon_slot *s)
@@ -83,7 +83,9 @@ static struct key slot_key(const struct cordon_slot *s)
 
 static uint32_t bucket_at(const struct gw_table *t, uint64_t hash, uint32_t hop)
 {
-    return ((uint32_t)hash + hop) & (t->state->buckets - 1);
+    uint32_t shift = 64 - (uint32_t)__builtin_ctz(t->state->buckets);
+
+    return (cordon_bucket_of(hash, shift) + hop) & (t->state->buckets - 1);
 }
 
 static bool is_key(const struct cordon_slot *s, const struct key *k)
@@ -184,7 +186,7 @@ static void filter_rebuild(struct gw_table *t, uint32_t home)
     uint32_t bits = 0, spilled = 0;
 
     for (uint32_t hop = 0; hop < CORDON_BUCKET_HOPS; hop++) {
-        const struct cordon_bucket *b = &t->buckets[bucket_at(t, home, hop)];
+        const struct cordon_bucket *b = &t->buckets[(home + hop) & (t->state->buckets - 1)];
 
         for (size_t i = 0; i < CORDON_BUCKET_WAYS; i++) {
             struct key k;

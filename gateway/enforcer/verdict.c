@@ -135,11 +135,6 @@ void gw_verdict_unknown_end(struct gw_kernel *k)
     }
 }
 
-void gw_verdict_unknown(struct gw_kernel *k, enum gw_verdict_mode mode)
-{
-    __atomic_store_n(&k->table.state->unknown_mode, (uint32_t)mode, __ATOMIC_RELEASE);
-}
-
 void gw_verdict_retime(struct gw_kernel *k)
 {
     for (uint32_t i = 0; i < k->table.state->slots; i++) {

@@ -28,11 +28,10 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
 /** Clear what another generation set. Returns how many. */
 size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation);
 
-/** What a MAC that nobody knows may do: everything, or what remediation allows. */
-void gw_verdict_unknown(struct gw_kernel *k, enum gw_verdict_mode mode);
 /**
- * The same for a slot that was just made: it is known now, but not judged yet. It lasts for
- * GW_UNKNOWN_MS where a worker decides in that time, else (`worker` false) until one does.
+ * Judge a MAC that was just heard of as gw_kernel_unknown says: known now, but not decided on. It
+ * lasts for GW_UNKNOWN_MS where a worker decides in that time, else (`worker` false) until one
+ * does.
  */
 void gw_verdict_unknown_slot(struct gw_kernel *k, uint32_t slot, bool worker);
 /** A worker has begun to decide: all such verdicts get their end. */
