@@ -259,9 +259,10 @@ struct gw_peers_rooms wiring_peers(struct worker *w)
 static int admit(struct worker *w, const struct gw_identity *id, bool repairable)
 {
     const struct gw_verdict *v = gw_quarantine_of_device(w->quarantine, id->device);
+    int err = gw_enroll_admits(w->enroll, id); /* revoked, or its key was replaced */
 
-    if (gw_devices_revoked(w->devices, id->device)) /* also when it was forgotten since */
-        return GW_EREVOKED;
+    if (err)
+        return err;
     return v && !(repairable && v->mode == GW_MODE_REMEDIATE) ? GW_EQUARANTINED : 0;
 }
 
