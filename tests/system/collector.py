@@ -3,6 +3,7 @@
 
 import json
 import sys
+import time
 
 import paho.mqtt.client as mqtt
 
@@ -28,4 +29,12 @@ client.tls_insecure_set(False)
 client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
 client.reconnect_delay_set(min_delay=1, max_delay=1)
 client.connect(host, int(port), keepalive=20)
-client.loop_forever(retry_first_connection=True)
+while True:
+    try:
+        client.loop_forever(retry_first_connection=True)
+    except OSError:  # a TLS connection that is cut in the middle of a send: paho does not catch it
+        time.sleep(0.2)
+        try:
+            client.reconnect()
+        except OSError:
+            pass  # loop_forever tries again
