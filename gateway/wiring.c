@@ -229,7 +229,9 @@ static void on_verdict(void *owner, const char *device, const struct gw_verdict 
 {
     struct worker *w = owner;
 
-    gw_presence_quarantined(w->presence, device, v != NULL, GW_CAUSE_QUARANTINED);
+    gw_presence_quarantined(w->presence, device, v != NULL,
+                            gw_devices_revoked(w->devices, device) ? GW_CAUSE_REVOKED
+                                                                   : GW_CAUSE_QUARANTINED);
     if (v)
         gw_peers_close_device(w->peers, device, GW_EQUARANTINED);
 }

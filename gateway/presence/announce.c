@@ -121,8 +121,9 @@ static void declare_outage(struct gw_presence *p)
                      p->config->presence.outage_window_s);
 }
 
-enum gw_cause presence_outage_judge(struct gw_presence *p, enum gw_cause cause)
+enum gw_cause presence_outage_judge(struct entry *e, enum gw_cause cause)
 {
+    struct gw_presence *p = e->presence;
     uint64_t now = gw_loop_now_ms(p->loop);
 
     if (cause != GW_CAUSE_RESET && cause != GW_CAUSE_KEEPALIVE && cause != GW_CAUSE_MISSED &&
@@ -130,12 +131,14 @@ enum gw_cause presence_outage_judge(struct gw_presence *p, enum gw_cause cause)
         return cause;
     if (now - p->outage.since_ms > (uint64_t)p->config->presence.outage_window_s * 1000) {
         p->outage.since_ms = now;
+        p->outage.window++;
         p->outage.lost = 0;
         p->outage.before = p->online;
         p->outage.declared = false;
     }
     p->outage.before = GW_MAX(p->outage.before, p->online);
-    p->outage.lost++;
+    p->outage.lost += e->lost_in != p->outage.window; /* one that comes and goes is no outage */
+    e->lost_in = p->outage.window;
     if (p->outage.declared) /* a pulled cable explains itself */
         return cause == GW_CAUSE_UNPLUGGED ? cause : GW_CAUSE_OUTAGE;
     if (p->outage.lost >= OUTAGE_MIN &&

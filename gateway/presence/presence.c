@@ -141,7 +141,7 @@ static void go_offline(struct entry *e, enum gw_cause cause)
 {
     if (e->status == GW_OFFLINE)
         return;
-    cause = presence_outage_judge(e->presence, cause);
+    cause = presence_outage_judge(e, cause);
     look_out(e);
     enter(e, GW_OFFLINE, cause, presence_action(cause));
 }

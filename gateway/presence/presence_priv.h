@@ -21,6 +21,7 @@ struct entry {
     int64_t since_ms;    /* wall clock */
     uint32_t interval_s; /* declared by its heartbeat; 0: none */
     uint32_t sessions;
+    uint32_t lost_in; /* the outage window in which its silence was counted */
     uint8_t status, cause;
     bool by_session; /* had a session once: the wire alone says nothing */
     bool quarantined;
@@ -59,6 +60,7 @@ struct gw_presence {
     struct {
         uint64_t since_ms;
         size_t before, lost;
+        uint32_t window; /* counts up, so that a device counts once in each */
         bool declared;
     } outage;
 
@@ -83,7 +85,7 @@ void presence_announce_fini(struct gw_presence *p);
 /* Note the event; over announce_max it is quiet and counts for the next interval. */
 void presence_announce(struct entry *e, const char *action);
 /* The cause under which `e` goes offline: `outage` once too many went at once. */
-enum gw_cause presence_outage_judge(struct gw_presence *p, enum gw_cause cause);
+enum gw_cause presence_outage_judge(struct entry *e, enum gw_cause cause);
 
 /* topics.c */
 void presence_topics_fini(struct gw_presence *p);

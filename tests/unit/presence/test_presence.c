@@ -474,6 +474,15 @@ Test(presence, many_going_at_once_is_an_outage)
     cr_expect_null(strstr(news(), "alert"), "who leaves by its own will is no outage");
 }
 
+Test(presence, one_that_comes_and_goes_is_no_outage)
+{
+    for (int i = 0; i < 8; i++) {
+        connect_as("d0");
+        gw_presence_disconnected(presence, "d0", GW_CAUSE_RESET);
+    }
+    cr_expect_null(strstr(news(), "outage"));
+}
+
 Test(presence, topics_count_devices_not_subscriptions)
 {
     struct gw_slice topic = GW_SLICE_LIT("rooms/1");
