@@ -16,7 +16,7 @@ enum gw_addr_kind { GW_ADDR_MAC = 1, GW_ADDR_IPV4 = 2, GW_ADDR_IPV6 = 3 };
 
 /** Compared and hashed as plain bytes: unused ones are zero. Network byte order. */
 struct gw_hwaddr {
-    uint8_t kind; /**< enum gw_addr_kind */
+    uint8_t kind;       /**< enum gw_addr_kind */
     uint8_t prefix_len; /**< bits: 48, 32 or 128 for one host; shorter for a network */
     uint8_t pad[2];
     uint8_t bytes[16];
@@ -24,7 +24,8 @@ struct gw_hwaddr {
 
 #define GW_HWADDR_TEXT 64
 
-/** "02:00:00:00:00:01", "192.0.2.1", "2001:db8::/48". Strict: GW_EMALFORMED; host bits must be 0. */
+/** "02:00:00:00:00:01", "192.0.2.1", "2001:db8::/48". Strict: GW_EMALFORMED; host bits must be 0.
+ */
 int gw_hwaddr_parse(const char *text, struct gw_hwaddr *out) GW_MUST_CHECK;
 char *gw_hwaddr_text(const struct gw_hwaddr *a, char out[GW_HWADDR_TEXT]);
 struct gw_hwaddr gw_hwaddr_mac(const uint8_t mac[6]);

@@ -27,7 +27,7 @@
 #define GW_MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /** The struct that holds `member` at address `ptr`. */
-#define GW_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define GW_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /** GW_CLEANUP(gw_free_ptr) char *p: free(3) at the end of the block. */
 static inline void gw_free_ptr(void *p)

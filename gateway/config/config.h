@@ -21,8 +21,9 @@
 #define GW_CONFIG_LIST_MAX 32 /**< interfaces, listen addresses, brokers, recipients */
 #define GW_CONFIG_GRANTS_MAX 1024
 #define GW_CONFIG_RULES_MAX 64
-#define GW_CONFIG_FILE_MAX (1u << 20) /**< bytes of the configuration, and of each file it names   \
-                                       */
+#define GW_CONFIG_FILE_MAX                                                                         \
+    (1u << 20) /**< bytes of the configuration, and of each file it names                          \
+                */
 
 enum gw_new_devices { GW_NEW_OBSERVE, GW_NEW_ISOLATE };
 enum gw_spool_full { GW_SPOOL_REFUSE, GW_SPOOL_DROP_QOS0 };

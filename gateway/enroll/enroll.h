@@ -2,7 +2,8 @@
 /**
  * @file
  * The certificate authority and how devices get a certificate: EST (RFC 7030) and pairing codes.
- * Keys live in state_dir/pki (mode 0700, files 0600), written whole or not at all. Loop thread only.
+ * Keys live in state_dir/pki (mode 0700, files 0600), written whole or not at all. Loop thread
+ * only.
  */
 #pragma once
 
@@ -17,9 +18,9 @@
 
 struct gw_pki;
 /**
- * Load or make: CA (20 years), the gateway's key and server certificate (signed by the CA, one year,
- * renewed when a third is left), the gateway's id `gw-<16 hex>`. A damaged or half-written state is
- * a clear error, never a silent new CA.
+ * Load or make: CA (20 years), the gateway's key and server certificate (signed by the CA, one
+ * year, renewed when a third is left), the gateway's id `gw-<16 hex>`. A damaged or half-written
+ * state is a clear error, never a silent new CA.
  */
 int gw_pki_open(const char *state_dir, struct gw_pki **out) GW_MUST_CHECK;
 void gw_pki_close(struct gw_pki **p);

@@ -45,8 +45,8 @@ int gw_envelope_seal(struct gw_epoch *e, const struct gw_envelope_head *head,
  * Announce: COSE_Sign1 (tag 18) by `signer` with x5chain `cert_der`, over COSE_Encrypt (tag 96) of
  * the COSE_Key, one ECDH-ES + A256KW recipient for each key.
  */
-int gw_epoch_announce(const struct gw_epoch *e, const struct gw_key *const *recipients, size_t count,
-                      const struct gw_key *signer, struct gw_slice cert_der,
+int gw_epoch_announce(const struct gw_epoch *e, const struct gw_key *const *recipients,
+                      size_t count, const struct gw_key *signer, struct gw_slice cert_der,
                       struct gw_buf *out) GW_MUST_CHECK;
 
 /** A recipient's kid: the first 8 bytes of SHA-256 of its SubjectPublicKeyInfo. */

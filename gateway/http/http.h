@@ -32,8 +32,8 @@ struct gw_http_route {
 
 struct gw_http_config {
     const struct gw_http_route *routes; /**< ended by a row of zeros; must outlive the server */
-    size_t body_max;      /**< longer bodies are answered 413 */
-    uint32_t idle_s;      /**< a connection without a byte for so long is closed */
+    size_t body_max;                    /**< longer bodies are answered 413 */
+    uint32_t idle_s;                    /**< a connection without a byte for so long is closed */
     uint32_t connections; /**< at once; for one more the quietest idle one gives way */
     /** Runs before every handler: true to go on; false when it has answered (401, 403, CSRF). */
     bool (*before)(void *owner, struct gw_http_request *req);
@@ -72,15 +72,16 @@ bool gw_http_basic(const struct gw_http_request *r, char **out_user, char **out_
 /** A place for the owner's per-request data, NULL at first. */
 void **gw_http_data(struct gw_http_request *r);
 /** Called when the client leaves before the answer, or ends an event stream. */
-void gw_http_on_gone(struct gw_http_request *r, void (*gone)(void *owner, struct gw_http_request *r),
-                     void *owner);
+void gw_http_on_gone(struct gw_http_request *r,
+                     void (*gone)(void *owner, struct gw_http_request *r), void *owner);
 
 /* ---- the answer, exactly one each ---- */
 
 /** Before the answer. */
 void gw_http_set_header(struct gw_http_request *r, const char *name, const char *value);
 /** A copy of `body`; `type` NULL with an empty body. */
-void gw_http_reply(struct gw_http_request *r, unsigned status, const char *type, struct gw_slice body);
+void gw_http_reply(struct gw_http_request *r, unsigned status, const char *type,
+                   struct gw_slice body);
 /** `body` is static: never copied. */
 void gw_http_reply_static(struct gw_http_request *r, unsigned status, const char *type,
                           struct gw_slice body);
@@ -92,7 +93,8 @@ void gw_http_problem(struct gw_http_request *r, unsigned status, const char *det
 
 /** Start text/event-stream; then gw_http_event for each, until `gone` or gw_http_end. */
 void gw_http_stream(struct gw_http_request *r);
-/** GW_EFULL when the client does not read: end the stream. `id` 0: none. `event` NULL: "message". */
+/** GW_EFULL when the client does not read: end the stream. `id` 0: none. `event` NULL: "message".
+ */
 int gw_http_event(struct gw_http_request *r, uint64_t id, const char *event, struct gw_slice data);
 /** A comment line that keeps middle boxes awake. */
 int gw_http_keepalive(struct gw_http_request *r);

@@ -92,8 +92,8 @@ int gw_mqtt_frame(struct gw_slice input, size_t max, uint8_t *out_head,
     X(message_expiry, 0x02, U32)                                                                   \
     X(content_type, 0x03, TEXT)                                                                    \
     X(response_topic, 0x08, TEXT)                                                                  \
-    X(correlation, 0x09, BYTES) X(sub_id, 0x0b, VAR) X(session_expiry, 0x11,                       \
-                                                       U32) X(assigned_client_id, 0x12, TEXT)      \
+    X(correlation, 0x09, BYTES)                                                                    \
+    X(sub_id, 0x0b, VAR) X(session_expiry, 0x11, U32) X(assigned_client_id, 0x12, TEXT)            \
         X(server_keep_alive, 0x13, U16) X(auth_method, 0x15, TEXT) X(auth_data, 0x16, BYTES)       \
             X(request_problem, 0x17, U8) X(will_delay, 0x18, U32) X(request_response, 0x19, U8)    \
                 X(response_info, 0x1a, TEXT) X(server_reference, 0x1c, TEXT)                       \
