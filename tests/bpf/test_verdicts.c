@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a verdict does: its end, remediation, counters, sightings, full tables. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "harness.h"
+
+enum { ETH_IP = 0x800, ETH_ARP = 0x806, ETH_IP6 = 0x86dd };
+enum { TCP = 6, UDP = 17, ICMP6 = 58 };
+
+static struct gw_kernel k;
+static struct cordon_sighting heard[4096];
+static size_t heard_count;
+
+static void on_sighting(void *owner, const struct cordon_sighting *s)
+{
+    (void)owner;
+    if (heard_count < GW_COUNT(heard))
+        heard[heard_count++] = *s;
+}
+
+static void setup(void)
+{
+    harness_open(&k, 256);
+    k.sighting = on_sighting;
+    own_addresses(&k);
+}
+
+static void teardown(void)
+{
+    gw_kernel_close(&k);
+}
+
+TestSuite(verdicts, .init = setup, .fini = teardown);
+
+static void udp4(struct frame *f, enum who from, enum who to, uint16_t sport, uint16_t dport)
+{
+    eth(f, from, to == ALL ? ALL : to, ETH_IP);
+    ipv4(f, from, to, UDP);
+    ports(f, sport, dport);
+}
+
+/* ---- ends ---- */
+
+static int judge_until(const char *text, int64_t from_now_ms)
+{
+    struct gw_verdict_record v = {
+        .address = address(text),
+        .mode = GW_MODE_ISOLATE,
+        .until_wall_ms = gw_clock_wall_ms() + from_now_ms,
+    };
+
+    return gw_verdict_set(&k, &v, 1);
+}
+
+Test(verdicts, an_end_is_observed_without_the_daemon)
+{
+    static const char *const names[] = {"02:00:00:00:00:01", "192.0.2.10", "192.0.2.0/24"};
+    struct frame f = {0};
+
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    for (size_t i = 0; i < GW_COUNT(names); i++) {
+        cr_assert_eq(judge_until(names[i], 150), 0);
+        cr_expect_not(passes(&k, AT_XDP, &f), "%s", names[i]);
+        (void)usleep(200000);
+        cr_expect(passes(&k, AT_XDP, &f), "%s", names[i]);
+        cr_assert_eq(judge_until(names[i], 60000), 0);
+        cr_expect_not(passes(&k, AT_XDP, &f), "%s again", names[i]);
+        cr_assert_eq(judge_until(names[i], -1), 0);
+        cr_expect(passes(&k, AT_XDP, &f), "%s in the past", names[i]);
+    }
+}
+
+Test(verdicts, an_expired_prefix_does_not_hide_a_shorter_one)
+{
+    struct frame f = {0};
+
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    cr_assert_eq(judge(&k, "192.0.0.0/16", GW_MODE_ISOLATE), 0);
+    cr_assert_eq(judge_until("192.0.2.0/24", 50), 0);
+    (void)usleep(100000);
+    cr_expect_not(passes(&k, AT_XDP, &f));
+    cr_assert_eq(judge(&k, "192.0.0.0/16", GW_MODE_NONE), 0);
+    cr_expect(passes(&k, AT_XDP, &f));
+}
+
+Test(verdicts, the_stricter_of_two_counts)
+{
+    struct frame f = {0};
+
+    udp4(&f, DEVICE, GATEWAY, 1000, 5684);
+    cr_assert_eq(judge(&k, "02:00:00:00:00:01", GW_MODE_REMEDIATE), 0);
+    cr_expect(passes(&k, AT_XDP, &f));
+    cr_assert_eq(judge(&k, "192.0.2.10", GW_MODE_ISOLATE), 0);
+    cr_expect_not(passes(&k, AT_XDP, &f));
+    cr_assert_eq(judge(&k, "192.0.2.10", GW_MODE_REMEDIATE), 0);
+    cr_expect(passes(&k, AT_XDP, &f));
+    cr_assert_eq(judge(&k, "192.0.2.0/28", GW_MODE_ISOLATE), 0);
+    cr_expect_not(passes(&k, AT_XDP, &f));
+}
+
+/* ---- remediation ---- */
+
+struct remedy {
+    const char *name;
+    uint16_t type;
+    enum who peer;    /* the other end of the network header */
+    uint8_t protocol; /* or ARP's operation, or the type in neighbour discovery */
+    uint16_t own, other;
+    enum who target; /* of ARP and neighbour discovery */
+    enum who link;   /* the other end of the link header */
+    bool in, out;    /* passes from, toward the device */
+};
+
+static const struct remedy remedies[] = {
+    {"DNS over UDP", ETH_IP, GATEWAY, UDP, 999, 53, 0, GATEWAY, true, true},
+    {"DNS over TCP", ETH_IP, GATEWAY, TCP, 999, 53, 0, GATEWAY, true, true},
+    {"DNS elsewhere", ETH_IP, OTHER, UDP, 999, 53, 0, GATEWAY, false, false},
+    {"MQTT", ETH_IP, GATEWAY, TCP, 999, 8883, 0, GATEWAY, true, true},
+    {"MQTT at somebody's link address", ETH_IP, GATEWAY, TCP, 999, 8883, 0, OTHER, false, true},
+    {"MQTT elsewhere", ETH_IP, OTHER, TCP, 999, 8883, 0, GATEWAY, false, false},
+    {"MQTT over UDP", ETH_IP, GATEWAY, UDP, 999, 8883, 0, GATEWAY, false, false},
+    {"enrolment", ETH_IP, GATEWAY, TCP, 999, 8443, 0, GATEWAY, true, true},
+    {"CoAP", ETH_IP, GATEWAY, UDP, 999, 5684, 0, GATEWAY, true, true},
+    {"CoAP over TCP", ETH_IP, GATEWAY, TCP, 999, 5684, 0, GATEWAY, false, false},
+    {"the admin page", ETH_IP, GATEWAY, TCP, 999, 443, 0, GATEWAY, false, false},
+    {"ssh", ETH_IP, GATEWAY, TCP, 999, 22, 0, GATEWAY, false, false},
+    {"a service of its own", ETH_IP, GATEWAY, TCP, 8883, 999, 0, GATEWAY, false, false},
+    {"DHCP to all", ETH_IP, ALL, UDP, 68, 67, 0, ALL, true, true},
+    {"DHCP to the gateway", ETH_IP, GATEWAY, UDP, 68, 67, 0, GATEWAY, true, true},
+    {"DHCP to somebody", ETH_IP, OTHER, UDP, 68, 67, 0, GATEWAY, false, true},
+    {"a DHCP server of its own", ETH_IP, ALL, UDP, 67, 68, 0, ALL, false, false},
+    {"ICMP", ETH_IP, GATEWAY, 1, 0x800, 0, 0, GATEWAY, false, false},
+    {"DNS over IPv6", ETH_IP6, GATEWAY, UDP, 999, 53, 0, GATEWAY, true, true},
+    {"MQTT over IPv6", ETH_IP6, GATEWAY, TCP, 999, 8883, 0, GATEWAY, true, true},
+    {"MQTT over IPv6 elsewhere", ETH_IP6, OTHER, TCP, 999, 8883, 0, GATEWAY, false, false},
+    {"DHCPv6 to all", ETH_IP6, ALL, UDP, 546, 547, 0, ALL, true, true},
+    {"DHCPv6 to the gateway", ETH_IP6, GATEWAY, UDP, 546, 547, 0, GATEWAY, true, true},
+    {"DHCPv6 to somebody", ETH_IP6, OTHER, UDP, 546, 547, 0, GATEWAY, false, true},
+    {"ARP for the gateway", ETH_ARP, 0, 1, 0, 0, GATEWAY, ALL, true, true},
+    {"ARP for somebody", ETH_ARP, 0, 1, 0, 0, OTHER, ALL, false, false},
+    {"solicitation for the gateway", ETH_IP6, ALL, ICMP6, 135, 0, GATEWAY, ALL, true, false},
+    {"solicitation for somebody", ETH_IP6, ALL, ICMP6, 135, 0, OTHER, ALL, false, false},
+    {"advertisement to the gateway", ETH_IP6, GATEWAY, ICMP6, 136, 0, DEVICE, GATEWAY, true, true},
+    {"advertisement to somebody", ETH_IP6, OTHER, ICMP6, 136, 0, DEVICE, OTHER, false, false},
+    {"router solicitation", ETH_IP6, ALL, ICMP6, 133, 0, NOBODY, ALL, true, false},
+    {"a router of its own", ETH_IP6, ALL, ICMP6, 134, 0, NOBODY, ALL, false, false},
+    {"echo over IPv6", ETH_IP6, GATEWAY, ICMP6, 128, 0, NOBODY, GATEWAY, false, false},
+    {"another kind", 0x88cc, GATEWAY, 0, 0, 0, 0, GATEWAY, false, false},
+};
+
+static void layer3(struct frame *f, const struct remedy *r, enum who from, enum who to, bool out)
+{
+    uint16_t sport = out ? r->other : r->own, dport = out ? r->own : r->other;
+
+    if (r->type == ETH_ARP) {
+        arp(f, r->protocol, from, out ? r->target : DEVICE, NOBODY, out ? DEVICE : r->target);
+        return;
+    }
+    if (r->type == ETH_IP)
+        ipv4(f, from, to, r->protocol);
+    else if (r->type == ETH_IP6)
+        ipv6(f, from, to, r->protocol);
+    if (r->type == ETH_IP6 && r->protocol == ICMP6)
+        discovery(f, (uint8_t)r->own, r->target, 0, NOBODY);
+    else
+        ports(f, sport, dport);
+}
+
+Test(verdicts, remediation_leaves_open_what_repairs)
+{
+    cr_assert_eq(judge(&k, "02:00:00:00:00:01", GW_MODE_REMEDIATE), 0);
+    for (size_t i = 0; i < GW_COUNT(remedies); i++) {
+        const struct remedy *r = &remedies[i];
+        struct frame in = {0}, out = {0};
+
+        eth(&in, DEVICE, r->link, r->type);
+        layer3(&in, r, DEVICE, r->peer, false);
+        cr_expect_eq(passes(&k, AT_XDP, &in), r->in, "%s, from it", r->name);
+        cr_expect_eq(passes(&k, AT_TC_IN, &in), r->in, "%s, from it (tc)", r->name);
+        eth(&out, r->link == ALL ? GATEWAY : r->link, DEVICE, r->type);
+        layer3(&out, r, r->peer, DEVICE, true);
+        cr_expect_eq(passes(&k, AT_TC_OUT, &out), r->out, "%s, toward it", r->name);
+    }
+}
+
+Test(verdicts, fragments_and_cut_frames_are_no_way_out_of_remediation)
+{
+    struct frame f = {0}, whole = {0};
+
+    cr_assert_eq(judge(&k, "02:00:00:00:00:01", GW_MODE_REMEDIATE), 0);
+    eth(&f, DEVICE, GATEWAY, ETH_IP);
+    ipv4_fragment(&f, DEVICE, GATEWAY, UDP, 100);
+    ports(&f, 999, 53);
+    cr_expect_not(passes(&k, AT_XDP, &f), "a later fragment");
+    eth(&f, DEVICE, GATEWAY, ETH_IP6);
+    ipv6(&f, DEVICE, GATEWAY, 44);
+    fragment(&f, UDP, 9);
+    ports(&f, 999, 53);
+    cr_expect_not(passes(&k, AT_XDP, &f), "a later fragment over IPv6");
+    eth(&whole, DEVICE, GATEWAY, ETH_IP);
+    ipv4_options(&whole, DEVICE, GATEWAY, UDP);
+    ports(&whole, 999, 53);
+    for (f = whole, f.len = 14; f.len <= whole.len; f.len++)
+        cr_expect_eq(passes(&k, AT_XDP, &f), f.len >= 14 + 60 + 4, "cut at %zu", f.len);
+}
+
+/* ---- counters ---- */
+
+static struct gw_traffic traffic(const char *text)
+{
+    struct gw_hwaddr a = address(text);
+    struct gw_traffic t = {0};
+    uint32_t slot = gw_table_find(&k.table, &a);
+
+    if (slot != GW_SLOT_NONE)
+        gw_table_traffic(&k.table, slot, &t);
+    return t;
+}
+
+Test(verdicts, everything_is_counted_for_its_address)
+{
+    struct frame in = {0}, out = {0}, all = {0};
+    struct gw_traffic t, port;
+
+    known(&k, DEVICE);
+    udp4(&in, DEVICE, OTHER, 1, 2);
+    udp4(&out, OTHER, DEVICE, 1, 2);
+    eth(&all, OTHER, ALL, ETH_ARP);
+    arp(&all, 1, OTHER, OTHER, NOBODY, DEVICE);
+    for (int i = 0; i < 3; i++)
+        cr_assert(passes(&k, AT_XDP, &in));
+    for (int i = 0; i < 2; i++)
+        cr_assert(passes(&k, AT_TC_OUT, &out));
+    cr_assert(passes(&k, AT_TC_OUT, &all));
+    t = traffic("02:00:00:00:00:01");
+    cr_expect_eq(t.rx_packets, 3);
+    cr_expect_eq(t.rx_bytes, 3 * in.len);
+    cr_expect_eq(t.tx_packets, 2, "a question to all is not for it alone: %lu", t.tx_packets);
+    cr_expect_eq(t.dropped_packets, 0);
+    cr_expect_leq(t.last_seen_ms, gw_clock_mono_ms());
+    cr_expect_geq(t.last_seen_ms + 1000, gw_clock_mono_ms());
+    t = traffic("192.0.2.10");
+    cr_expect_eq(t.rx_packets, 3);
+    cr_expect_eq(t.tx_packets, 2);
+
+    cr_assert_eq(judge(&k, "192.0.2.10", GW_MODE_ISOLATE), 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert_not(passes(&k, AT_XDP, &in));
+    cr_assert_not(passes(&k, AT_TC_OUT, &out));
+    t = traffic("192.0.2.10");
+    cr_expect_eq(t.dropped_packets, 5);
+    cr_expect_eq(t.dropped_bytes, 4 * in.len + out.len);
+    cr_expect_eq(t.rx_packets, 3, "what dropped has not passed");
+    gw_table_port(&k.table, 1, &port);
+    cr_expect_eq(port.dropped_packets, 5);
+    cr_expect_eq(port.dropped_bytes, 4 * in.len + out.len);
+    gw_table_port(&k.table, 1 + CORDON_PORTS, &port);
+    cr_expect_eq(port.dropped_packets, 0, "another port in the same place");
+}
+
+/* ---- sightings ---- */
+
+Test(verdicts, a_pair_is_told_once)
+{
+    struct frame f = {0};
+
+    known(&k, DEVICE);
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    for (int i = 0; i < 100; i++)
+        cr_assert(passes(&k, AT_XDP, &f));
+    gw_kernel_sightings(&k);
+    cr_assert_eq(heard_count, 1, "%zu", heard_count);
+    cr_expect_eq(heard[0].ifindex, 1);
+    cr_expect_eq(heard[0].kind, CORDON_IPV4);
+    (void)usleep(1500000); /* past the window in which it is remembered as told */
+    cr_assert(passes(&k, AT_XDP, &f));
+    gw_kernel_sightings(&k);
+    cr_expect_eq(heard_count, 1, "known now");
+}
+
+Test(verdicts, dropped_ones_are_told_too_and_nobodies_are_not)
+{
+    struct frame f = {0};
+
+    eth(&f, DEVICE, ALL, ETH_IP);
+    ipv4(&f, NOBODY, ALL, UDP);
+    ports(&f, 68, 67);
+    cr_assert(passes(&k, AT_XDP, &f));
+    gw_kernel_sightings(&k);
+    cr_assert_eq(heard_count, 1);
+    cr_expect_eq(heard[0].kind, 0, "0.0.0.0 is nobody's address");
+    eth(&f, ALL, OTHER, ETH_IP); /* a multicast source is forged */
+    ipv4(&f, OTHER, DEVICE, UDP);
+    ports(&f, 1, 2);
+    cr_assert(passes(&k, AT_XDP, &f));
+    gw_kernel_sightings(&k);
+    cr_expect_eq(heard_count, 1);
+}
+
+Test(verdicts, a_flood_of_forged_sources_tells_little)
+{
+    size_t windows = 40; /* this test lasts fewer */
+    struct frame f = {0};
+
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    srandom(1);
+    for (int i = 0; i < 30000; i++) {
+        uint32_t r = (uint32_t)random();
+
+        memcpy(f.bytes + 8, &r, 4);
+        memcpy(f.bytes + 28, &r, 2);
+        cr_assert(passes(&k, AT_XDP, &f));
+    }
+    gw_kernel_sightings(&k);
+    cr_expect_leq(heard_count, windows * CORDON_TOLD_MAX, "%zu", heard_count);
+    cr_expect_geq(heard_count, 1);
+}
+
+Test(verdicts, whom_nobody_knows_may_be_kept_to_repairs)
+{
+    struct frame f = {0}, repair = {0};
+
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    udp4(&repair, DEVICE, GATEWAY, 999, 53);
+    gw_kernel_unknown(&k, GW_MODE_REMEDIATE);
+    cr_expect_not(passes(&k, AT_XDP, &f));
+    cr_expect(passes(&k, AT_XDP, &repair));
+    known(&k, DEVICE);
+    cr_expect(passes(&k, AT_XDP, &f), "known and not judged");
+}
+
+/* ---- full tables ---- */
+
+static struct gw_hwaddr numbered(uint32_t i)
+{
+    uint8_t ip[4] = {10, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+
+    return gw_hwaddr_ipv4(ip);
+}
+
+Test(verdicts, there_is_room_for_verdicts_when_there_is_none_for_the_heard)
+{
+    uint64_t now_ns = gw_clock_mono_ms() * 1000000;
+    struct frame f = {0};
+    uint32_t slot, i;
+
+    for (i = 0; i < 1000; i++) {
+        struct gw_hwaddr a = numbered(i);
+
+        if (gw_table_add(&k.table, &a, false, now_ns, &slot) != 0)
+            break;
+        k.table.slots[slot].seen_ns = now_ns;
+    }
+    cr_expect_geq(i, 100);
+    cr_expect_lt(i, 256);
+    cr_assert_eq(judge(&k, "192.0.2.10", GW_MODE_ISOLATE), 0);
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    cr_expect_not(passes(&k, AT_XDP, &f));
+}
+
+Test(verdicts, one_too_many_is_refused_and_the_others_hold)
+{
+    struct frame f = {0};
+    uint32_t set = 0;
+    int err = 0;
+
+    for (uint32_t i = 0; !err && i < 1000; i++) {
+        struct gw_verdict_record v = {.address = numbered(i), .mode = GW_MODE_ISOLATE};
+
+        err = gw_verdict_set(&k, &v, 1);
+        set += err == 0;
+    }
+    cr_expect_eq(err, GW_EFULL);
+    cr_expect_geq(set, 200, "%u", set);
+    udp4(&f, OTHER, GATEWAY, 1, 2);
+    for (uint32_t i = 0; i < set; i++) {
+        struct gw_hwaddr a = numbered(i);
+
+        memcpy(f.bytes + 26, a.bytes, 4);
+        cr_expect_not(passes(&k, AT_XDP, &f), "%u", i);
+    }
+    for (uint32_t i = 0; i < set; i += 2) {
+        struct gw_verdict_record v = {.address = numbered(i)};
+
+        cr_assert_eq(gw_verdict_set(&k, &v, 1), 0);
+    }
+    for (uint32_t i = 0; i < set; i++) {
+        struct gw_hwaddr a = numbered(i);
+
+        memcpy(f.bytes + 26, a.bytes, 4);
+        cr_expect_eq(passes(&k, AT_XDP, &f), i % 2 == 0, "%u after a half was released", i);
+    }
+}
+
+Test(verdicts, a_full_bucket_spills_and_hides_nobody)
+{
+    uint32_t want = 20, found = 0, number[20];
+    struct frame f = {0};
+
+    for (uint32_t i = 0; found < want; i++) { /* 20 addresses of one bucket of 8 */
+        struct gw_hwaddr a = numbered(i);
+        uint64_t x, y, hash;
+
+        gw_table_words(&a, &x, &y);
+        hash = cordon_hash(k.table.state->factor_a, k.table.state->factor_b, CORDON_IPV4, x, y);
+        if (cordon_bucket_of(hash, 64 - (uint32_t)__builtin_ctz(k.table.state->buckets)) == 5)
+            number[found++] = i;
+    }
+    udp4(&f, OTHER, GATEWAY, 1, 2);
+    for (uint32_t i = 0; i < want; i++) {
+        struct gw_verdict_record v = {.address = numbered(number[i]), .mode = GW_MODE_ISOLATE};
+
+        cr_assert_eq(gw_verdict_set(&k, &v, 1), 0, "%u", i);
+    }
+    for (uint32_t gone = 0; gone <= want; gone++) {
+        for (uint32_t i = 0; i < want; i++) {
+            struct gw_hwaddr a = numbered(number[i]);
+
+            memcpy(f.bytes + 26, a.bytes, 4);
+            cr_expect_eq(passes(&k, AT_XDP, &f), i < gone, "%u of %u", i, gone);
+        }
+        if (gone < want) {
+            struct gw_verdict_record v = {.address = numbered(number[gone])};
+
+            cr_assert_eq(gw_verdict_set(&k, &v, 1), 0);
+        }
+    }
+}
