@@ -155,7 +155,7 @@ int gw_child_start(struct gw_guard *g)
         err = read_bundle(g, &bundle);
     if (err)
         return err;
-    c->generation++;
+    c->generation = c->generation == UINT16_MAX ? 1 : c->generation + 1;
     c->complete = false;
     err = spawn(g, gw_buf_slice(&bundle));
     gw_wipe(bundle.data, bundle.cap);

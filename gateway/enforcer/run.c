@@ -168,7 +168,9 @@ static void open_kernel(struct gw_guard *g)
     gw_log_info("isolation %s addresses=%u", g->kernel.taken_over ? "taken over" : "ready",
                 g->kernel.table.state->slots);
     set_policy(g);
-    if (!g->kernel.taken_over)
+    if (g->kernel.taken_over)
+        gw_verdict_adopt(&g->kernel);
+    else
         load_verdicts(g);
     gw_kernel_sweep(GW_PIN_ROOT);
 }

@@ -102,6 +102,12 @@ static bool is_decided(const struct cordon_slot *s)
     return s->kind != 0 && s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT);
 }
 
+void gw_verdict_adopt(struct gw_kernel *k)
+{
+    for (uint32_t i = 0; i < k->table.state->slots; i++)
+        k->table.slots[i].generation = 0;
+}
+
 size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation)
 {
     size_t cleared = 0;

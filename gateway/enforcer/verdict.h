@@ -25,6 +25,9 @@ _Static_assert(sizeof(struct gw_verdict_record) == 32, "the form on disk");
 int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
                    uint16_t generation) GW_MUST_CHECK;
 
+/** Verdicts found in pinned tables are of generation 0, which no worker has. */
+void gw_verdict_adopt(struct gw_kernel *k);
+
 /** Clear what another generation set. Returns how many. */
 size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation);
 
