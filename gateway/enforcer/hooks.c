@@ -270,6 +270,7 @@ int gw_kernel_unpin(const char *pin_root)
 {
     struct if_nameindex *all = if_nameindex();
 
+    gw_kernel_quiet();
     for (struct if_nameindex *i = all; i && i->if_index; i++) {
         filter_clear(i->if_index, BPF_TC_INGRESS);
         filter_clear(i->if_index, BPF_TC_EGRESS);

@@ -28,6 +28,11 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
     return 0;
 }
 
+void gw_kernel_quiet(void)
+{
+    (void)libbpf_set_print(quiet);
+}
+
 /* ---- the directory of pins ---- */
 
 static int make_dir(const char *path)
@@ -368,7 +373,7 @@ int gw_kernel_open(struct gw_kernel *k, const char *pin_root, uint32_t slots, ch
     int err;
 
     k->pin_root = pin_root;
-    (void)libbpf_set_print(quiet);
+    gw_kernel_quiet();
     why[0] = '\0';
     err = prepare(k, slots, &z, why);
     if (!err)

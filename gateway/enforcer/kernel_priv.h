@@ -15,3 +15,6 @@ char *gw_pin_path(char out[GW_PIN_PATH], const char *root, const char *dir, cons
 
 /* Unlink every pin in a directory, and it; with `deep`, what is below it. -errno. */
 int gw_pin_remove_dir(const char *path, bool deep);
+
+/* libbpf says nothing on stderr. */
+void gw_kernel_quiet(void);
