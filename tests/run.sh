@@ -43,34 +43,37 @@ checks() {
     echo "checks: ${#sources[@]} sources, ${#scripts[@]} scripts"
 }
 
-# Every Criterion program, with its own closing line.
-unit() {
-    say unit
-    local ran=0 program log
-    for program in build/sanitize/tests/unit_*; do
+# programs PREFIX: every Criterion program of that name, with its own closing line.
+programs() {
+    local ran=0 program name log
+    for program in build/sanitize/tests/"$1"_*; do
         [ -x "$program" ] && [ -f "$program" ] || continue
-        log=build/$(basename "$program").log
-        printf '%-18s ' "$(basename "$program")"
+        name=$(basename "$program")
+        log=build/$name.log
+        printf '%-18s ' "$name"
         if (cd build/sanitize && timeout 300 "../../$program") >"$log" 2>&1 && grep -q 'Synthesis: Tested: [1-9]' "$log"; then
             grep Synthesis: "$log" | tail -n 1
         else
             echo failed
             tail -n 60 "$log"
-            fault "$(basename "$program")"
+            fault "$name"
         fi
         ran=$((ran + 1))
     done
-    [ "$ran" -gt 0 ] || fault 'unit: no test program'
-    # What is registered beside them: corpora of the fuzzers, checks of the command.
-    ctest --test-dir build/sanitize --output-on-failure -E '^unit_|^bpf' --no-tests=ignore --timeout 300 ||
-        fault ctest
+    [ "$ran" -gt 0 ] || fault "$1: no test program"
+}
+
+unit() {
+    say unit
+    programs unit
+    # What is registered beside them: the corpora of the fuzzers.
+    ctest --test-dir build/sanitize --output-on-failure -E '^unit_|^bpf' --no-tests=error --timeout 300 | tail -n 12
+    [ "${PIPESTATUS[0]}" -eq 0 ] || fault ctest
 }
 
 bpf() {
     say bpf
-    ctest --test-dir build/sanitize --verbose -R '^bpf' --no-tests=error --timeout 600 >build/bpf.log 2>&1 ||
-        { tail -n 80 build/bpf.log; fault bpf; return; }
-    grep -E 'Synthesis:|tests passed' build/bpf.log
+    programs bpf
 }
 
 system() {
@@ -82,7 +85,8 @@ system() {
 web() {
     say web
     (cd tests/web && npm ci --loglevel=error --no-progress --no-fund --no-audit >/dev/null) || { fault 'web: npm ci'; return; }
-    CORDON_BUILD=$PWD/build/sanitize timeout 600 tests/web/run.sh || fault web
+    CORDON_BUILD=$PWD/build/sanitize timeout 600 tests/web/run.sh >build/web.log 2>&1 || { cat build/web.log; fault web; return; }
+    grep -E '^(not )?ok |^# (tests|pass|fail)' build/web.log
 }
 
 demo() {

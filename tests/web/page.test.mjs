@@ -144,6 +144,7 @@ test('quarantine and release with the keyboard alone', async () => {
   await dialog.waitFor({ state: 'detached' });
   assert.equal(await button.evaluate((b) => b === document.activeElement), true, 'and comes back');
   await page.keyboard.press('Enter');
+  await dialog.waitFor();
   await page.keyboard.press('Tab');
   await page.keyboard.press('Tab');
   await page.keyboard.type('scans the network');
