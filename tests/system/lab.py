@@ -369,7 +369,7 @@ class Daemon:
         return self
 
     def env(self):
-        options = "detect_leaks=0:abort_on_error=0:disable_coredump=1:handle_segv=1:verify_asan_link_order=0"
+        options = "detect_leaks=1:abort_on_error=0:disable_coredump=1:handle_segv=1:verify_asan_link_order=0"
         return {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", options),
                 "UBSAN_OPTIONS": "print_stacktrace=1"}
 
