@@ -32,15 +32,7 @@ client.reconnect_delay_set(min_delay=1, max_delay=1)
 client.connect(host, int(port), keepalive=20)
 while True:
     try:
-        while True:
-    try:
         client.loop_forever(retry_first_connection=True)
-    except OSError:  # the library lets some broken connections through
-        time.sleep(0.2)
-        try:
-            client.reconnect()
-        except OSError:
-            pass
     except OSError:  # a TLS connection that is cut in the middle of a send: paho does not catch it
         time.sleep(0.2)
         try:
