@@ -94,15 +94,24 @@ int gw_mqtt_frame(struct gw_slice input, size_t max, uint8_t *out_head,
     X(response_topic, 0x08, TEXT)                                                                  \
     X(correlation, 0x09, BYTES)                                                                    \
     X(sub_id, 0x0b, VAR)                                                                           \
-    X(session_expiry, 0x11, U32) X(assigned_client_id, 0x12, TEXT) X(server_keep_alive, 0x13, U16) \
-        X(auth_method, 0x15, TEXT) X(auth_data, 0x16, BYTES) X(request_problem, 0x17, U8)          \
-            X(will_delay, 0x18, U32) X(request_response, 0x19, U8) X(response_info, 0x1a, TEXT)    \
-                X(server_reference, 0x1c, TEXT) X(reason_string, 0x1f, TEXT)                       \
-                    X(receive_maximum, 0x21, U16) X(topic_alias_maximum, 0x22, U16)                \
-                        X(topic_alias, 0x23, U16) X(maximum_qos, 0x24, U8)                         \
-                            X(retain_available, 0x25, U8) X(maximum_packet_size, 0x27, U32)        \
-                                X(wildcard_available, 0x28, U8) X(sub_id_available, 0x29, U8)      \
-                                    X(shared_available, 0x2a, U8)
+    X(session_expiry, 0x11, U32)                                                                   \
+    X(assigned_client_id, 0x12, TEXT)                                                              \
+    X(server_keep_alive, 0x13, U16)                                                                \
+    X(auth_method, 0x15, TEXT)                                                                     \
+    X(auth_data, 0x16, BYTES)                                                                      \
+    X(request_problem, 0x17, U8)                                                                   \
+    X(will_delay, 0x18, U32)                                                                       \
+    X(request_response, 0x19, U8)                                                                  \
+    X(response_info, 0x1a, TEXT)                                                                   \
+    X(server_reference, 0x1c, TEXT)                                                                \
+    X(reason_string, 0x1f, TEXT)                                                                   \
+    X(receive_maximum, 0x21, U16)                                                                  \
+    X(topic_alias_maximum, 0x22, U16)                                                              \
+    X(topic_alias, 0x23, U16)                                                                      \
+    X(maximum_qos, 0x24, U8)                                                                       \
+    X(retain_available, 0x25, U8)                                                                  \
+    X(maximum_packet_size, 0x27, U32)                                                              \
+    X(wildcard_available, 0x28, U8) X(sub_id_available, 0x29, U8) X(shared_available, 0x2a, U8)
 
 enum gw_mqtt_prop_bit {
 #define X(name, id, type) GW_MQTT_BIT_##name,

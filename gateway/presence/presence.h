@@ -27,9 +27,11 @@ enum gw_status { GW_OFFLINE, GW_ONLINE, GW_ASLEEP };
     X(LEFT, "left")                                                                                \
     X(RESET, "reset")                                                                              \
     X(KEEPALIVE, "keepalive")                                                                      \
-    X(MISSED, "missed") X(UNPLUGGED, "unplugged") X(ASLEEP, "asleep")                              \
-        X(QUARANTINED, "quarantined") X(REVOKED, "revoked") X(DIVERTED, "diverted")                \
-            X(OUTAGE, "outage") X(SHUTDOWN, "shutdown")
+    X(MISSED, "missed")                                                                            \
+    X(UNPLUGGED, "unplugged")                                                                      \
+    X(ASLEEP, "asleep")                                                                            \
+    X(QUARANTINED, "quarantined")                                                                  \
+    X(REVOKED, "revoked") X(DIVERTED, "diverted") X(OUTAGE, "outage") X(SHUTDOWN, "shutdown")
 enum gw_cause {
 #define X(name, text) GW_CAUSE_##name,
     GW_CAUSES(X)
