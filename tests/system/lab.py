@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("CORDON_BUILD", REPO / "build" / "sanitize"))
+BUILD = Path(os.environ.get("CORDON_BUILD", REPO / "build" / "sanitize")).resolve()
 CORDOND = BUILD / "cordond"
 CORDON = BUILD / "cordon"
 PYTHON = "/usr/bin/python3"
