@@ -4,6 +4,7 @@ independent reader and by `cordon envelope`; nothing lost by broken wires and ki
 
 import random
 import signal
+import json
 import time
 
 import pytest
@@ -40,9 +41,12 @@ def acked(path):
 
 
 def settle(lab, seconds=60):
-    """Wait until the spool holds nothing any more."""
+    """Wait until the spool holds nothing any more, also while the worker is only just coming back."""
     def empty():
-        u = lab.daemon.json("status")["uplink"]
+        said = lab.daemon.cordon("status", "--json", check=False)
+        if said.returncode:
+            return False
+        u = json.loads(said.stdout)["uplink"]
         return u["state"] == "connected" and u["spooled_messages"] == 0 and u["in_flight"] == 0
     wait_until(empty, seconds, "an empty spool", every=0.2)
 
