@@ -2,9 +2,9 @@
 """What the cloud gets: sealed, complete, in order, each once after dropping repeats; read by an
 independent reader and by `cordon envelope`; nothing lost by broken wires and killed processes."""
 
+import json
 import random
 import signal
-import json
 import time
 
 import pytest
