@@ -424,9 +424,11 @@ class Daemon:
         return 0
 
     def kill_worker(self):
-        before = self.worker
-        os.kill(before, signal.SIGKILL)
-        return before
+        """Its pid, when it is gone."""
+        worker = wait_until(lambda: self.worker, 20, "a worker to kill")
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: self.worker != worker, 10, "the worker to be gone")
+        return worker
 
     def kill_enforcer(self):
         """Only the enforcer dies; what becomes of the worker is the daemon's business."""
