@@ -6,7 +6,7 @@ set -eu
 
 build='build-essential cmake ninja-build pkg-config clang llvm libbpf-dev bpftool libnl-3-dev
     libnl-route-3-dev libwolfssl-dev libmicrohttpd-dev libconfig-dev libcbor-dev libjansson-dev
-    libsqlite3-dev libgcrypt20-dev libseccomp-dev libcap-ng-dev libcurl4-openssl-dev'
+    libsqlite3-dev libgcrypt20-dev libseccomp-dev libcap-ng-dev libcurl4-openssl-dev libwslay-dev'
 run='mosquitto mosquitto-clients openssl curl jq iproute2 iputils-ping ethtool procps util-linux ca-certificates'
 test='libcriterion-dev clang-format python3-pytest python3-cbor2 python3-cryptography
     python3-paho-mqtt python3-scapy arping ndisc6 dnsmasq-base socat tcpdump chromium fonts-dejavu-core'

@@ -22,6 +22,8 @@ int gw_crypto_device(void);
 
 int gw_random(void *out, size_t len) GW_MUST_CHECK;
 int gw_sha256(struct gw_slice data, uint8_t out[32]) GW_MUST_CHECK;
+/** Only where a protocol demands it and no secret rests on it (RFC 6455 §4.2.2). */
+int gw_sha1(struct gw_slice data, uint8_t out[20]) GW_MUST_CHECK;
 
 /* ---- AES ---- */
 

@@ -7,6 +7,7 @@
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/pwdbased.h>
+#include <wolfssl/wolfcrypt/sha.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #define SCRYPT_LOG2_N 15
@@ -35,6 +36,13 @@ int gw_sha256(struct gw_slice data, uint8_t out[32])
         return GW_ECRYPTO;
     memcpy(out, digest, sizeof(digest));
     return 0;
+}
+
+int gw_sha1(struct gw_slice data, uint8_t out[20])
+{
+    if (data.len > INT_MAX)
+        return GW_ETOOBIG;
+    return wc_ShaHash(data.ptr, (word32)data.len, out) ? GW_ECRYPTO : 0;
 }
 
 int gw_hmac_sha256(struct gw_slice key, struct gw_slice data, uint8_t out[32])
