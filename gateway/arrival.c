@@ -142,13 +142,18 @@ static int arrival_new(struct entrance *e, struct gw_stream **stream)
     return 0;
 }
 
+/* One whole packet may wait unread: its payload, its topic and its properties. */
+struct gw_stream_limits worker_stream_limits(const struct worker *w)
+{
+    return (struct gw_stream_limits){
+        .output_max = OUTPUT_MAX,
+        .input_max = w->config->limits.message_bytes + PACKET_HEAD_MAX,
+    };
+}
+
 static int take(struct entrance *e, int fd)
 {
-    /* One whole packet may wait unread: its payload, its topic and its properties. */
-    const struct gw_stream_limits limits = {
-        .output_max = OUTPUT_MAX,
-        .input_max = e->worker->config->limits.message_bytes + PACKET_HEAD_MAX,
-    };
+    const struct gw_stream_limits limits = worker_stream_limits(e->worker);
     GW_CLEANUP(gw_stream_free) struct gw_stream *stream = NULL;
     int err = e->plain ? gw_tcp_stream_new(e->worker->loop, fd, &limits, &stream)
                        : gw_tls_accept(e->worker->loop, e->tls, fd, &limits, &stream);

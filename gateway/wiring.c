@@ -287,7 +287,7 @@ int wiring_serve_mqtt(struct worker *w, struct gw_stream *stream)
 
 int wiring_serve_https(struct worker *w, struct gw_stream *stream)
 {
-    return gw_enroll_serve(w->enroll, stream);
+    return gw_http_serve(w->device_http, stream);
 }
 
 int wiring_serve_admin(struct worker *w, struct gw_stream *stream)

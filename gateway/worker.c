@@ -12,6 +12,9 @@
 #define DEVICES_MAX 100000
 #define PKI_CHECK_MS 3600000
 #define FIGURES_MS 10000
+#define DEVICE_BODY_MAX (16u << 10) /* a certification request */
+#define DEVICE_IDLE_S 30
+#define DEVICE_REQUESTS_MAX 256
 
 /* ---- before privileges are dropped ---- */
 
@@ -152,6 +155,18 @@ static int open_state(struct worker *w)
     return err;
 }
 
+/* The device port's HTTP: each protocol on it brings its own rows. */
+static int open_device_http(struct worker *w)
+{
+    const struct gw_http_config cfg = {
+        .body_max = DEVICE_BODY_MAX, .idle_s = DEVICE_IDLE_S, .connections = DEVICE_REQUESTS_MAX};
+    int err = gw_http_new(w->loop, &cfg, &w->device_http);
+
+    if (!err)
+        err = gw_enroll_mount(w->enroll, w->device_http);
+    return err ? err : gw_http_mount(w->device_http, upgrade_routes, w);
+}
+
 static int open_services(struct worker *w, int enforcer_fd)
 {
     const struct gw_config *c = w->config;
@@ -170,6 +185,8 @@ static int open_services(struct worker *w, int enforcer_fd)
         err = gw_uplink_open(w->loop, c, w->store, &id, &wiring_uplink, w, &w->uplink);
     if (!err)
         err = gw_enroll_new(w->loop, c, w->pki, w->devices, w->journal, w->store, &w->enroll);
+    if (!err)
+        err = open_device_http(w);
     if (!err) {
         wiring_listen(w);
         err = gw_enforcer_connect(w->loop, enforcer_fd, &wiring_enforcer, w, &w->enforcer);
@@ -226,6 +243,7 @@ static void tear_down(struct worker *w)
     gw_timer_stop(&w->pki_timer);
     gw_timer_stop(&w->figures_timer);
     gw_admin_free(&w->admin);
+    gw_http_free(&w->device_http);
     gw_enroll_free(&w->enroll);
     gw_mqtt_server_free(&w->mqtt);
     gw_peers_close(&w->peers);

@@ -2,8 +2,8 @@
 /**
  * @file
  * The worker: everything that touches untrusted bytes, without a privilege. worker.c builds the
- * rooms and tears them down, wiring.c holds what one room tells another, arrival.c brings new
- * connections to the protocol that serves them. One thread.
+ * rooms and tears them down, wiring.c holds what one room tells another, arrival.c and upgrade.c
+ * bring new connections to the protocol that serves them. One thread.
  */
 #pragma once
 
@@ -15,6 +15,7 @@
 #include "device/device.h"
 #include "enforcer/enforcer.h"
 #include "enroll/enroll.h"
+#include "http/http.h"
 #include "hub/hub.h"
 #include "journal/journal.h"
 #include "mqtt/mqtt.h"
@@ -62,6 +63,7 @@ struct worker {
     struct gw_mqtt_server *mqtt;
     struct gw_pki *pki;
     struct gw_enroll *enroll;
+    struct gw_http *device_http; /**< EST and the way into WebSocket */
     struct gw_uplink *uplink;
     struct gw_admin *admin;
     struct gw_enforcer *enforcer;
@@ -88,6 +90,14 @@ int entrance_secure(struct entrance *e) GW_MUST_CHECK;
 int entrance_open(struct entrance *e) GW_MUST_CHECK;
 /** Stop accepting; what has not arrived yet is dropped. */
 void entrance_close(struct entrance *e);
+
+/** What a device's stream may queue and leave unread. */
+struct gw_stream_limits worker_stream_limits(const struct worker *w);
+
+/* ---- upgrade.c ---- */
+
+/** `/mqtt` on the device port; the owner is the worker. */
+extern const struct gw_http_route upgrade_routes[];
 
 /* ---- wiring.c ---- */
 

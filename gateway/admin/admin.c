@@ -18,14 +18,15 @@ static const struct gw_http_route routes[] = {
 /* Two servers, so that a crowd at the HTTPS port never locks the command out. */
 static int serve(struct gw_admin *a, struct gw_http **out)
 {
-    const struct gw_http_config cfg = {.routes = routes,
-                                       .body_max = BODY_MAX,
+    const struct gw_http_config cfg = {.body_max = BODY_MAX,
                                        .idle_s = IDLE_S,
                                        .connections = CONNECTIONS_MAX,
                                        .before = auth_before,
                                        .owner = a};
 
-    return gw_http_new(a->loop, &cfg, out);
+    int err = gw_http_new(a->loop, &cfg, out);
+
+    return err ? err : gw_http_mount(*out, routes, a);
 }
 
 int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms, struct gw_admin **out)

@@ -48,8 +48,8 @@ int gw_enroll_new(struct gw_loop *loop, const struct gw_config *config, struct g
 void gw_enroll_free(struct gw_enroll **e);
 void gw_enroll_reload(struct gw_enroll *e, const struct gw_config *config);
 
-/** Serve a READY TLS stream of the device port (ALPN http/1.1 or none). Takes the stream. */
-int gw_enroll_serve(struct gw_enroll *e, struct gw_stream *stream) GW_MUST_CHECK;
+/** Serve EST on a server of the device port, which ends before this. GW_EFULL. */
+int gw_enroll_mount(struct gw_enroll *e, struct gw_http *http) GW_MUST_CHECK;
 
 /**
  * May this certificate of our CA still speak for its device? A key that another one replaced, since

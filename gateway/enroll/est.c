@@ -7,9 +7,7 @@
 #include "enroll/enroll_priv.h"
 
 #define EST_PATH "/.well-known/est/"
-#define BODY_MAX (16u << 10)
-#define IDLE_S 30
-#define CONNECTIONS 256
+#define CSR_MAX (16u << 10)
 #define ANSWER_MAX (64u << 10)
 #define RETRY_AFTER "30" /* seconds, for a request that waits */
 #define PAIR_DEFAULT_S 300
@@ -20,7 +18,6 @@ struct gw_enroll {
     struct gw_pki *pki;
     struct gw_devices *devices;
     struct gw_journal *journal;
-    struct gw_http *http;
     uint32_t certificate_days, window_s;
     struct bindings bindings;
     struct pairing pairing;
@@ -207,7 +204,7 @@ static bool id_allowed(const char *id)
 
 static int read_csr(struct ask *a)
 {
-    GW_CLEANUP(gw_buf_fini) struct gw_buf der = {.max = BODY_MAX};
+    GW_CLEANUP(gw_buf_fini) struct gw_buf der = {.max = CSR_MAX};
     uint8_t spki[GW_SPKI_BYTES];
     int err = gw_unbase64(gw_http_body(a->req), &der);
 
@@ -485,13 +482,6 @@ int gw_enroll_new(struct gw_loop *loop, const struct gw_config *config, struct g
                   struct gw_enroll **out)
 {
     GW_CLEANUP(gw_enroll_free) struct gw_enroll *e = calloc(1, sizeof(*e));
-    struct gw_http_config http = {
-        .routes = routes,
-        .body_max = BODY_MAX,
-        .idle_s = IDLE_S,
-        .connections = CONNECTIONS,
-        .owner = e,
-    };
     int err;
 
     if (!e)
@@ -504,8 +494,6 @@ int gw_enroll_new(struct gw_loop *loop, const struct gw_config *config, struct g
     gw_list_init(&e->listener.node);
     gw_enroll_reload(e, config);
     err = bindings_open(&e->bindings, store, gw_loop_now_ms(loop));
-    if (!err)
-        err = gw_http_new(loop, &http, &e->http);
     if (err)
         return err;
     e->listener.changed = on_device;
@@ -522,15 +510,14 @@ void gw_enroll_free(struct gw_enroll **enroll)
     if (!e)
         return;
     gw_list_remove(&e->listener.node);
-    gw_http_free(&e->http);
     bindings_close(&e->bindings);
     pairing_close(&e->pairing);
     free(e);
 }
 
-int gw_enroll_serve(struct gw_enroll *e, struct gw_stream *stream)
+int gw_enroll_mount(struct gw_enroll *e, struct gw_http *http)
 {
-    return gw_http_serve(e->http, stream);
+    return gw_http_mount(http, routes, e);
 }
 
 int gw_enroll_admits(const struct gw_enroll *e, const struct gw_identity *id)

@@ -70,16 +70,23 @@ static void conn_free_if_over(struct conn *c)
     free(c);
 }
 
-/* The client is gone, or has to go: MHD meets the closed pair and says when it is done. */
-static void conn_drop(struct conn *c)
+struct gw_stream *conn_take_stream(struct conn *c)
 {
+    struct gw_stream *stream = GW_TAKE(c->stream);
+
     gw_timer_stop(&c->deadline);
     gw_io_stop(&c->io);
     gw_close_fd(&c->fd);
-    if (c->stream) {
-        gw_stream_free(&c->stream);
+    if (stream)
         c->http->count--;
-    }
+    return stream;
+}
+
+void conn_drop(struct conn *c)
+{
+    struct gw_stream *stream = conn_take_stream(c);
+
+    gw_stream_free(&stream);
     if (c->req)
         request_drop(c->req);
     http_wake(c->http);
@@ -100,8 +107,7 @@ static void finish(struct conn *c, int err)
         request_drop(c->req);
 }
 
-/* What MHD wrote goes to the stream, as long as the stream is not full. */
-static void pump_output(struct conn *c)
+void conn_pump_output(struct conn *c)
 {
     static uint8_t buf[COPY_MAX]; /* the loop's thread alone */
 
@@ -160,7 +166,7 @@ static void pair_ready(void *owner, uint32_t events)
 
     if (events & (EPOLLHUP | EPOLLERR))
         c->input_dead = true;
-    pump_output(c);
+    conn_pump_output(c);
     pump_input(c);
     watch(c);
 }
@@ -192,7 +198,7 @@ static void stream_event(void *owner, enum gw_stream_event ev)
         watch(c);
         break;
     case GW_STREAM_DRAINED:
-        pump_output(c);
+        conn_pump_output(c);
         watch(c);
         break;
     case GW_STREAM_CLOSED:
@@ -231,22 +237,25 @@ static unsigned method_of(const char *name)
 /* The whole request is here: find its row, ask `before`, hand it over. */
 static void dispatch(struct gw_http_request *r)
 {
-    const struct gw_http_config *cfg = &r->conn->http->cfg;
-    unsigned allowed = 0;
+    const struct gw_http *h = r->conn->http;
+    unsigned allowed = 0, table = 0;
     char allow[40];
     int err;
 
     gw_timer_stop(&r->conn->deadline);
     r->state = REQUEST_HANDLING;
     if (r->discarded) {
-        gw_http_problem(r, 413, "The body is longer than %zu bytes.", cfg->body_max);
+        gw_http_problem(r, 413, "The body is longer than %zu bytes.", h->cfg.body_max);
         return;
     }
-    err = http_route(cfg->routes, r->method, r->path, &r->route, r->segments, &allowed);
+    do
+        err = http_route(h->tables[table].routes, r->method, r->path, &r->route, r->segments,
+                         &allowed);
+    while (err == GW_ENOTFOUND && ++table < h->table_count);
     switch (err) {
     case 0:
-        if (!cfg->before || cfg->before(cfg->owner, r))
-            r->route->handle(cfg->owner, r);
+        if (!h->cfg.before || h->cfg.before(h->cfg.owner, r))
+            r->route->handle(h->tables[table].owner, r);
         return;
     case GW_ENOTFOUND:
         gw_http_problem(r, 404, "There is nothing at this path.");
@@ -453,6 +462,15 @@ int gw_http_serve(struct gw_http *h, struct gw_stream *stream)
 
 /* ---- the server ---- */
 
+int gw_http_mount(struct gw_http *h, const struct gw_http_route *routes, void *owner)
+{
+    if (h->table_count == GW_HTTP_TABLES)
+        return GW_EFULL;
+    h->tables[h->table_count].routes = routes;
+    h->tables[h->table_count++].owner = owner;
+    return 0;
+}
+
 int gw_http_new(struct gw_loop *loop, const struct gw_http_config *cfg, struct gw_http **out)
 {
     GW_CLEANUP(gw_http_free) struct gw_http *h = calloc(1, sizeof(*h));
@@ -466,8 +484,9 @@ int gw_http_new(struct gw_loop *loop, const struct gw_http_config *cfg, struct g
     gw_task_init(&h->run, run_mhd, h);
     gw_timer_init(&h->timer, run_mhd, h);
     h->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-        NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+            MHD_USE_ERROR_LOG,
+        0, NULL, NULL, on_access, h, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)cfg->connections + CLOSING_SLACK, MHD_OPTION_CONNECTION_TIMEOUT,

@@ -22,7 +22,7 @@ enum gw_http_method { GW_GET = 1, GW_POST = 2, GW_PUT = 4, GW_DELETE = 8 };
  */
 typedef void gw_http_handler(void *owner, struct gw_http_request *req);
 
-/** A row of a server's table; `{}` in the path matches one segment. The first match wins. */
+/** A row of a table; `{}` in the path matches one segment. The first match wins. */
 struct gw_http_route {
     unsigned methods; /**< of enum gw_http_method */
     const char *path; /**< "/api/v1/devices/{}/approve"; a final "*" matches the rest */
@@ -31,19 +31,26 @@ struct gw_http_route {
 };
 
 struct gw_http_config {
-    const struct gw_http_route *routes; /**< ended by a row of zeros; must outlive the server */
-    size_t body_max;                    /**< longer bodies are answered 413 */
-    uint32_t idle_s;                    /**< a connection without a byte for so long is closed */
+    size_t body_max;      /**< longer bodies are answered 413 */
+    uint32_t idle_s;      /**< a connection without a byte for so long is closed */
     uint32_t connections; /**< at once; for one more the quietest idle one gives way */
     /** Runs before every handler: true to go on; false when it has answered (401, 403, CSRF). */
     bool (*before)(void *owner, struct gw_http_request *req);
-    void *owner;
+    void *owner; /**< of `before` */
 };
+
+#define GW_HTTP_TABLES 4
 
 int gw_http_new(struct gw_loop *loop, const struct gw_http_config *cfg,
                 struct gw_http **out) GW_MUST_CHECK;
 /** Ends every connection; `gone` is called for those who wait. Not from inside a handler. */
 void gw_http_free(struct gw_http **h);
+
+/**
+ * Serve this table's rows, too: the first table that knows a path has it. Rows end with one of
+ * zeros and outlive the server; `owner` comes with every call. GW_EFULL over GW_HTTP_TABLES.
+ */
+int gw_http_mount(struct gw_http *h, const struct gw_http_route *routes, void *owner) GW_MUST_CHECK;
 
 /**
  * Serve a READY stream (with an output limit of 64 KiB or more), which belongs to the server from
@@ -90,6 +97,15 @@ void gw_http_reply_json(struct gw_http_request *r, unsigned status, json_t *body
 /** application/problem+json with "status", "title" and "detail" (one sentence: what and why). */
 void gw_http_problem(struct gw_http_request *r, unsigned status, const char *detail_fmt, ...)
     GW_PRINTF(3, 4);
+
+/**
+ * The connection after an upgrade: the caller's, attached to nobody. `early` is what the client
+ * sent behind its request, borrowed for the call.
+ */
+typedef void gw_http_upgraded(void *owner, struct gw_stream *stream, struct gw_slice early);
+/** Answer 101 with `protocol` as Upgrade (RFC 9110 §7.8); then `fn`, unless the client leaves. */
+void gw_http_upgrade(struct gw_http_request *r, const char *protocol, gw_http_upgraded *fn,
+                     void *owner);
 
 /** Start text/event-stream; then gw_http_event for each, until `gone` or gw_http_end. */
 void gw_http_stream(struct gw_http_request *r);

@@ -17,6 +17,11 @@
 struct gw_http {
     struct gw_loop *loop;
     struct gw_http_config cfg;
+    struct {
+        const struct gw_http_route *routes;
+        void *owner;
+    } tables[GW_HTTP_TABLES];
+    unsigned table_count;
     struct MHD_Daemon *mhd;
     struct gw_io io;       /* MHD's epoll */
     struct gw_timer timer; /* MHD's next timeout */
@@ -75,6 +80,8 @@ struct gw_http_request {
     void *data;
     void (*gone)(void *owner, struct gw_http_request *r);
     void *gone_owner;
+    gw_http_upgraded *upgraded;
+    void *upgraded_owner;
 };
 
 /* ---- route.c: pure ---- */
@@ -98,12 +105,27 @@ void http_segments_free(char *segments[SEGMENTS_MAX]);
 /** "GET, HEAD, POST" for a set of methods. */
 void http_allow_text(unsigned methods, char out[40]);
 
+/* ---- http.c ---- */
+
+/** Run MHD at the turn's end. */
+void http_wake(struct gw_http *h);
+/** The client is gone, or has to go: MHD meets the closed pair and says when it is done. */
+void conn_drop(struct conn *c);
+/** What MHD wrote goes to the stream, as long as the stream is not full. */
+void conn_pump_output(struct conn *c);
+/** The stream leaves HTTP; the rest ends as if the client had left. */
+struct gw_stream *conn_take_stream(struct conn *c);
+
 /* ---- request.c ---- */
 
 struct gw_http_request *request_new(struct conn *c, struct MHD_Connection *mhd);
 void request_free(struct gw_http_request **r);
 
 /* ---- reply.c ---- */
+
+/** The one way to an answer; `response` NULL (memory is out) makes it an empty 500. */
+void request_answer(struct gw_http_request *r, unsigned status, const char *type,
+                    struct MHD_Response *response);
 
 /** Give the stored answer to MHD. */
 enum MHD_Result request_queue(struct gw_http_request *r);
@@ -113,6 +135,3 @@ void request_suspend(struct gw_http_request *r);
 void request_drop(struct gw_http_request *r);
 /** Tell the owner once, if somebody still has to hear. */
 void request_gone(struct gw_http_request *r);
-
-/** Run MHD at the turn's end. */
-void http_wake(struct gw_http *h);

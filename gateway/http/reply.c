@@ -37,9 +37,8 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
     (void)MHD_add_response_header(response, name, value);
 }
 
-/* The one way to an answer; `response` NULL (memory is out) makes it an empty 500. */
-static void answer(struct gw_http_request *r, unsigned status, const char *type,
-                   struct MHD_Response *response)
+void request_answer(struct gw_http_request *r, unsigned status, const char *type,
+                    struct MHD_Response *response)
 {
     if (r->state >= REQUEST_ANSWERED) { /* one answer each: a second one is our own mistake */
         if (response)
@@ -67,7 +66,7 @@ static void answer_bytes(struct gw_http_request *r, unsigned status, const char 
 
     if (!response && mode == MHD_RESPMEM_MUST_FREE)
         free(body);
-    answer(r, status, type, response);
+    request_answer(r, status, type, response);
 }
 
 enum MHD_Result request_queue(struct gw_http_request *r)
@@ -98,7 +97,8 @@ void request_drop(struct gw_http_request *r)
 {
     request_gone(r);
     if (r->state < REQUEST_ANSWERED)
-        answer(r, 500, NULL, NULL); /* nobody reads it: MHD meets the closed pair and finishes */
+        request_answer(r, 500, NULL,
+                       NULL); /* nobody reads it: MHD meets the closed pair and finishes */
     resume(r);
 }
 
@@ -127,7 +127,7 @@ void gw_http_reply(struct gw_http_request *r, unsigned status, const char *type,
     if (body.len) {
         copy = gw_slice_dup(body);
         if (!copy) {
-            answer(r, 500, NULL, NULL);
+            request_answer(r, 500, NULL, NULL);
             return;
         }
     }
@@ -155,7 +155,7 @@ static void reply_json_as(struct gw_http_request *r, unsigned status, const char
     if (text)
         answer_bytes(r, status, type, text, strlen(text), MHD_RESPMEM_MUST_FREE);
     else
-        answer(r, 500, NULL, NULL);
+        request_answer(r, 500, NULL, NULL);
 }
 
 void gw_http_reply_json(struct gw_http_request *r, unsigned status, json_t *body)
@@ -209,7 +209,7 @@ void gw_http_stream(struct gw_http_request *r)
     r->streaming = response != NULL;
     if (response && gw_http_keepalive(r)) /* a first line at once: the client sees it is open */
         r->ended = true;
-    answer(r, 200, "text/event-stream", response);
+    request_answer(r, 200, "text/event-stream", response);
 }
 
 /* The writer's part of an event: "field: value\n". */

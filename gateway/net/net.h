@@ -46,6 +46,7 @@ typedef void gw_stream_fn(void *owner, enum gw_stream_event ev);
 struct gw_identity {
     char device[65];        /**< CN of a certificate of our own CA; "" : none proved */
     bool manufacturer;      /**< the chain ended at a manufacturer's CA, not ours */
+    bool expired;           /**< its certificate has ended, and was let through for renewal */
     uint8_t thumbprint[32]; /**< SHA-256 of the certificate's DER (x5t#S256) */
     struct gw_slice der;    /**< the leaf, borrowed from the stream; empty: none */
     struct ucred ucred;     /**< Unix sockets: SO_PEERCRED; pid 0 otherwise */

@@ -425,11 +425,6 @@ static const struct gw_stream_ops tls_ops = {
     .free = tls_free,
 };
 
-bool gw_tls_expired(const struct gw_stream *s)
-{
-    return s->ops == &tls_ops && tls_of(s)->proved && tls_of(s)->verify.peer.expired;
-}
-
 /* ---- new ones ---- */
 
 static void on_handshake_limit(void *owner)

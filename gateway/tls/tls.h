@@ -35,7 +35,7 @@ struct gw_tls_server_config {
     void *owner;
     /**
      * An expired device certificate up to so many days is let through with OPTIONAL (RFC 7030
-     * re-enrolment); `expired` tells. 0: none.
+     * re-enrolment); the identity's `expired` tells. 0: none.
      */
     uint32_t grace_days;
 };
@@ -78,6 +78,3 @@ void gw_tls_fini(void);
 int gw_tls_connect(struct gw_loop *loop, const struct gw_addr *to,
                    const struct gw_tls_client_config *cfg, const struct gw_stream_limits *limits,
                    struct gw_stream **out) GW_MUST_CHECK;
-
-/** True when the identity's certificate has expired and was let through by grace_days. */
-bool gw_tls_expired(const struct gw_stream *s);

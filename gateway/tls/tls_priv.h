@@ -44,8 +44,7 @@ int tls_use_chain(WOLFSSL_CTX *ctx, WOLFSSL *ssl, struct gw_slice chain_pem,
 /** What is known of the other end: kept for the connection's life. */
 struct tls_peer {
     struct gw_identity id;
-    uint8_t *der; /* what id.der points to */
-    bool expired;
+    uint8_t *der;       /* what id.der points to */
     int refusal;        /* why its certificate was refused, 0: it was not */
     const char *reason; /* the same in words */
 };

@@ -71,7 +71,7 @@ static int judge_client(struct tls_verify *v, bool verified, struct gw_slice der
     if (!verified) {
         if (!ours || !in_grace(c, &info))
             return refuse(p, GW_EIDENTITY, NULL); /* wolfSSL knows why */
-        p->expired = true;
+        p->id.expired = true;
     }
     if (ours && (info.is_ca || !info.client_auth || !is_device_id(info.common_name)))
         return refuse(p, GW_EIDENTITY, "the certificate is not a device's");

@@ -29,7 +29,7 @@ struct websocket {
     struct gw_buf in;      /* unmasked, not yet consumed */
     struct gw_buf out;     /* gathered in this turn */
     size_t output_max;
-    bool paused;
+    bool ready_due, paused;
     bool control;     /* the frame that is coming in is no data frame */
     uint16_t goodbye; /* a Close frame to send once all messages are: wslay would send it first */
     int fault;        /* why the peer's frames were refused */
@@ -361,6 +361,13 @@ static void on_wake(void *owner)
 {
     struct websocket *w = owner;
 
+    if (!w->base.fn)
+        return;
+    if (w->ready_due) {
+        w->ready_due = false;
+        if (!emit(w, GW_STREAM_READY))
+            return;
+    }
     if (w->state == OPEN && !w->paused && gw_buf_len(&w->in) && !emit(w, GW_STREAM_DATA))
         return;
     pump(w);
@@ -481,6 +488,7 @@ int gw_websocket_new(struct gw_loop *loop, struct gw_stream *below, struct gw_sl
     w->in.max = limits->input_max ? limits->input_max : INPUT_MAX;
     w->out.max = SIZE_MAX;
     w->output_max = limits->output_max;
+    w->ready_due = true;
     gw_task_init(&w->flush, on_flush, w);
     gw_task_init(&w->wake, on_wake, w);
     gw_timer_init(&w->timer, on_closing_limit, w);

@@ -28,9 +28,8 @@ int gw_websocket_accept(const struct gw_websocket_request *req, const char *prot
 
 /**
  * The stream over `below`, which is READY, answered the handshake, and belongs to the new one from
- * now on, also on failure. `early` is what the client sent behind its request. There is no READY
- * event: it is READY from the start. Errors it ends with beside those of `below`: GW_EPROTOCOL,
- * GW_ETOOBIG.
+ * now on, also on failure. `early` is what the client sent behind its request. READY follows from
+ * the loop. Errors it ends with beside those of `below`: GW_EPROTOCOL, GW_ETOOBIG.
  */
 int gw_websocket_new(struct gw_loop *loop, struct gw_stream *below, struct gw_slice early,
                      const struct gw_stream_limits *limits, struct gw_stream **out) GW_MUST_CHECK;

@@ -24,6 +24,7 @@ struct world {
     struct gw_journal *journal;
     struct gw_pki *pki;
     struct gw_enroll *enroll;
+    struct gw_http *http;
     struct gw_tls_server *tls;
     struct gw_listener *listener;
     struct gw_key *maker_key; /* of a manufacturer's CA */
@@ -42,7 +43,7 @@ static void on_stream(void *owner, enum gw_stream_event ev)
         struct gw_stream *s = *stream;
 
         free(stream);
-        (void)!gw_enroll_serve(w.enroll, s);
+        (void)!gw_http_serve(w.http, s);
     } else if (ev == GW_STREAM_CLOSED) {
         gw_stream_free(stream);
         free(stream);
@@ -109,6 +110,8 @@ static void listen_tls(void)
 
 static void open_rooms(void)
 {
+    const struct gw_http_config http = {.body_max = 16384, .idle_s = 30, .connections = 16};
+
     cr_assert_eq(gw_loop_new(&w.loop), 0);
     cr_assert_eq(gw_store_open(w.loop, w.dir, &w.store), 0);
     cr_assert_eq(gw_devices_open(w.loop, w.store, 1000, &w.devices), 0);
@@ -116,12 +119,15 @@ static void open_rooms(void)
     cr_assert_eq(gw_pki_open(w.dir, &w.pki), 0);
     cr_assert_eq(gw_enroll_new(w.loop, w.config, w.pki, w.devices, w.journal, w.store, &w.enroll),
                  0);
+    cr_assert_eq(gw_http_new(w.loop, &http, &w.http), 0);
+    cr_assert_eq(gw_enroll_mount(w.enroll, w.http), 0);
     listen_tls();
 }
 
 static void close_rooms(void)
 {
     gw_listener_free(&w.listener);
+    gw_http_free(&w.http);
     gw_enroll_free(&w.enroll);
     gw_tls_server_free(&w.tls);
     gw_pki_close(&w.pki);

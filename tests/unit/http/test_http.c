@@ -15,6 +15,8 @@ struct world {
     struct gw_http_request *late;   /* kept by the handler of /late */
     struct gw_http_request *stream; /* kept by the handler of /stream */
     unsigned gone;
+    struct gw_stream *upgraded; /* by /up */
+    struct gw_buf early;
 };
 
 static void note_gone(void *owner, struct gw_http_request *r)
@@ -94,6 +96,21 @@ static void on_login(void *owner, struct gw_http_request *r)
     free(password);
 }
 
+static void on_upgraded(void *owner, struct gw_stream *stream, struct gw_slice early)
+{
+    struct world *w = owner;
+
+    w->upgraded = stream;
+    w->early.max = 1u << 20;
+    cr_assert_eq(gw_buf_append(&w->early, early), 0);
+}
+
+static void on_up(void *owner, struct gw_http_request *r)
+{
+    gw_http_set_header(r, "X-Accept", "yes");
+    gw_http_upgrade(r, "test", on_upgraded, owner);
+}
+
 static bool before(void *owner, struct gw_http_request *r)
 {
     (void)owner;
@@ -117,22 +134,28 @@ static const struct gw_http_route routes[] = {
     {0},
 };
 
+static const struct gw_http_route more_routes[] = {
+    {GW_GET, "/up", on_up, 0},
+    {GW_GET, "/hello/{}/to/{}", on_echo, 0}, /* the other table has it first */
+    {0},
+};
+
 static void world_open(struct world *w, uint32_t idle_s)
 {
-    struct gw_http_config cfg = {.routes = routes,
-                                 .body_max = 1000,
-                                 .idle_s = idle_s,
-                                 .connections = 3,
-                                 .before = before,
-                                 .owner = w};
+    struct gw_http_config cfg = {
+        .body_max = 1000, .idle_s = idle_s, .connections = 3, .before = before, .owner = w};
 
     *w = (struct world){0};
     cr_assert_eq(gw_loop_new(&w->loop), 0);
     cr_assert_eq(gw_http_new(w->loop, &cfg, &w->http), 0);
+    cr_assert_eq(gw_http_mount(w->http, routes, w), 0);
+    cr_assert_eq(gw_http_mount(w->http, more_routes, w), 0);
 }
 
 static void world_close(struct world *w)
 {
+    gw_stream_free(&w->upgraded);
+    gw_buf_fini(&w->early);
     gw_http_free(&w->http);
     gw_loop_free(&w->loop);
 }
@@ -473,4 +496,89 @@ Test(http, ends_everything_that_is_alive_when_freed)
     close(waiting);
     close(streaming);
     close(half);
+}
+
+#define UP "GET /up" H "Connection: Upgrade\r\nUpgrade: test\r\n\r\n"
+
+static void note_event(void *owner, enum gw_stream_event ev)
+{
+    unsigned *events = owner;
+
+    *events |= 1u << ev;
+}
+
+Test(http, an_upgraded_connection_leaves_with_all_that_was_sent_behind_the_request)
+{
+    static const char *const behind[] = {"", "x", "more"};
+    struct gw_buf got = {.max = 1u << 20};
+    struct world w;
+    unsigned events = 0;
+    char text[256];
+
+    for (size_t i = 0; i < GW_COUNT(behind); i++) {
+        struct gw_slice in;
+        int fd;
+
+        world_open(&w, 10);
+        fd = dial(&w);
+        (void)snprintf(text, sizeof(text), UP "%s", behind[i]);
+        say(fd, text);
+        cr_expect(hear(&w, fd, &got, "X-Accept: yes\r\n"));
+        cr_expect(gw_slice_starts(gw_buf_slice(&got), "HTTP/1.1 101 Switching Protocols\r\n"));
+        cr_assert_not_null(w.upgraded);
+        cr_expect(gw_slice_eq_str(gw_buf_slice(&w.early), behind[i]));
+        gw_buf_consume(&got, gw_buf_len(&got));
+
+        gw_stream_attach(w.upgraded, note_event, &events);
+        say(fd, "to the stream");
+        turn(&w, 3);
+        in = gw_stream_input(w.upgraded);
+        cr_expect(gw_slice_eq_str(in, "to the stream"));
+        cr_assert_eq(gw_stream_write(w.upgraded, GW_SLICE_LIT("from it")), 0);
+        cr_expect(hear(&w, fd, &got, "from it"));
+        gw_buf_consume(&got, gw_buf_len(&got));
+        close(fd);
+        turn(&w, 5);
+        cr_expect(events & 1u << GW_STREAM_CLOSED);
+        world_close(&w);
+    }
+    gw_buf_fini(&got);
+}
+
+Test(http, a_place_that_an_upgraded_connection_leaves_is_free_again)
+{
+    struct gw_buf got = {.max = 1u << 20};
+    struct world w;
+    int fds[6];
+
+    world_open(&w, 10); /* three connections at most */
+    for (size_t i = 0; i < GW_COUNT(fds); i++) {
+        fds[i] = dial(&w);
+        say(fds[i], UP);
+        cr_expect(hear(&w, fds[i], &got, "X-Accept: yes\r\n"));
+        gw_buf_consume(&got, gw_buf_len(&got));
+        turn(&w, 3);
+        gw_stream_free(&w.upgraded);
+    }
+    for (size_t i = 0; i < GW_COUNT(fds); i++)
+        close(fds[i]);
+    gw_buf_fini(&got);
+    world_close(&w);
+}
+
+Test(http, a_client_that_leaves_right_after_asking_leaks_nothing)
+{
+    struct world w;
+
+    world_open(&w, 10);
+    for (int i = 0; i < 20; i++) {
+        int fd = dial(&w);
+
+        say(fd, UP);
+        turn(&w, i % 3);
+        close(fd);
+        turn(&w, 4);
+        gw_stream_free(&w.upgraded);
+    }
+    world_close(&w);
 }

@@ -19,7 +19,7 @@ Test(handshake, proves_who_is_there)
     cr_expect_arr_eq(id->thumbprint, thumbprint, 32);
     cr_expect_eq(admitted, 1);
     cr_expect_str_eq(admit_saw.device, "cam-1");
-    cr_expect_not(gw_tls_expired(server.stream));
+    cr_expect_not(gw_stream_identity(server.stream)->expired);
     cr_expect_str_eq(gw_stream_identity(client.stream)->device, "");
     cr_expect_str_eq(gw_stream_alpn(server.stream), "");
 }
@@ -214,7 +214,7 @@ Test(handshake, an_expired_device_gets_in_for_renewal_only_where_that_is_configu
     client = (struct party){0};
     server = (struct party){0};
     both_ready_as(&old);
-    cr_expect(gw_tls_expired(server.stream));
+    cr_expect(gw_stream_identity(server.stream)->expired);
     cr_expect_str_eq(gw_stream_identity(server.stream)->device, "cam-1");
     cert_free(&old);
     cert_free(&older);
