@@ -370,6 +370,8 @@ size_t gw_access_grants(const struct gw_access *a, const char *device, const str
 struct save {
     struct gw_store_job job;
     struct own *own;
+    gw_access_stored *fn;
+    void *owner;
 };
 
 static int run_save(struct gw_store_job *job, sqlite3 *db)
@@ -392,6 +394,8 @@ static void done_save(struct gw_store_job *job, int err)
 
     if (err)
         gw_log_error("grants were not stored: %s device=%s", gw_error_text(err), save->own->device);
+    if (save->fn)
+        save->fn(save->owner, err ? GW_ESTORE : 0);
     own_free(save->own);
     free(save);
 }
@@ -416,7 +420,7 @@ static int save_new(struct gw_access *a, const char *device, const struct gw_gra
 }
 
 int gw_access_set_grants(struct gw_access *a, const char *device, const struct gw_grant *grants,
-                         size_t count)
+                         size_t count, gw_access_stored *fn, void *owner)
 {
     GW_CLEANUP(own_cleanup) struct own *own = NULL;
     struct save *save;
@@ -438,6 +442,8 @@ int gw_access_set_grants(struct gw_access *a, const char *device, const struct g
         return err;
     }
     own = NULL;
+    save->fn = fn;
+    save->owner = owner;
     gw_store_submit(a->store, &save->job);
     return 0;
 }
@@ -453,7 +459,7 @@ static void on_device(void *owner, const struct gw_device *d, enum gw_device_cha
 
     (void)addr;
     if (gone && gw_map_get_str(&a->owned, gone->id))
-        err = gw_access_set_grants(a, gone->id, NULL, 0);
+        err = gw_access_set_grants(a, gone->id, NULL, 0, NULL, NULL);
     if (err)
         gw_log_error("grants of a forgotten device stay: %s device=%s", gw_error_text(err),
                      gone->id);

@@ -42,9 +42,12 @@ bool gw_access_may_subscribe(struct gw_access *a, const char *device, struct gw_
 
 /** The device's own grants (without class and own topics), borrowed until the next change. */
 size_t gw_access_grants(const struct gw_access *a, const char *device, const struct gw_grant **out);
+/** 0: the change is on disk; GW_ESTORE: it is not, and holds until the next start only. */
+typedef void gw_access_stored(void *owner, int err);
 /**
- * Replace them all; those that ended already are left out. GW_ENOTFOUND: no such device.
- * GW_EMALFORMED for a filter or no permission, GW_EFULL over GW_GRANTS_PER_DEVICE_MAX.
+ * Replace them all; those that ended already are left out. `fn` (NULL: nobody) is told once, from
+ * the loop. GW_ENOTFOUND: no such device. GW_EMALFORMED for a filter or no permission, GW_EFULL
+ * over GW_GRANTS_PER_DEVICE_MAX.
  */
 int gw_access_set_grants(struct gw_access *a, const char *device, const struct gw_grant *grants,
-                         size_t count) GW_MUST_CHECK;
+                         size_t count, gw_access_stored *fn, void *owner) GW_MUST_CHECK;

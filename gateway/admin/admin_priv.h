@@ -100,6 +100,19 @@ struct gw_http_request *wait_end(struct wait *w);
 /* The admin part goes away: everything that waits is told. */
 void wait_abandon_all(struct gw_admin *a);
 
+/*
+ * A change on its way to the disk, the kernel or both: 204 when each part is there, or what failed.
+ * It begins with one part; pending_done, once for each part, is the rooms' callback.
+ */
+struct pending;
+/* NULL: 500 has been answered. `verb` is static: "approved". */
+struct pending *pending_begin(struct gw_admin *a, struct gw_http_request *req, const char *subject,
+                              const char *verb);
+void pending_add(struct pending *p);
+void pending_done(void *owner, int err);
+/* Nothing was changed: give the request back, to be answered otherwise. */
+void pending_cancel(struct pending **p);
+
 /* ---- body.c: what a request says ---- */
 
 enum field_kind {

@@ -165,6 +165,15 @@ static void note(struct gw_admin *a, struct gw_http_request *req, const char *ki
                      by, verb, id);
 }
 
+/* The answer comes when the registry is on disk. */
+static void settle(struct gw_admin *a, struct pending *p, int err)
+{
+    if (!err)
+        err = gw_devices_settle(a->rooms.devices, pending_done, p);
+    if (err)
+        pending_done(p, err);
+}
+
 void on_approve(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
@@ -173,6 +182,7 @@ void on_approve(void *owner, struct gw_http_request *req)
                                    {"class", FIELD_TEXT, false, NAME_MAX_BYTES, &class}};
     const struct gw_device *d = admin_device_of(a, req);
     json_auto_t *body = d ? body_object(req, fields, GW_COUNT(fields)) : NULL;
+    struct pending *p;
     int err;
 
     if (!body)
@@ -181,13 +191,13 @@ void on_approve(void *owner, struct gw_http_request *req)
         gw_http_problem(req, 400, "A class has 1 to %d of A-Z a-z 0-9 . _ -", NAME_MAX_BYTES);
         return;
     }
-    err = gw_devices_approve(a->rooms.devices, d->id, name, class);
-    if (err) {
-        admin_refuse(req, err, "%s was not approved", d->id);
+    p = pending_begin(a, req, d->id, "approved");
+    if (!p)
         return;
-    }
-    note(a, req, "approve", d->id, "approved");
-    admin_done(req);
+    err = gw_devices_approve(a->rooms.devices, d->id, name, class);
+    if (!err)
+        note(a, req, "approve", d->id, "approved");
+    settle(a, p, err);
 }
 
 void on_revoke(void *owner, struct gw_http_request *req)
@@ -195,34 +205,35 @@ void on_revoke(void *owner, struct gw_http_request *req)
     struct gw_admin *a = owner;
     const struct gw_device *d = admin_device_of(a, req);
     json_auto_t *body = d ? body_object(req, NULL, 0) : NULL;
+    struct pending *p = body ? pending_begin(a, req, d->id, "revoked") : NULL;
     int err;
 
-    if (!body)
+    if (!p)
         return;
     err = gw_devices_revoke(a->rooms.devices, d->id);
-    if (err) {
-        admin_refuse(req, err, "%s was not revoked", d->id);
-        return;
+    if (!err)
+        note(a, req, "revoke", d->id, "revoked");
+    if (!err) { /* and the kernel has the verdict that follows */
+        pending_add(p);
+        if (gw_quarantine_await(a->rooms.quarantine, d->id, pending_done, p))
+            pending_done(p, 0);
     }
-    note(a, req, "revoke", d->id, "revoked");
-    admin_done(req);
+    settle(a, p, err);
 }
 
 void on_forget(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
     const struct gw_device *d = admin_device_of(a, req);
+    struct pending *p = d ? pending_begin(a, req, d->id, "forgotten") : NULL;
     char id[GW_DEVICE_ID_MAX + 1];
     int err;
 
-    if (!d)
+    if (!p)
         return;
     memcpy(id, d->id, sizeof(id)); /* the record goes away */
     err = gw_devices_forget(a->rooms.devices, id);
-    if (err) {
-        admin_refuse(req, err, "%s was not forgotten", id);
-        return;
-    }
-    note(a, req, "forget", id, "forgot");
-    admin_done(req);
+    if (!err)
+        note(a, req, "forget", id, "forgot");
+    settle(a, p, err);
 }

@@ -132,13 +132,16 @@ void on_grants_set(void *owner, struct gw_http_request *req)
     const struct gw_device *d = admin_device_of(a, req);
     json_auto_t *list = d ? body_array(req) : NULL;
     GW_CLEANUP(gw_free_ptr) struct gw_grant *grants = list ? grants_of(req, list) : NULL;
+    struct pending *p = grants ? pending_begin(a, req, d->id, "granted that") : NULL;
     const char *by;
     int err;
 
-    if (!grants)
+    if (!p)
         return;
-    err = gw_access_set_grants(a->rooms.access, d->id, grants, json_array_size(list));
+    err = gw_access_set_grants(a->rooms.access, d->id, grants, json_array_size(list), pending_done,
+                               p);
     if (err) {
+        pending_cancel(&p);
         admin_refuse(req, err,
                      "The grants of %s were not set: a topic filter is wrong or there are too "
                      "many",
@@ -148,5 +151,4 @@ void on_grants_set(void *owner, struct gw_http_request *req)
     by = who_calls(a, req).user;
     gw_journal_alert(a->rooms.journal, GW_INFO, "grants", d->id, json_pack("{s:s}", "by", by),
                      "%s set the grants of %s.", by, d->id);
-    admin_done(req);
 }

@@ -1,45 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Quarantine by device and by address. The answer comes when the kernel has it, not before. */
-#include <errno.h>
-#include <stdio.h>
-
 #include "admin/admin_priv.h"
 #include "admin/routes.h"
-
-struct verdict_wait {
-    struct wait wait;
-    char subject[GW_DEVICE_ID_MAX + 1];
-    const char *verb;
-};
-
-static void verdict_done(void *owner, int err)
-{
-    struct verdict_wait *v = owner;
-    struct gw_http_request *req = wait_end(&v->wait);
-
-    if (req && err)
-        admin_refuse(req, err, "%s was not %s", v->subject, v->verb);
-    else if (req)
-        admin_done(req);
-    free(v);
-}
-
-_Static_assert(GW_HWADDR_TEXT <= GW_DEVICE_ID_MAX + 1, "a subject holds an address");
-
-static struct verdict_wait *verdict_begin(struct gw_admin *a, struct gw_http_request *req,
-                                          const char *subject, const char *verb)
-{
-    struct verdict_wait *v = calloc(1, sizeof(*v));
-
-    if (!v) {
-        admin_refuse(req, -ENOMEM, "Nothing was changed");
-        return NULL;
-    }
-    (void)snprintf(v->subject, sizeof(v->subject), "%s", subject);
-    v->verb = verb;
-    wait_begin(&v->wait, a, req);
-    return v;
-}
 
 /* What a request says about a verdict. */
 struct order {
@@ -80,26 +42,26 @@ void on_device_quarantine(void *owner, struct gw_http_request *req)
     const struct gw_device *d = admin_device_of(a, req);
     struct order o;
     json_auto_t *body = d ? order_of(req, false, &o) : NULL;
-    struct verdict_wait *v = body ? verdict_begin(a, req, d->id, "quarantined") : NULL;
+    struct pending *v = body ? pending_begin(a, req, d->id, "quarantined") : NULL;
     int err;
 
     if (!v)
         return;
     err = gw_quarantine_device(a->rooms.quarantine, d->id, o.mode, o.seconds, o.reason,
-                               who_calls(a, req).user, verdict_done, v);
+                               who_calls(a, req).user, pending_done, v);
     if (err)
-        verdict_done(v, err);
+        pending_done(v, err);
 }
 
 /* What holds for the device: a verdict of its own, or one on an address that it has. */
 static int release(struct gw_admin *a, const char *id, const struct gw_verdict *v, const char *by,
-                   struct verdict_wait *wait)
+                   struct pending *wait)
 {
     const struct gw_hwaddr addr = v->addr;
 
     if (*v->device)
-        return gw_quarantine_release_device(a->rooms.quarantine, id, by, verdict_done, wait);
-    return gw_quarantine_release_addr(a->rooms.quarantine, &addr, by, verdict_done, wait);
+        return gw_quarantine_release_device(a->rooms.quarantine, id, by, pending_done, wait);
+    return gw_quarantine_release_addr(a->rooms.quarantine, &addr, by, pending_done, wait);
 }
 
 static bool is_host(const struct gw_hwaddr *a)
@@ -112,7 +74,7 @@ void on_device_release(void *owner, struct gw_http_request *req)
     struct gw_admin *a = owner;
     const char *id = gw_http_segment(req, 0);
     const struct gw_verdict *v = gw_quarantine_of_device(a->rooms.quarantine, id);
-    struct verdict_wait *wait;
+    struct pending *wait;
     char text[GW_HWADDR_TEXT];
     int err;
 
@@ -125,12 +87,12 @@ void on_device_release(void *owner, struct gw_http_request *req)
                         gw_hwaddr_text(&v->addr, text));
         return;
     }
-    wait = verdict_begin(a, req, id, "released");
+    wait = pending_begin(a, req, id, "released");
     if (!wait)
         return;
     err = release(a, id, v, who_calls(a, req).user, wait);
     if (err)
-        verdict_done(wait, err);
+        pending_done(wait, err);
 }
 
 /* ---- by address ---- */
@@ -164,42 +126,41 @@ void on_quarantine_add(void *owner, struct gw_http_request *req)
     struct order o;
     json_auto_t *body = order_of(req, true, &o);
     struct gw_hwaddr addr;
-    struct verdict_wait *v;
+    struct pending *v;
     char text[GW_HWADDR_TEXT];
     int err;
 
     if (!body || !address_of(req, o.address, &addr))
         return;
-    v = verdict_begin(a, req, gw_hwaddr_text(&addr, text), "quarantined");
+    v = pending_begin(a, req, gw_hwaddr_text(&addr, text), "quarantined");
     if (!v)
         return;
     err = gw_quarantine_addr(a->rooms.quarantine, &addr, o.mode, o.seconds, o.reason,
-                             who_calls(a, req).user, verdict_done, v);
+                             who_calls(a, req).user, pending_done, v);
     if (err)
-        verdict_done(v, err);
+        pending_done(v, err);
 }
 
 void on_quarantine_remove(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
     struct gw_hwaddr addr;
-    struct verdict_wait *v;
+    struct pending *v;
     char text[GW_HWADDR_TEXT];
     int err;
 
     if (!address_of(req, gw_http_segment(req, 0), &addr))
         return;
     (void)gw_hwaddr_text(&addr, text);
-    v = verdict_begin(a, req, text, "released");
+    v = pending_begin(a, req, text, "released");
     if (!v)
         return;
     err = gw_quarantine_release_addr(a->rooms.quarantine, &addr, who_calls(a, req).user,
-                                     verdict_done, v);
+                                     pending_done, v);
     if (err == GW_ENOTFOUND) {
-        (void)wait_end(&v->wait);
-        free(v);
+        pending_cancel(&v);
         gw_http_problem(req, 404, "%s is not quarantined.", text);
     } else if (err) {
-        verdict_done(v, err);
+        pending_done(v, err);
     }
 }

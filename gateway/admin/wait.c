@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <stdio.h>
+
 #include "admin/admin_priv.h"
 
 static void wait_gone(void *owner, struct gw_http_request *req)
@@ -35,4 +38,62 @@ void wait_abandon_all(struct gw_admin *a)
         w->req = NULL;
         gw_list_remove(node);
     }
+}
+
+/* ---- changes ---- */
+
+struct pending {
+    struct wait wait;
+    unsigned parts;
+    int err; /* the first failure */
+    char subject[GW_DEVICE_ID_MAX + 1];
+    const char *verb;
+};
+
+_Static_assert(GW_HWADDR_TEXT <= GW_DEVICE_ID_MAX + 1, "a subject holds an address");
+
+struct pending *pending_begin(struct gw_admin *a, struct gw_http_request *req, const char *subject,
+                              const char *verb)
+{
+    struct pending *p = calloc(1, sizeof(*p));
+
+    if (!p) {
+        admin_refuse(req, -ENOMEM, "Nothing was changed");
+        return NULL;
+    }
+    p->parts = 1;
+    (void)snprintf(p->subject, sizeof(p->subject), "%s", subject);
+    p->verb = verb;
+    wait_begin(&p->wait, a, req);
+    return p;
+}
+
+void pending_add(struct pending *p)
+{
+    p->parts++;
+}
+
+void pending_done(void *owner, int err)
+{
+    struct pending *p = owner;
+    struct gw_http_request *req;
+
+    if (err && !p->err)
+        p->err = err;
+    if (--p->parts > 0)
+        return;
+    req = wait_end(&p->wait);
+    if (req && p->err)
+        admin_refuse(req, p->err, "%s was not %s", p->subject, p->verb);
+    else if (req)
+        admin_done(req);
+    free(p);
+}
+
+void pending_cancel(struct pending **p)
+{
+    struct pending *gone = GW_TAKE(*p);
+
+    (void)wait_end(&gone->wait);
+    free(gone);
 }

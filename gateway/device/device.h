@@ -121,5 +121,14 @@ int gw_devices_revoke(struct gw_devices *d, const char *id) GW_MUST_CHECK;
 int gw_devices_forget(struct gw_devices *d, const char *id) GW_MUST_CHECK;
 /** True when a certificate of this id is worth nothing: revoked, or revoked and then forgotten. */
 bool gw_devices_revoked(const struct gw_devices *d, const char *id);
+
+/** 0: what was asked about is on disk; GW_ESTORE: not yet, it is tried again; GW_ECLOSED. */
+typedef void gw_devices_settled(void *owner, int err);
+/**
+ * Be told, once, from the loop, when all that was changed up to now is on disk; it is written at
+ * once. -ENOMEM.
+ */
+int gw_devices_settle(struct gw_devices *d, gw_devices_settled *fn, void *owner) GW_MUST_CHECK;
+
 /** last_seen := now; O(1), written behind. */
 void gw_devices_touch(struct gw_devices *d, struct gw_device *dev);

@@ -20,6 +20,13 @@ struct gone {
     bool revoked;
 };
 
+/* Somebody who waits until a change is on disk. */
+struct settler {
+    struct gw_list node;
+    gw_devices_settled *fn;
+    void *owner;
+};
+
 /* An id that was revoked and forgotten. */
 struct refused {
     char id[GW_DEVICE_ID_MAX + 1];
@@ -37,7 +44,8 @@ struct gw_devices {
     struct gw_list listeners;
     struct gw_list dirty, gone;
     struct gw_timer flush;
-    bool writing; /* a batch is with the storage thread */
+    struct batch *writing;   /* with the storage thread */
+    struct gw_list settlers; /* who waits for what is not in a batch yet */
     bool closing;
 };
 

@@ -33,6 +33,7 @@ struct batch {
     struct gw_devices *owner;
     struct row *rows, **tail;
     size_t count;
+    struct gw_list settlers; /* told when this is done */
 };
 
 /* ---- loading ---- */
@@ -233,7 +234,33 @@ static bool idle(const struct gw_devices *d)
     return gw_list_empty(&d->dirty) && gw_list_empty(&d->gone);
 }
 
+static bool due(const struct gw_devices *d)
+{
+    return !idle(d) || !gw_list_empty(&d->settlers);
+}
+
 static void done_write(struct gw_store_job *job, int err);
+
+/* The settlers of `from`, in front of whom `to` has. */
+static void settlers_move(struct gw_list *from, struct gw_list *to)
+{
+    GW_LIST_EACH(from, node)
+    {
+        gw_list_remove(node);
+        gw_list_append(to, node);
+    }
+}
+
+static void settlers_tell(struct gw_list *settlers, int err)
+{
+    while (!gw_list_empty(settlers)) {
+        struct settler *s = GW_LIST_ENTRY(settlers->next, struct settler, node);
+
+        gw_list_remove(&s->node);
+        s->fn(s->owner, err);
+        free(s);
+    }
+}
 
 /* What is waiting, at most one batch of it, the deletions first: an id may have come again. */
 static bool write_batch(struct gw_devices *d)
@@ -245,11 +272,14 @@ static bool write_batch(struct gw_devices *d)
         return false;
     *b = (struct batch){.job = {.run = run_write, .done = done_write}, .owner = d};
     b->tail = &b->rows;
+    gw_list_init(&b->settlers);
     while (room && b->count < BATCH_ROWS && !gw_list_empty(&d->gone))
         room = take_gone(d, b);
     while (room && b->count < BATCH_ROWS && !gw_list_empty(&d->dirty))
         room = take_dirty(d, b);
-    d->writing = true;
+    if (idle(d)) /* all that anybody waits for is in this one */
+        settlers_move(&d->settlers, &b->settlers);
+    d->writing = b;
     gw_store_submit(d->store, &b->job);
     return room;
 }
@@ -271,23 +301,28 @@ static void done_write(struct gw_store_job *job, int err)
     struct gw_devices *d = b->owner;
     bool full = b->count == BATCH_ROWS;
 
-    d->writing = false;
+    d->writing = NULL;
     for (struct row *row = b->rows, *next; row; row = next) {
         next = row->next;
         if (err && !d->closing)
             take_back(d, row);
         free(row);
     }
+    settlers_tell(&b->settlers, err ? GW_ESTORE : 0);
     free(b);
-    if (!d->closing && !idle(d))
-        gw_timer_start(d->loop, &d->flush, err ? RETRY_MS : full ? NOW_MS : SOON_MS);
+    if (d->closing || !due(d))
+        return;
+    gw_timer_start(d->loop, &d->flush,
+                   err                                    ? RETRY_MS
+                   : full || !gw_list_empty(&d->settlers) ? NOW_MS
+                                                          : SOON_MS);
 }
 
 static void on_flush(void *owner)
 {
     struct gw_devices *d = owner;
 
-    if (!d->writing && !idle(d) && !write_batch(d) && !d->writing)
+    if (!d->writing && due(d) && !write_batch(d) && !d->writing)
         gw_timer_start(d->loop, &d->flush, RETRY_MS);
 }
 
@@ -321,10 +356,28 @@ void device_persist_gone(struct gw_devices *d, const char *id, bool revoked)
     schedule(d, NOW_MS);
 }
 
+int gw_devices_settle(struct gw_devices *d, gw_devices_settled *fn, void *owner)
+{
+    struct settler *s = malloc(sizeof(*s));
+
+    if (!s)
+        return -ENOMEM;
+    *s = (struct settler){.fn = fn, .owner = owner};
+    gw_list_init(&s->node);
+    if (d->writing && idle(d)) {
+        gw_list_append(&d->writing->settlers, &s->node);
+    } else {
+        gw_list_append(&d->settlers, &s->node);
+        schedule(d, NOW_MS);
+    }
+    return 0;
+}
+
 void device_persist_init(struct gw_devices *d)
 {
     gw_list_init(&d->dirty);
     gw_list_init(&d->gone);
+    gw_list_init(&d->settlers);
     gw_timer_init(&d->flush, on_flush, d);
 }
 
@@ -332,9 +385,10 @@ void device_persist_finish(struct gw_devices *d)
 {
     gw_timer_stop(&d->flush);
     d->closing = true;
-    while (!idle(d) && write_batch(d))
+    while (due(d) && write_batch(d))
         ;
     gw_store_flush(d->store);
+    settlers_tell(&d->settlers, GW_ECLOSED);
     GW_LIST_EACH(&d->gone, node)
     {
         free(GW_LIST_ENTRY(node, struct gone, node));

@@ -278,6 +278,21 @@ void quarantine_answer(struct change *c, int err)
         finish(c);
 }
 
+int gw_quarantine_await(struct gw_quarantine *q, const char *id, gw_quarantine_done *fn,
+                        void *owner)
+{
+    struct change *c;
+
+    if (gw_list_empty(&q->changes))
+        return 1;
+    c = GW_LIST_ENTRY(q->changes.prev, struct change, node); /* just now: the last one */
+    if (strcmp(c->what.device, id) != 0 || c->fn)
+        return 1;
+    c->fn = fn;
+    c->owner = owner;
+    return 0;
+}
+
 /* At the end of the daemon: the disk answers, the kernel may not have. */
 void quarantine_abandon(struct gw_quarantine *q)
 {

@@ -87,6 +87,13 @@ int gw_quarantine_release_device(struct gw_quarantine *q, const char *id, const 
 int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *a, const char *by,
                                gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
 
+/**
+ * Be told how a change of the device's own verdict ends that the registry or a rule brought about
+ * just now: 0 `fn` comes; 1 there is nothing to wait for, or another one waits already.
+ */
+int gw_quarantine_await(struct gw_quarantine *q, const char *id, gw_quarantine_done *fn,
+                        void *owner) GW_MUST_CHECK;
+
 /** NULL: none. A verdict on the device, or on an address that it has now (or its network). */
 const struct gw_verdict *gw_quarantine_of_device(const struct gw_quarantine *q, const char *id);
 /** The verdict on exactly this address or network. */

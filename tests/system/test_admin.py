@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lab import CORDON, GATEWAY4
+from lab import CORDON, GATEWAY4, wait_until
 
 PASSWORD = "correct horse battery"
 
@@ -162,3 +162,51 @@ def test_a_command_without_a_daemon_says_so(house):
 def test_no_secret_is_logged(house, admin):
     text = house.daemon.log.read_text()
     assert PASSWORD not in text and "BEGIN" not in text
+
+
+def states(lab):
+    return {d["id"]: d["state"] for d in lab.daemon.json("devices")}
+
+
+def kill_and_start(lab):
+    lab.daemon.kill_both()
+    lab.daemon.start()
+
+
+def test_what_was_answered_outlives_a_kill(lab):
+    """Each change by an admin is on disk when its command returns, whatever dies right after."""
+    lab.daemon.start()
+    for name in ("cam-1", "cam-2", "cam-3"):
+        lab.enrolled(name)
+    silent = lab.device("silent")
+    wait_until(lambda: silent.ping(GATEWAY4) and f"mac-{silent.mac.replace(':', '')}" in states(lab), 10, "a sighting")
+    mac = f"mac-{silent.mac.replace(':', '')}"
+
+    lab.daemon.cordon("approve", mac, "--name", "the scale")
+    kill_and_start(lab)
+    assert lab.daemon.device(mac)["state"] == "approved" and lab.daemon.device(mac)["name"] == "the scale"
+
+    lab.daemon.cordon("grant", "cam-1", "d/cam-2/#", "sub")
+    kill_and_start(lab)
+    assert [g["topic"] for g in lab.daemon.json("grants", "cam-1")] == ["d/cam-2/#"]
+
+    lab.daemon.cordon("revoke", "cam-2")
+    kill_and_start(lab)
+    assert states(lab)["cam-2"] == "revoked"
+    assert lab.daemon.device("cam-2")["quarantine"]["reason"] == "revoked"
+
+    lab.daemon.cordon("forget", "cam-3")
+    kill_and_start(lab)
+    assert "cam-3" not in states(lab)
+
+    lab.daemon.cordon("quarantine", "cam-1", "--reason", "kept")
+    kill_and_start(lab)
+    assert lab.daemon.device("cam-1")["quarantine"]["reason"] == "kept"
+    lab.daemon.cordon("release", "cam-1")
+    kill_and_start(lab)
+    assert lab.daemon.device("cam-1")["quarantine"] is None
+
+    status, made = lab.daemon.api("POST", "/api/v1/keys", {"name": "robot", "role": "viewer"})
+    assert status in (200, 201) and made["key"]
+    kill_and_start(lab)
+    assert [k["name"] for k in lab.daemon.api("GET", "/api/v1/keys")[1]] == ["robot"]

@@ -163,7 +163,7 @@ static int grant(const char *device, char *topic, unsigned permissions, int64_t 
 {
     struct gw_grant g = {topic, permissions, until_ms};
 
-    return gw_access_set_grants(access_, device, &g, 1);
+    return gw_access_set_grants(access_, device, &g, 1, NULL, NULL);
 }
 
 static char lights[] = "lights/+/set", mine[] = "by/%d/#", broken[] = "a/#/b", empty[] = "";
@@ -192,7 +192,7 @@ Test(access, taking_a_grant_back_counts_at_once)
     cr_expect(may("plain", GW_PERM_SUB, "by/plain/x"));
     cr_expect_not(may("plain", GW_PERM_SUB, "by/cam-1/x"));
     cr_expect(may_subscribe("plain", "by/plain/+"));
-    cr_assert_eq(gw_access_set_grants(access_, "plain", NULL, 0), 0);
+    cr_assert_eq(gw_access_set_grants(access_, "plain", NULL, 0, NULL, NULL), 0);
     cr_expect_not(may("plain", GW_PERM_SUB, "by/plain/x"));
     cr_expect_not(may_subscribe("plain", "by/plain/+"));
 }
@@ -223,9 +223,10 @@ Test(access, refuses_wrong_grants_and_changes_nothing)
             cases[i].want, "%s", cases[i].name);
     for (size_t i = 0; i < GW_COUNT(many); i++)
         many[i] = (struct gw_grant){lights, GW_PERM_PUB, 0};
-    cr_expect_eq(gw_access_set_grants(access_, "plain", many, GW_COUNT(many)), GW_EFULL);
+    cr_expect_eq(gw_access_set_grants(access_, "plain", many, GW_COUNT(many), NULL, NULL),
+                 GW_EFULL);
     cr_expect(may("plain", GW_PERM_PUB, "by/plain/x"), "what it had stays");
-    cr_expect_eq(gw_access_set_grants(access_, "plain", many, GW_COUNT(many) - 1), 0);
+    cr_expect_eq(gw_access_set_grants(access_, "plain", many, GW_COUNT(many) - 1, NULL, NULL), 0);
 }
 
 static void restart(void)

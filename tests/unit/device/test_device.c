@@ -374,6 +374,71 @@ Test(device, a_life_cycle_change_is_on_disk_within_the_next_turns)
 }
 
 /* 2,000 random additions and removals against a sorted list of what should be there. */
+/* How many rows of `sql` the file holds, as another process would see it. */
+static int on_disk(const char *sql)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    char path[128];
+    int count = -1;
+
+    (void)snprintf(path, sizeof(path), "%s/cordon.db", dir);
+    cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        count = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return count;
+}
+
+static void count_settled(void *owner, int err)
+{
+    unsigned *settled = owner;
+
+    cr_expect_eq(err, 0);
+    ++*settled;
+}
+
+static void until(const unsigned *counter, unsigned want)
+{
+    for (int i = 0; i < 500 && *counter < want; i++)
+        cr_assert_eq(gw_loop_turn(loop, 10), 0);
+    cr_assert_eq(*counter, want);
+}
+
+Test(device, who_waits_is_told_when_all_before_is_on_disk)
+{
+    struct gw_device *made;
+    unsigned settled = 0;
+    char id[32];
+
+    for (int i = 0; i < 1200; i++) { /* more than one batch */
+        (void)snprintf(id, sizeof(id), "cam-%d", i);
+        (void)prove(id, NULL, NULL, &made); /* the last ones find no room */
+    }
+    cr_assert_eq(gw_devices_settle(devices, count_settled, &settled), 0);
+    cr_expect_eq(settled, 0, "from the loop only");
+    until(&settled, 1);
+    cr_expect_eq(on_disk("SELECT count(*) FROM device"), (int)gw_devices_total(devices));
+
+    cr_assert_eq(gw_devices_revoke(devices, "cam-1"), 0);
+    cr_assert_eq(gw_loop_turn(loop, 0), 0); /* its batch may be on the way */
+    cr_assert_eq(gw_devices_settle(devices, count_settled, &settled), 0);
+    cr_assert_eq(gw_devices_forget(devices, "cam-2"), 0);
+    cr_assert_eq(gw_devices_settle(devices, count_settled, &settled), 0);
+    until(&settled, 3);
+    cr_expect_eq(on_disk("SELECT count(*) FROM device WHERE id = 'cam-2'"), 0);
+    cr_expect_eq(on_disk("SELECT state FROM device WHERE id = 'cam-1'"), GW_DEVICE_REVOKED);
+
+    cr_assert_eq(gw_devices_settle(devices, count_settled, &settled), 0);
+    until(&settled, 4); /* nothing was changed */
+    cr_assert_eq(gw_devices_settle(devices, count_settled, &settled), 0);
+    fall();
+    cr_expect_eq(settled, 5, "the end waits for the disk, too");
+    rise(1000);
+}
+
 Test(device, lists_in_order_of_id_whatever_came_and_went)
 {
     enum { IDS = 300 };

@@ -308,7 +308,7 @@ static inline void grant(const char *device, const char *topic, unsigned permiss
     (void)snprintf(name, sizeof(name), "%s", topic);
     if (!gw_devices_get(site.devices, device))
         (void)proved(device, NULL, 0);
-    cr_assert_eq(gw_access_set_grants(at.access, device, &g, 1), 0);
+    cr_assert_eq(gw_access_set_grants(at.access, device, &g, 1, NULL, NULL), 0);
 }
 
 /* ---- packets that many tests send ---- */

@@ -578,7 +578,7 @@ Test(mqtt_server, stops_delivering_with_the_grant)
     join(&from, "cam", GW_MQTT_V311, true, 0);
     SAY(&from, "\x30\x09\0\7d/cam/x");
     HEAR(&w, "\x30\x09\0\7d/cam/x");
-    cr_assert_eq(gw_access_set_grants(at.access, "tv", NULL, 0), 0);
+    cr_assert_eq(gw_access_set_grants(at.access, "tv", NULL, 0, NULL, NULL), 0);
     SAY(&from, "\x30\x09\0\7d/cam/x");
     HEAR(&w, "");
     wire_fini(&w);
