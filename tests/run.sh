@@ -78,7 +78,7 @@ bpf() {
 
 system() {
     say system
-    CORDON_BUILD=$PWD/build/sanitize timeout 1500 /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
+    CORDON_PLAIN_BUILD=$PWD/build/release CORDON_BUILD=$PWD/build/sanitize timeout 1500 /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
         --durations=8 tests/system || fault system
 }
 
@@ -99,15 +99,17 @@ packaging/deps.sh || exit 1
 mkdir -p build
 
 wants checks && checks
+plain=
+if wants system || wants demo; then
+    build build/release -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=RelWithDebInfo && plain=yes
+fi
 if build build/sanitize -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug -DCORDON_SANITIZE=ON; then
     wants unit && unit
     wants bpf && bpf
     wants system && system
     wants web && web
 fi
-if wants demo && build build/release -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=RelWithDebInfo; then
-    demo
-fi
+wants demo && [ -n "$plain" ] && demo
 wants checks && build build/clang -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo
 
 say 'end'

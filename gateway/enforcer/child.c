@@ -2,6 +2,7 @@
 /* The worker as the enforcer sees it: started, told, listened to with distrust, started again. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -24,9 +25,24 @@
 
 /* ---- starting ---- */
 
+/*
+ * This very program: by its path, which a debugger or valgrind can follow, as long as the file there
+ * is still the one that runs; after an upgrade by the kernel's link to it.
+ */
+static const char *own_program(char path[PATH_MAX])
+{
+    static const char link[] = "/proc/self/exe";
+    ssize_t len = readlink(link, path, PATH_MAX - 1);
+
+    if (len <= 0)
+        return link;
+    path[len] = '\0';
+    return access(path, X_OK) == 0 ? path : link; /* "… (deleted)" is no file */
+}
+
 static void exec_worker(int fd, const char *config_path)
 {
-    char number[16];
+    char number[16], program[PATH_MAX];
     char name[] = "cordond", worker[] = "--worker", option[] = "-c";
     char *path = strdup(config_path);
     char *argv[] = {name, worker, number, option, path, NULL};
@@ -45,7 +61,7 @@ static void exec_worker(int fd, const char *config_path)
         _exit(127);
     (void)close_range(WORKER_FD + 1, ~0U, 0);
     (void)snprintf(number, sizeof(number), "%d", WORKER_FD);
-    (void)execv("/proc/self/exe", argv);
+    (void)execv(own_program(program), argv);
     _exit(127);
 }
 

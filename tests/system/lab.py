@@ -359,6 +359,7 @@ class Daemon:
             "uplink": {},
         }
         self.clean = True  # must end with status 0
+        self.program = [CORDOND]
 
     def configure(self, **groups):
         """Merge groups of keys into the configuration and write it."""
@@ -377,7 +378,7 @@ class Daemon:
         if not self.conf.exists():
             self.configure()
         with open(self.log, "ab") as log:
-            self.proc = self.ns.popen(CORDOND, "-c", self.conf, stdout=log, stderr=log, env=self.env())
+            self.proc = self.ns.popen(*self.program, "-c", self.conf, stdout=log, stderr=log, env=self.env())
         if wait:
             self.wait_ready()
         return self
@@ -389,13 +390,13 @@ class Daemon:
             return self.cordon("status", "--json", check=False).returncode == 0
         wait_until(ready, seconds, "cordond to answer on its socket", every=0.1)
 
-    def stop(self):
+    def stop(self, seconds=20):
         """SIGTERM, and an orderly end."""
         if self.proc is None or self.proc.poll() is not None:
             return
         self.proc.send_signal(signal.SIGTERM)
         try:
-            self.proc.wait(20)
+            self.proc.wait(seconds)
         except subprocess.TimeoutExpired:
             self.proc.kill()
             raise Failed(f"cordond did not end on SIGTERM:\n{self.tail()}")
