@@ -83,6 +83,7 @@ struct gw_admin {
     char setup_code[SETUP_CODE_TEXT]; /* "" : a password exists */
     struct bucket attempts[LOGIN_ADDRS], all_attempts;
     unsigned login_jobs;
+    bool adding_user; /* the first password of one is on its way to the disk */
 };
 
 /* ---- wait.c: a request that waits for another room ---- */
@@ -110,6 +111,8 @@ struct pending *pending_begin(struct gw_admin *a, struct gw_http_request *req, c
                               const char *verb);
 void pending_add(struct pending *p);
 void pending_done(void *owner, int err);
+/* The same of a room whose change holds in memory also when the disk fails: the answer says so. */
+void pending_stored(void *owner, int err);
 /* Nothing was changed: give the request back, to be answered otherwise. */
 void pending_cancel(struct pending **p);
 

@@ -165,11 +165,13 @@ static void note(struct gw_admin *a, struct gw_http_request *req, const char *ki
                      by, verb, id);
 }
 
-/* The answer comes when the registry is on disk. */
-static void settle(struct gw_admin *a, struct pending *p, int err)
+/* The answer comes when the registry is on disk, and the kernel has the verdict that followed. */
+static void settle(struct gw_admin *a, struct pending *p, const char *id, int err)
 {
+    if (!err && gw_quarantine_await(a->rooms.quarantine, id, pending_done, p) == 0)
+        pending_add(p);
     if (!err)
-        err = gw_devices_settle(a->rooms.devices, pending_done, p);
+        err = gw_devices_settle(a->rooms.devices, pending_stored, p);
     if (err)
         pending_done(p, err);
 }
@@ -197,7 +199,7 @@ void on_approve(void *owner, struct gw_http_request *req)
     err = gw_devices_approve(a->rooms.devices, d->id, name, class);
     if (!err)
         note(a, req, "approve", d->id, "approved");
-    settle(a, p, err);
+    settle(a, p, d->id, err);
 }
 
 void on_revoke(void *owner, struct gw_http_request *req)
@@ -213,12 +215,7 @@ void on_revoke(void *owner, struct gw_http_request *req)
     err = gw_devices_revoke(a->rooms.devices, d->id);
     if (!err)
         note(a, req, "revoke", d->id, "revoked");
-    if (!err) { /* and the kernel has the verdict that follows */
-        pending_add(p);
-        if (gw_quarantine_await(a->rooms.quarantine, d->id, pending_done, p))
-            pending_done(p, 0);
-    }
-    settle(a, p, err);
+    settle(a, p, d->id, err);
 }
 
 void on_forget(void *owner, struct gw_http_request *req)
@@ -235,5 +232,5 @@ void on_forget(void *owner, struct gw_http_request *req)
     err = gw_devices_forget(a->rooms.devices, id);
     if (!err)
         note(a, req, "forget", id, "forgot");
-    settle(a, p, err);
+    settle(a, p, id, err);
 }

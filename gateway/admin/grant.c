@@ -138,8 +138,8 @@ void on_grants_set(void *owner, struct gw_http_request *req)
 
     if (!p)
         return;
-    err = gw_access_set_grants(a->rooms.access, d->id, grants, json_array_size(list), pending_done,
-                               p);
+    err = gw_access_set_grants(a->rooms.access, d->id, grants, json_array_size(list),
+                               pending_stored, p);
     if (err) {
         pending_cancel(&p);
         admin_refuse(req, err,

@@ -85,6 +85,7 @@ struct key_job {
     struct wait wait;
     bool remove;
     struct key key;
+    char by[NAME_MAX_BYTES + 1];
     char text[sizeof(KEY_PREFIX) + 64];
 };
 
@@ -129,8 +130,15 @@ static void key_done(struct gw_store_job *job, int err)
         else
             err = GW_EEXISTS;
     }
+    if (a && !err)
+        gw_journal_alert(a->rooms.journal, GW_INFO, "key", NULL, NULL,
+                         k->remove ? "%s removed the API key %s (%s)."
+                                   : "%s made the API key %s (%s).",
+                         k->by, k->key.name, role_text(k->key.role));
     if (req && err)
-        admin_refuse(req, err, "The key was not %s", k->remove ? "removed" : "made");
+        admin_refuse(req, err,
+                     k->remove ? "The key is removed, but a restart may undo it"
+                               : "The key was not made");
     else if (req)
         key_answer(req, k);
     gw_wipe(k, sizeof(*k));
@@ -148,6 +156,7 @@ static struct key_job *key_job_new(struct gw_admin *a, struct gw_http_request *r
     }
     k->job = (struct gw_store_job){.run = key_run, .done = key_done};
     (void)snprintf(k->key.name, sizeof(k->key.name), "%s", name);
+    (void)snprintf(k->by, sizeof(k->by), "%s", who_calls(a, req).user);
     wait_begin(&k->wait, a, req);
     return k;
 }
@@ -208,9 +217,6 @@ void on_key_add(void *owner, struct gw_http_request *req)
         key_done(&k->job, err);
         return;
     }
-    gw_journal_alert(a->rooms.journal, GW_INFO, "key", NULL, NULL,
-                     "%s made the API key %s with the role %s.", who_calls(a, req).user, name,
-                     role);
     gw_store_submit(a->rooms.store, &k->job);
 }
 
@@ -228,8 +234,7 @@ void on_key_remove(void *owner, struct gw_http_request *req)
     if (!k)
         return;
     k->remove = true;
-    key_drop(a, name); /* from this moment on it opens nothing */
-    gw_journal_alert(a->rooms.journal, GW_INFO, "key", NULL, NULL, "%s removed the API key %s.",
-                     who_calls(a, req).user, k->key.name);
+    k->key.role = key_named(a, name)->role;
+    key_drop(a, k->key.name); /* from this moment on it opens nothing */
     gw_store_submit(a->rooms.store, &k->job);
 }

@@ -175,6 +175,8 @@ static void saved(struct gw_store_job *job, int err)
     struct gw_http_request *req = wait_end(&p->wait);
     struct user *u = a ? user_find(a, p->user.name) : NULL;
 
+    if (a && !u)
+        a->adding_user = false;
     if (a && !err) {
         if (!u)
             u = &a->users[a->user_count++];
@@ -193,12 +195,20 @@ static void saved(struct gw_store_job *job, int err)
     password_free(p);
 }
 
-/* Meanwhile somebody else may have been first: then there is nothing to set up, or no room. */
+/*
+ * Meanwhile somebody else may have been first: then there is nothing to set up, or no room. New
+ * users come one at a time, because one counts only when it is stored.
+ */
 static int may_save(struct gw_admin *a, const struct password_job *p)
 {
     if (p->purpose == TO_SETUP && a->user_count)
         return GW_EEXISTS;
-    return user_find(a, p->user.name) || a->user_count < USERS_MAX ? 0 : GW_EFULL;
+    if (user_find(a, p->user.name))
+        return 0;
+    if (a->adding_user)
+        return -EAGAIN;
+    a->adding_user = a->user_count < USERS_MAX;
+    return a->adding_user ? 0 : GW_EFULL;
 }
 
 static void login_failed(struct gw_admin *a, const struct password_job *p,

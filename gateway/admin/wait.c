@@ -46,6 +46,7 @@ struct pending {
     struct wait wait;
     unsigned parts;
     int err; /* the first failure */
+    bool unstored;
     char subject[GW_DEVICE_ID_MAX + 1];
     const char *verb;
 };
@@ -85,9 +86,19 @@ void pending_done(void *owner, int err)
     req = wait_end(&p->wait);
     if (req && p->err)
         admin_refuse(req, p->err, "%s was not %s", p->subject, p->verb);
+    else if (req && p->unstored)
+        admin_refuse(req, GW_ESTORE, "%s is %s, but a restart may undo it", p->subject, p->verb);
     else if (req)
         admin_done(req);
     free(p);
+}
+
+void pending_stored(void *owner, int err)
+{
+    struct pending *p = owner;
+
+    p->unstored |= err == GW_ESTORE;
+    pending_done(p, err == GW_ESTORE ? 0 : err);
 }
 
 void pending_cancel(struct pending **p)

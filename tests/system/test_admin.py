@@ -168,6 +168,10 @@ def states(lab):
     return {d["id"]: d["state"] for d in lab.daemon.json("devices")}
 
 
+def verdicts(lab):
+    return sorted(v["reason"] for v in lab.daemon.api("GET", "/api/v1/quarantine")[1])
+
+
 def kill_and_start(lab):
     lab.daemon.kill_both()
     lab.daemon.start()
@@ -189,6 +193,9 @@ def test_what_was_answered_outlives_a_kill(lab):
     lab.daemon.cordon("grant", "cam-1", "d/cam-2/#", "sub")
     kill_and_start(lab)
     assert [g["topic"] for g in lab.daemon.json("grants", "cam-1")] == ["d/cam-2/#"]
+    lab.daemon.cordon("ungrant", "cam-1", "d/cam-2/#")
+    kill_and_start(lab)
+    assert lab.daemon.json("grants", "cam-1") == []
 
     lab.daemon.cordon("revoke", "cam-2")
     kill_and_start(lab)
@@ -199,14 +206,57 @@ def test_what_was_answered_outlives_a_kill(lab):
     kill_and_start(lab)
     assert "cam-3" not in states(lab)
 
-    lab.daemon.cordon("quarantine", "cam-1", "--reason", "kept")
-    kill_and_start(lab)
-    assert lab.daemon.device("cam-1")["quarantine"]["reason"] == "kept"
-    lab.daemon.cordon("release", "cam-1")
-    kill_and_start(lab)
-    assert lab.daemon.device("cam-1")["quarantine"] is None
+    for subject in ("cam-1", silent.mac, silent.ip4, silent.ip6, "198.51.100.0/24"):
+        lab.daemon.cordon("quarantine", subject, "--reason", "kept")
+        kill_and_start(lab)
+        assert verdicts(lab) == ["kept", "revoked"], subject
+        assert subject not in (silent.mac, silent.ip4) or not silent.ping(GATEWAY4), subject
+        lab.daemon.cordon("release", subject)
+        kill_and_start(lab)
+        assert verdicts(lab) == ["revoked"], subject
+        assert silent.ping(GATEWAY4), subject
 
-    status, made = lab.daemon.api("POST", "/api/v1/keys", {"name": "robot", "role": "viewer"})
-    assert status in (200, 201) and made["key"]
+
+def test_a_credential_that_was_answered_outlives_a_kill(lab):
+    lab.daemon.start()
+    browser = Browser(lab, "laptop")
+    code = lab.daemon.json("setup-code")["code"]
+    assert browser.call("POST", "/api/v1/setup", {"code": code, "user": "admin", "password": PASSWORD})[0] == 204
     kill_and_start(lab)
-    assert [k["name"] for k in lab.daemon.api("GET", "/api/v1/keys")[1]] == ["robot"]
+    assert browser.call("POST", "/api/v1/login", {"user": "admin", "password": PASSWORD})[0] == 204
+
+    lab.daemon.ns.run(CORDON, "--socket", lab.daemon.socket, "passwd", "eve", "--role", "viewer", stdin=PASSWORD + "\n")
+    kill_and_start(lab)
+    assert browser.call("POST", "/api/v1/login", {"user": "eve", "password": PASSWORD})[0] == 204
+
+    key = lab.daemon.cordon("api-key", "robot").stdout.strip()
+    kill_and_start(lab)
+    assert browser.call("GET", "/api/v1/status", None, "-b", "none", "-H", f"Authorization: Bearer {key}")[0] == 200
+    lab.daemon.cordon("api-key", "robot", "--remove")
+    kill_and_start(lab)
+    assert browser.call("GET", "/api/v1/status", None, "-b", "none", "-H", f"Authorization: Bearer {key}")[0] == 401
+
+
+def test_a_full_disk_is_said_and_not_acknowledged(lab):
+    lab.daemon.state.mkdir()
+    lab.gateway.run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", lab.daemon.state)
+    lab.daemon.start()
+    lab.enrolled("cam-1")
+    wait_until(lambda: states(lab).get("cam-1") == "approved", 10, "the device")
+    lab.gateway.run("dd", "if=/dev/zero", f"of={lab.daemon.state}/ballast", "bs=64k", check=False)
+    for args in (("approve", "cam-1", "--name", "n" * 60), ("quarantine", "cam-1"), ("grant", "cam-1", "a", "pub")):
+        refused = wait_until(lambda: refusal(lab, args), 10, f"a refusal of {args}")
+        assert refused.startswith("cordon: cam-1 ") and "the database failed" in refused, refused
+        assert len(refused.splitlines()) == 1, refused
+    lab.gateway.run("rm", f"{lab.daemon.state}/ballast")
+    for args in (("approve", "cam-1", "--name", "again"), ("quarantine", "cam-1"), ("grant", "cam-1", "a", "pub")):
+        lab.daemon.cordon(*args)
+    kill_and_start(lab)
+    device = lab.daemon.device("cam-1")
+    assert device["name"] == "again" and device["quarantine"] and lab.daemon.json("grants", "cam-1")
+
+
+def refusal(lab, args):
+    """What the command said, when it was refused; a page of the log may still have had room."""
+    done = lab.daemon.cordon(*args, check=False)
+    return done.returncode == 1 and done.stderr

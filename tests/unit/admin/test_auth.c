@@ -148,6 +148,34 @@ Test(admin_auth, begins_with_the_setup_code_and_only_once)
     world_close(&w);
 }
 
+Test(admin_auth, makes_one_first_user_however_many_come_with_the_code)
+{
+    char text[512], body[128];
+    struct world w;
+    int fds[2];
+
+    world_open(&w);
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(body, sizeof(body),
+                       "{\"code\":\"%s\",\"user\":\"user-%d\",\"password\":\"12345678\"}",
+                       w.admin->setup_code, i);
+        (void)snprintf(text, sizeof(text),
+                       "POST " API "/setup HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                       "Connection: close\r\nContent-Length: %zu\r\n\r\n%s",
+                       strlen(body), body);
+        fds[i] = world_dial(&w, HTTPS);
+        world_say(fds[i], text);
+    }
+    for (int i = 0; i < 2; i++) {
+        GW_CLEANUP(gw_buf_fini) struct gw_buf got = {.max = 1u << 20};
+
+        cr_expect(world_hear(&w, fds[i], &got, NULL));
+        close(fds[i]);
+    }
+    cr_expect_eq(w.admin->user_count, 1);
+    world_close(&w);
+}
+
 Test(admin_auth, takes_the_code_as_a_person_types_it)
 {
     struct world w;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "world.h"
 
+#include <sqlite3.h>
+
+#include "store/store.h"
+
 struct row {
     const char *name, *method, *path, *body;
     unsigned status;
@@ -207,6 +211,72 @@ Test(admin_calls, answers_a_verdict_only_when_the_kernel_has_it)
     world_applied = 0;
     cr_expect(world_hear(&w, fd, &got, " 204 "));
     close(fd);
+    world_close(&w);
+}
+
+Test(admin_calls, answers_the_end_of_a_verdict_with_its_device_only_when_the_kernel_has_it)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf got = {.max = 1u << 20};
+    struct world w;
+    int fd;
+
+    world_open(&w);
+    cr_assert_eq(
+        gw_quarantine_device(w.quarantine, "cam-1", GW_MODE_ISOLATE, 0, "", "admin", NULL, NULL),
+        0);
+    world_turn(&w, 20);
+    world_applied = 1;
+    fd = world_dial(&w, LOCAL);
+    world_say(fd, "DELETE " API "/devices/cam-1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    world_turn(&w, 50);
+    cr_expect_eq(recv(fd, (char[1]){0}, 1, MSG_DONTWAIT | MSG_PEEK), -1, "an answer too early");
+    world_applied = 0;
+    cr_expect(world_hear(&w, fd, &got, " 204 "));
+    close(fd);
+    world_close(&w);
+}
+
+static int run_drop(struct gw_store_job *job, sqlite3 *db)
+{
+    (void)job;
+    return sqlite3_exec(db,
+                        "DROP TABLE device; DROP TABLE access_grant; DROP TABLE quarantine;"
+                        " DROP TABLE api_key; DROP TABLE admin_user",
+                        NULL, NULL, NULL) == SQLITE_OK
+               ? 0
+               : GW_ESTORE;
+}
+
+Test(admin_calls, says_what_the_disk_did_not_take)
+{
+    static const struct row before[] = {
+        {"a key", "POST", API "/keys", "{\"name\":\"old\"}", 201, NULL},
+    };
+    static const struct row rows[] = {
+        {"approve", "POST", API "/devices/mac-020000000009/approve", "{}", 500,
+         "mac-020000000009 is approved, but a restart may undo it: the database failed."},
+        {"and so it is", "GET", API "/devices/mac-020000000009", NULL, 200, "\"approved\""},
+        {"grant", "PUT", API "/devices/cam-1/grants",
+         "[{\"topic\":\"site/#\",\"permissions\":[\"sub\"]}]", 500,
+         "cam-1 is granted that, but a restart may undo it"},
+        {"quarantine", "POST", API "/devices/cam-1/quarantine", "{}", 500,
+         "cam-1 was not quarantined: the database failed."},
+        {"and so it is not", "GET", API "/devices/cam-1", NULL, 200, "\"quarantine\":null"},
+        {"a new key", "POST", API "/keys", "{\"name\":\"new\"}", 500, "The key was not made"},
+        {"a key's end", "DELETE", API "/keys/old", NULL, 500,
+         "The key is removed, but a restart may undo it"},
+        {"a password", "PUT", API "/users/eve/password", "{\"password\":\"12345678\"}", 500,
+         "The password was not set"},
+        {"forget", "DELETE", API "/devices/cam-1", NULL, 500,
+         "cam-1 is forgotten, but a restart may undo it"},
+    };
+    struct gw_store_job drop = {.run = run_drop};
+    struct world w;
+
+    world_open(&w);
+    run(&w, before, GW_COUNT(before));
+    cr_assert_eq(gw_store_call(w.store, &drop), 0);
+    run(&w, rows, GW_COUNT(rows));
     world_close(&w);
 }
 
