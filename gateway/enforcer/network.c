@@ -116,6 +116,17 @@ static bool is_kind(struct rtnl_link *l, const char *kind)
     return type && strcmp(type, kind) == 0;
 }
 
+/* The link below, if it has one here: a veth's is its peer, which may be in another namespace, where
+ * the same number names something else. */
+static uint32_t lower_of(struct rtnl_link *l)
+{
+    int32_t elsewhere;
+
+    if (is_kind(l, "veth") || rtnl_link_get_link_netnsid(l, &elsewhere) == 0)
+        return 0;
+    return (uint32_t)rtnl_link_get_link(l);
+}
+
 static void read_link(struct gw_guard *g, struct nl_cache *all, struct rtnl_link *l)
 {
     struct gw_port *p = port_for(g, (uint32_t)rtnl_link_get_ifindex(l));
@@ -129,7 +140,7 @@ static void read_link(struct gw_guard *g, struct nl_cache *all, struct rtnl_link
     p->seen = true;
     (void)snprintf(p->name, sizeof(p->name), "%s", rtnl_link_get_name(l));
     p->master = (uint32_t)rtnl_link_get_master(l);
-    p->lower = (uint32_t)rtnl_link_get_link(l);
+    p->lower = lower_of(l);
     p->ethernet = rtnl_link_get_arptype(l) == ARPHRD_ETHER && !(flags & (IFF_LOOPBACK | IFF_NOARP));
     p->bridge = is_kind(l, "bridge");
     p->vlan = is_kind(l, "vlan");

@@ -211,3 +211,22 @@ def test_ten_thousand_addresses_do_not_stop_the_port(pair):
     pair.daemon.cordon("quarantine", pair.bad.mac)
     time.sleep(0.1)
     assert not pair.bad.ping(GATEWAY4) and pair.good.ping(GATEWAY4)
+
+
+def test_who_is_beyond_the_uplink_is_no_device(lab):
+    """Not even when the number of an uplink's peer, in another namespace, is that of a LAN port here."""
+    first, late = lab.device("first"), lab.device("late")
+    lab.daemon.configure(lan={"interfaces": [first.port, late.port]}).start()
+    number = json.loads(lab.gateway.run("ip", "-json", "link", "show", first.port).stdout)[0]["ifindex"]
+    lab.gateway.run("ip", "link", "add", "wan9", "type", "veth", "peer", "name", "far0", "address",
+                    "02:00:00:00:99:01", "index", number, "netns", lab.cloud.name)
+    for ns, name, address in ((lab.gateway, "wan9", "10.99.0.1/30"), (lab.cloud, "far0", "10.99.0.2/30")):
+        ns.run("ip", "address", "add", address, "dev", name)
+        ns.run("ip", "link", "set", name, "up")
+    wait_until(lambda: lab.gateway.ping("10.99.0.2"), 10, "the other end")
+    wait_until(lambda: late.ping(GATEWAY4), 10, "a device that is heard later")
+
+    def heard():
+        return [d["id"] for d in lab.daemon.json("devices")]
+    wait_until(lambda: f"mac-{late.mac.replace(':', '')}" in heard(), 10, "its sighting")
+    assert "mac-020000009901" not in heard()
