@@ -165,29 +165,15 @@ bool gw_access_may(struct gw_access *a, const char *device, enum gw_permission p
     return class != every && any_matches(a, class->rules, class->count, device, p, topic);
 }
 
-/* What follows "$share/<name>/", or all of it. */
-static struct gw_slice without_share(struct gw_slice filter)
-{
-    const uint8_t *slash;
-    size_t skip = sizeof("$share/") - 1;
-
-    if (!gw_slice_starts(filter, "$share/"))
-        return filter;
-    slash = memchr(filter.ptr + skip, '/', filter.len - skip);
-    if (!slash)
-        return GW_SLICE_NONE;
-    return GW_SLICE(slash + 1, filter.len - (size_t)(slash + 1 - filter.ptr));
-}
-
 bool gw_access_may_subscribe(struct gw_access *a, const char *device, struct gw_slice filter)
 {
     const struct gw_device *d = admitted(a, device);
     const struct class_rules *every = class_rules(a, ""), *class;
     const struct rule own_topics = rule_of("d/%d/#", GW_PERM_SUB, 0);
+    struct gw_slice name;
     const struct own *own;
 
-    filter = without_share(filter);
-    if (!d || !gw_filter_valid(filter))
+    if (!d || !gw_filter_share(filter, &name, &filter) || !gw_filter_valid(filter))
         return false;
     if (a->config->access.own_topics && any_overlaps(a, &own_topics, 1, device, filter))
         return true;

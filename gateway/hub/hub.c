@@ -77,8 +77,10 @@ void gw_hub_reload(struct gw_hub *hub, const struct gw_hub_limits *limits)
 
 struct fanout {
     struct gw_hub *hub;
-    const struct gw_msg *msg;
+    struct gw_msg *msg;
     struct gw_list matched; /* of sessions, by match_link */
+    struct stored *stored;  /* the message's row, once somebody needs it */
+    bool wait;
 };
 
 static void match_node(void *ctx, struct tree_node *n)
@@ -95,12 +97,18 @@ static void match_node(void *ctx, struct tree_node *n)
     }
 }
 
-/* One copy for each session that matches, however many of its filters do. */
+static void match_shares(void *ctx, struct tree_node *n)
+{
+    struct fanout *f = ctx;
+
+    f->wait |= share_deliver(n, f->msg, &f->stored);
+}
+
+/* One copy for each session that matches, however many of its filters do; one more for
+ * a member of each group that shares a subscription. */
 static bool fan_out(struct gw_hub *hub, struct gw_msg *m)
 {
     struct fanout f = {.hub = hub, .msg = m};
-    struct stored *stored = NULL;
-    bool wait = false;
 
     gw_list_init(&f.matched);
     hub->match_turn++;
@@ -110,9 +118,11 @@ static bool fan_out(struct gw_hub *hub, struct gw_msg *m)
 
         gw_list_remove(&s->match_link);
         /* [MQTT-3.3.1-12], [MQTT-3.3.1-13] */
-        wait |= queue_add(s, m, m->retain && s->match.retain_as_published, false, &stored);
+        f.wait |= queue_add(s, m, m->retain && s->match.retain_as_published, false, &f.stored);
     }
-    return wait;
+    if (hub->shared_subs)
+        tree_match(&hub->tree, m->topic, match_shares, &f);
+    return f.wait;
 }
 
 static int admits(const struct gw_hub *hub, const struct gw_msg *m)

@@ -171,7 +171,8 @@ struct gw_subscription {
 };
 
 /**
- * Add, or replace the options; retained messages are queued as `retain_handling` says.
+ * Add, or replace the options; retained messages are queued as `retain_handling` says, for a shared
+ * subscription ("$share/<name>/<filter>") never: each message goes to one member of its group.
  * @return 0; GW_EMALFORMED: no filter, or over GW_HUB_LEVELS_MAX; GW_EFULL: GW_HUB_SUBS_MAX;
  * -ENOMEM.
  */

@@ -22,6 +22,7 @@ struct tree_node {
     struct gw_list children;
     struct tree_node *plus, *hash; /* the children called + and # */
     struct gw_list subs;           /* of struct sub, by node_link */
+    struct gw_list shares;         /* of struct share */
     struct retained *retained;
     uint64_t id;
     size_t key_len;
@@ -123,10 +124,19 @@ struct hub_device {
     char id[GW_HUB_DEVICE_MAX + 1];
 };
 
+/** One group of a shared subscription: at its filter's node, while it has members. */
+struct share {
+    struct gw_list link;
+    struct gw_list present, away; /* of struct sub, by node_link, in the order of their turns */
+    size_t name_len;
+    uint8_t name[];
+};
+
 struct sub {
     struct gw_session *session;
     struct tree_node *node;
-    struct gw_list node_link;
+    struct gw_list node_link; /* in the node's list, or in the share's */
+    struct share *share;      /* NULL: an ordinary subscription */
     struct gw_list session_link;
     struct gw_subscription options;
 };
@@ -202,6 +212,22 @@ void sub_tell(struct gw_session *s, const struct sub *sub, bool joined);
 void session_match(struct gw_session *s, const struct gw_subscription *o, uint64_t turn,
                    struct gw_list *matched);
 
+/** Ask for the right now. */
+bool session_may_receive(const struct gw_session *s, const struct gw_msg *m);
+
+/* ---- shared subscriptions (share.c) ---- */
+
+/** Into the group `name` at its node, made when there is none. -ENOMEM. */
+int share_join(struct sub *sub, struct gw_slice name) GW_MUST_CHECK;
+/** Out of it; the last one takes the group along. */
+void share_leave(struct sub *sub);
+/** The member came or went: its session has `ops`, or not. */
+void share_move(struct sub *sub);
+/** True when the subscription is of this group, or (empty name) of none. */
+bool share_is(const struct sub *sub, struct gw_slice name);
+/** To one member of each group at this node. True: a row must be waited for. */
+bool share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored);
+
 struct hub_device *device_get(struct gw_hub *hub, struct gw_slice id);
 void device_release(struct gw_hub *hub, struct hub_device *d);
 
@@ -274,6 +300,7 @@ struct gw_hub {
     struct gw_map devices;
     uint64_t next_session;
     uint64_t match_turn;
+    size_t shared_subs; /* without any, no message looks for them */
     struct tickets tickets;
     struct gw_hub_stats stats;
     struct gw_log_limit drop_log;

@@ -14,7 +14,7 @@ static uint16_t id_of(uint64_t number)
     return (uint16_t)(1 + number % IDS);
 }
 
-static bool may_receive(const struct gw_session *s, const struct gw_msg *m)
+bool session_may_receive(const struct gw_session *s, const struct gw_msg *m)
 {
     const struct gw_hub *hub = s->hub;
 
@@ -226,7 +226,7 @@ bool queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
 
     if (qos == 0 && !s->ops)
         return false; /* §4.1: not kept for those who are away */
-    if (!may_receive(s, m)) {
+    if (!session_may_receive(s, m)) {
         s->hub->stats.dropped_denied++;
         return false;
     }
@@ -295,7 +295,7 @@ static bool is_void(struct gw_session *s, const struct delivery *d)
         s->hub->stats.dropped_expired++;
         return true;
     }
-    if (!d->fresh && !may_receive(s, d->msg)) {
+    if (!d->fresh && !session_may_receive(s, d->msg)) {
         s->hub->stats.dropped_denied++;
         return true;
     }

@@ -98,7 +98,11 @@ static void tell_topics(struct gw_session *s, bool joined)
 {
     GW_LIST_EACH(&s->subs, node)
     {
-        sub_tell(s, GW_LIST_ENTRY(node, struct sub, session_link), joined);
+        struct sub *sub = GW_LIST_ENTRY(node, struct sub, session_link);
+
+        if (sub->share)
+            share_move(sub);
+        sub_tell(s, sub, joined);
     }
 }
 

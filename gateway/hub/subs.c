@@ -21,11 +21,22 @@ void sub_free(struct sub *sub)
     struct gw_session *s = sub->session;
 
     gw_list_remove(&sub->session_link);
-    gw_list_remove(&sub->node_link);
+    if (sub->share)
+        share_leave(sub);
+    else
+        gw_list_remove(&sub->node_link);
     tree_prune(&s->hub->tree, sub->node);
     s->sub_count--;
     s->hub->stats.subscriptions--;
     free(sub);
+}
+
+static bool filter_ok(struct gw_slice filter)
+{
+    struct gw_slice share, inner;
+
+    return gw_filter_share(filter, &share, &inner) && gw_filter_valid(inner) &&
+           tree_depth_ok(inner);
 }
 
 static unsigned pack_options(const struct gw_subscription *o)
@@ -33,40 +44,60 @@ static unsigned pack_options(const struct gw_subscription *o)
     return o->qos | (unsigned)o->no_local << 2 | (unsigned)o->retain_as_published << 3;
 }
 
-static void put_sub(struct gw_session *s, const struct sub *sub)
+static void put_sub(struct gw_session *s, const struct sub *sub, struct gw_slice filter)
 {
     (void)persist_add(s->hub,
                       &(struct op){.kind = OP_SUB_PUT,
                                    .a = (int64_t)s->id,
                                    .b = pack_options(&sub->options),
                                    .c = sub->options.id},
-                      tree_path(&s->hub->tree, sub->node), NULL, NULL);
+                      filter, NULL, NULL);
 }
 
-static struct sub *sub_at(const struct gw_session *s, const struct tree_node *at)
+static struct sub *sub_at(const struct gw_session *s, const struct tree_node *at,
+                          struct gw_slice share)
 {
     GW_LIST_EACH(&s->subs, node)
     {
         struct sub *sub = GW_LIST_ENTRY(node, struct sub, session_link);
 
-        if (sub->node == at)
+        if (sub->node == at && share_is(sub, share))
             return sub;
     }
     return NULL;
 }
 
+/* The subscription that `filter` names; NULL: there is none. */
+static struct sub *sub_find(const struct gw_session *s, struct gw_slice filter)
+{
+    struct tree_node *node;
+    struct gw_slice share, inner;
+
+    if (!gw_filter_share(filter, &share, &inner) || !tree_depth_ok(inner))
+        return NULL;
+    node = tree_find(&s->hub->tree, inner);
+    return node ? sub_at(s, node, share) : NULL;
+}
+
 static int sub_new(struct gw_session *s, struct gw_slice filter, struct sub **out)
 {
     struct sub *sub = calloc(1, sizeof(*sub));
+    struct gw_slice share, inner;
 
-    if (!sub)
-        return -ENOMEM;
-    if (tree_make(&s->hub->tree, filter, &sub->node)) {
+    if (!sub || !gw_filter_share(filter, &share, &inner) ||
+        tree_make(&s->hub->tree, inner, &sub->node)) {
         free(sub);
         return -ENOMEM;
     }
     sub->session = s;
-    gw_list_append(&sub->node->subs, &sub->node_link);
+    gw_list_init(&sub->node_link);
+    if (share.len && share_join(sub, share)) {
+        tree_prune(&s->hub->tree, sub->node);
+        free(sub);
+        return -ENOMEM;
+    }
+    if (!share.len)
+        gw_list_append(&sub->node->subs, &sub->node_link);
     gw_list_append(&s->subs, &sub->session_link);
     s->sub_count++;
     s->hub->stats.subscriptions++;
@@ -79,7 +110,7 @@ int session_restore_sub(struct gw_session *s, struct gw_slice filter, unsigned o
     struct sub *sub;
     int err;
 
-    if (!gw_filter_valid(filter) || !tree_depth_ok(filter) || s->sub_count >= GW_HUB_SUBS_MAX)
+    if (!filter_ok(filter) || s->sub_count >= GW_HUB_SUBS_MAX)
         return 0; /* a damaged row is skipped */
     err = sub_new(s, filter, &sub);
     if (err)
@@ -140,14 +171,12 @@ static void replay_retained(struct gw_session *s, struct gw_slice filter,
 int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
                          const struct gw_subscription *o)
 {
-    struct tree_node *node;
     struct sub *sub;
     bool is_new;
 
-    if (!gw_filter_valid(filter) || !tree_depth_ok(filter))
+    if (!filter_ok(filter))
         return GW_EMALFORMED;
-    node = tree_find(&s->hub->tree, filter);
-    sub = node ? sub_at(s, node) : NULL;
+    sub = sub_find(s, filter);
     is_new = !sub;
     if (is_new) {
         int err = s->sub_count >= GW_HUB_SUBS_MAX ? GW_EFULL : sub_new(s, filter, &sub);
@@ -157,17 +186,17 @@ int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
     }
     sub->options = *o;
     if (s->stored)
-        put_sub(s, sub);
+        put_sub(s, sub, filter);
     if (is_new)
         sub_tell(s, sub, true);
-    replay_retained(s, filter, o, is_new);
+    if (!sub->share) /* §4.8.2 */
+        replay_retained(s, filter, o, is_new);
     return 0;
 }
 
 int gw_session_unsubscribe(struct gw_session *s, struct gw_slice filter)
 {
-    struct tree_node *node = tree_depth_ok(filter) ? tree_find(&s->hub->tree, filter) : NULL;
-    struct sub *sub = node ? sub_at(s, node) : NULL;
+    struct sub *sub = sub_find(s, filter);
 
     if (!sub)
         return GW_ENOTFOUND;

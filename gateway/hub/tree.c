@@ -19,6 +19,7 @@ static struct tree_node *node_new(struct tree *t, struct tree_node *parent, stru
     gw_list_init(&n->siblings);
     gw_list_init(&n->children);
     gw_list_init(&n->subs);
+    gw_list_init(&n->shares);
     return n;
 }
 
@@ -130,7 +131,7 @@ int tree_make(struct tree *t, struct gw_slice path, struct tree_node **out)
 void tree_prune(struct tree *t, struct tree_node *node)
 {
     while (node->parent && gw_list_empty(&node->children) && gw_list_empty(&node->subs) &&
-           !node->retained) {
+           gw_list_empty(&node->shares) && !node->retained) {
         struct tree_node *parent = node->parent;
 
         if (parent->plus == node)
@@ -169,7 +170,7 @@ struct walk {
 
 static void visit_subs(const struct walk *w, struct tree_node *n)
 {
-    if (n && !gw_list_empty(&n->subs))
+    if (n && (!gw_list_empty(&n->subs) || !gw_list_empty(&n->shares)))
         w->fn(w->ctx, n);
 }
 

@@ -50,6 +50,13 @@ bool gw_topic_valid(struct gw_slice topic);
  */
 bool gw_filter_valid(struct gw_slice filter);
 
+/**
+ * Take "$share/<name>/<filter>" apart (MQTT 5 §4.8.2); for an ordinary filter the name is empty.
+ * False for a share without name or filter, or with a wildcard in its name [MQTT-4.8.2-1, -2].
+ */
+bool gw_filter_share(struct gw_slice filter, struct gw_slice *out_name,
+                     struct gw_slice *out_filter);
+
 /** Cut the first level off `*rest`; false when none is left. "a/" has two levels, "" one. */
 bool gw_topic_level(struct gw_slice *rest, struct gw_slice *out);
 

@@ -26,6 +26,28 @@ bool gw_filter_valid(struct gw_slice f)
     return gw_utf8_valid(f);
 }
 
+bool gw_filter_share(struct gw_slice filter, struct gw_slice *out_name, struct gw_slice *out_filter)
+{
+    const size_t skip = sizeof("$share/") - 1;
+    struct gw_slice name = GW_SLICE_NONE;
+    const uint8_t *slash;
+
+    if (!gw_slice_starts(filter, "$share/")) {
+        *out_name = name;
+        *out_filter = filter;
+        return true;
+    }
+    slash = memchr(filter.ptr + skip, '/', filter.len - skip);
+    if (!slash)
+        return false;
+    name = GW_SLICE(filter.ptr + skip, (size_t)(slash - filter.ptr) - skip);
+    if (!gw_topic_valid(name)) /* at least one character, no wildcard */
+        return false;
+    *out_name = name;
+    *out_filter = GW_SLICE(slash + 1, filter.len - (size_t)(slash + 1 - filter.ptr));
+    return out_filter->len > 0;
+}
+
 bool gw_topic_level(struct gw_slice *rest, struct gw_slice *out)
 {
     const uint8_t *slash;

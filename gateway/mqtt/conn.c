@@ -157,6 +157,8 @@ void conn_free(struct conn *c)
     conn_finish(c);
     gw_timer_stop(&c->timer);
     gw_timer_stop(&c->quota_timer);
+    alias_free(&c->aliases_in);
+    alias_free(&c->aliases_out);
     gw_stream_free(&c->stream);
     gw_list_remove(&c->link);
     c->server->count--;

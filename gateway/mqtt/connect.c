@@ -82,6 +82,7 @@ static void take_terms(struct conn *c, const struct gw_mqtt_connect *p)
             c->send_max = GW_MIN(p->props.receive_maximum, (unsigned)SEND_MAX);
         if (GW_MQTT_HAS(p->props, maximum_packet_size))
             c->packet_max = p->props.maximum_packet_size;
+        c->alias_max = GW_MIN(p->props.topic_alias_maximum, (unsigned)ALIAS_MAX); /* absent: 0 */
     }
     c->keep_alive_ms = (uint32_t)p->keep_alive_s * 1500; /* [MQTT-3.1.2-22] */
 }
@@ -166,7 +167,7 @@ static void welcome(struct conn *c, bool present, bool assigned)
     GW_MQTT_SET(ack.props, receive_maximum, RECEIVE_MAX);
     GW_MQTT_SET(ack.props, maximum_packet_size,
                 c->server->config->limits.message_bytes + PACKET_OVERHEAD);
-    GW_MQTT_SET(ack.props, shared_available, 0);
+    GW_MQTT_SET(ack.props, topic_alias_maximum, ALIAS_MAX);
     if (assigned)
         GW_MQTT_SET(ack.props, assigned_client_id, GW_SLICE(c->client, c->client_len));
     gw_mqtt_connack_encode(&w, c->version, &ack);

@@ -124,12 +124,8 @@ static int forward(struct conn *c, const struct gw_mqtt_publish *p)
     return gw_peer_publish(c->peer, &m, TOKEN(p->qos, p->packet_id));
 }
 
-static int check_publish(struct conn *c, const struct gw_mqtt_publish *p)
+static int check_publish(struct conn *c, struct gw_mqtt_publish *p)
 {
-    if (GW_MQTT_HAS(p->props, topic_alias)) { /* we offer none: §3.3.2.3.4 */
-        conn_fail_as(c, GW_EPROTOCOL, GW_MQTT_BAD_ALIAS);
-        return GW_EPROTOCOL;
-    }
     if (GW_MQTT_HAS(p->props, sub_id)) /* [MQTT-3.3.4-6] */
         return GW_EPROTOCOL;
     if (p->qos > 0 && c->version >= GW_MQTT_V5 &&
@@ -138,7 +134,7 @@ static int check_publish(struct conn *c, const struct gw_mqtt_publish *p)
         conn_fail_as(c, GW_EPROTOCOL, GW_MQTT_RECEIVE_MAXIMUM);
         return GW_EPROTOCOL;
     }
-    return 0;
+    return alias_in(c, p);
 }
 
 int on_publish(struct conn *c, uint8_t flags, struct gw_slice body)
@@ -277,6 +273,28 @@ static bool is_common(const struct gw_delivery *d)
     return d->state == GW_DELIVERY_QUEUED && !d->sub_id_count && !d->msg->expires_ms;
 }
 
+/* The head for a client that takes topic aliases; no other connection's is the same. */
+static struct gw_slice head_with_alias(struct conn *c, const struct gw_delivery *d,
+                                       unsigned *out_alias)
+{
+    struct gw_mqtt_server *s = c->server;
+    struct gw_writer w = gw_writer_of(s->scratch, s->scratch_size);
+    struct gw_mqtt_publish p;
+    unsigned alias;
+    bool known;
+
+    gw_msg_unref(&s->cache.msg);
+    fill(c, d, &p);
+    alias = alias_out(c, p.topic, &known);
+    if (alias)
+        GW_MQTT_SET(p.props, topic_alias, (uint16_t)alias);
+    if (known)
+        p.topic = GW_SLICE("", 0);
+    *out_alias = known ? 0 : alias;
+    gw_mqtt_publish_head_encode(&w, c->version, &p, &s->cache.id_offset);
+    return gw_writer_done(&w);
+}
+
 /* The head of this delivery in the scratch memory; empty when it is larger than we could take. */
 static struct gw_slice head_of(struct conn *c, const struct gw_delivery *d)
 {
@@ -307,7 +325,8 @@ static struct gw_slice head_of(struct conn *c, const struct gw_delivery *d)
 
 static int send_publish(struct conn *c, const struct gw_delivery *d)
 {
-    struct gw_slice head = head_of(c, d);
+    unsigned alias = 0; /* that the client does not know yet */
+    struct gw_slice head = c->alias_max ? head_with_alias(c, d, &alias) : head_of(c, d);
     int err;
 
     if (!head.len || head.len + d->msg->payload.len > c->packet_max) /* [MQTT-3.1.2-24] */
@@ -315,6 +334,8 @@ static int send_publish(struct conn *c, const struct gw_delivery *d)
     err = gw_stream_write(c->stream, head);
     if (!err && d->msg->payload.len)
         err = gw_stream_write(c->stream, d->msg->payload);
+    if (!err && alias)
+        alias_sent(c, alias, d->msg->topic);
     if (!err)
         return 0;
     /* Half a packet may be out: the connection is of no use any more. */

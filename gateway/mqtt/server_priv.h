@@ -17,6 +17,7 @@
 #define RECEIVE_MAX 256      /* publishes of one client that may wait for their acknowledgement */
 #define SUBACKS_MAX 64       /* subscribes of one client that may wait for the database */
 #define SEND_MAX 1024        /* deliveries in flight to one client, whatever it offers */
+#define ALIAS_MAX 16         /* topic aliases of one connection, each way */
 #define OUTPUT_HIGH (256 << 10) /* bytes queued to one client above which deliveries wait */
 
 /* What a connection goes through, in order. */
@@ -68,7 +69,9 @@ struct conn {
     uint32_t keep_alive_ms; /* one and a half times what the client said; 0: none */
     uint64_t heard_ms;
     uint32_t expiry_s;
-    size_t packet_max; /* what the client takes */
+    size_t packet_max;  /* what the client takes */
+    unsigned alias_max; /* topic aliases that it takes, and we use */
+    struct alias_table *aliases_in, *aliases_out;
     unsigned send_max, in_flight;
     unsigned unacked; /* publishes whose completion is still to come */
     struct gw_list subacks;
@@ -146,6 +149,17 @@ int on_deliver(void *owner, const struct gw_delivery *d);
 /** The message that a PUBLISH or a will describes; borrows from `p`. `gathered` is to be freed. */
 int msg_of(const struct gw_mqtt_props *p, struct gw_msg *out,
            struct gw_buf *gathered) GW_MUST_CHECK;
+
+/* ---- topic aliases (alias.c) ---- */
+
+struct alias_table;
+void alias_free(struct alias_table **table);
+/** Give the PUBLISH its topic, or remember it; a failure may have closed the connection. */
+int alias_in(struct conn *c, struct gw_mqtt_publish *p) GW_MUST_CHECK;
+/** The alias for this topic, 0: none; `known`: the client has it already. */
+unsigned alias_out(const struct conn *c, struct gw_slice topic, bool *out_known);
+/** The client has been told that the alias stands for this topic. */
+void alias_sent(struct conn *c, unsigned alias, struct gw_slice topic);
 
 /* ---- wills (will.c) ---- */
 

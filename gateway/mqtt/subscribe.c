@@ -85,21 +85,26 @@ static uint8_t code_of(const struct conn *c, int err, uint8_t granted)
         return V311_FAILURE;
     if (err == GW_EMALFORMED)
         return GW_MQTT_BAD_FILTER;
-    return err == GW_EUNSUPPORTED ? GW_MQTT_NO_SHARED : reason_of(err);
+    return reason_of(err);
 }
 
-static uint8_t subscribe_one(struct conn *c, struct gw_mqtt_filter *f, uint32_t sub_id)
+static int subscribe_one(struct conn *c, struct gw_mqtt_filter *f, uint32_t sub_id,
+                         uint8_t *out_code)
 {
+    int err;
+
     f->options.id = sub_id;
-    return code_of(c, gw_peer_subscribe(c->peer, c->session, f->filter, &f->options),
-                   f->options.qos);
+    err = gw_peer_subscribe(c->peer, c->session, f->filter, &f->options);
+    *out_code = code_of(c, err, f->options.qos);
+    return err == GW_EPROTOCOL ? err : 0;
 }
 
-static uint8_t unsubscribe_one(struct conn *c, const struct gw_mqtt_filter *f)
+static int unsubscribe_one(struct conn *c, const struct gw_mqtt_filter *f, uint8_t *out_code)
 {
     int err = gw_session_unsubscribe(c->session, f->filter);
 
-    return err == GW_ENOTFOUND ? GW_MQTT_NO_SUBSCRIPTION_EXISTED : GW_MQTT_SUCCESS;
+    *out_code = err == GW_ENOTFOUND ? GW_MQTT_NO_SUBSCRIPTION_EXISTED : GW_MQTT_SUCCESS;
+    return 0;
 }
 
 static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe *p)
@@ -112,9 +117,13 @@ static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe
     /* What the filters bring comes behind their SUBACK. */
     c->corked = true;
     while (gw_mqtt_subscribe_next(&p->filters, type, c->version, &f)) {
-        if (count == FILTERS_MAX)
-            return GW_EFULL;
-        codes[count++] = subscribe ? subscribe_one(c, &f, p->props.sub_id) : unsubscribe_one(c, &f);
+        int err = count == FILTERS_MAX ? GW_EFULL
+                  : subscribe          ? subscribe_one(c, &f, p->props.sub_id, &codes[count])
+                                       : unsubscribe_one(c, &f, &codes[count]);
+
+        if (err)
+            return err;
+        count++;
     }
     return settle(c, subscribe ? GW_MQTT_SUBACK : GW_MQTT_UNSUBACK, p->packet_id,
                   GW_SLICE(codes, count));

@@ -97,6 +97,6 @@ uint32_t gw_peer_quota_ms(const struct gw_peer *peer);
  */
 int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from);
 
-/** GW_EDENIED; GW_EMALFORMED; GW_EUNSUPPORTED: $share; GW_EFULL; -ENOMEM. */
+/** GW_EDENIED; GW_EMALFORMED; GW_EPROTOCOL: a share with "no local"; GW_EFULL; -ENOMEM. */
 int gw_peer_subscribe(struct gw_peer *peer, struct gw_session *session, struct gw_slice filter,
                       const struct gw_subscription *sub) GW_MUST_CHECK;

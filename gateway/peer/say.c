@@ -153,10 +153,12 @@ int gw_peer_subscribe(struct gw_peer *peer, struct gw_session *session, struct g
 {
     struct gw_peers *peers = peer->peers;
 
-    if (!gw_filter_valid(filter))
+    struct gw_slice share, inner;
+
+    if (!gw_filter_share(filter, &share, &inner) || !gw_filter_valid(inner))
         return GW_EMALFORMED;
-    if (gw_slice_starts(filter, "$share/"))
-        return GW_EUNSUPPORTED;
+    if (share.len && sub->no_local) /* [MQTT-3.8.3-4] */
+        return GW_EPROTOCOL;
     if (!gw_access_may_subscribe(peers->rooms.access, peer->device->id, filter))
         return GW_EDENIED;
     return gw_session_subscribe(session, filter, sub);

@@ -173,16 +173,43 @@ print("closed", seen)
     assert "closed [" in got.stdout and "closed []" not in got.stdout, got
 
 
-def test_topic_aliases_are_not_offered(cam):
-    got = in_device(cam, f"""
+def test_topic_aliases(cam, hub):
+    """A topic is sent once; from then on its alias stands for it."""
+    got = hub.subscribe("d/cam-1/aliased/#")
+    out = in_device(cam, f"""
+from paho.mqtt.properties import Properties
+from paho.mqtt.packettypes import PacketTypes
+def aliased(topic, payload):
+    p = Properties(PacketTypes.PUBLISH)
+    p.TopicAlias = 3
+    c.publish(topic, payload, 1, properties=p)
 c = client()
-c.on_connect = lambda c, u, f, rc, p=None: print("alias", getattr(p, "TopicAliasMaximum", 0), flush=True)
+def on_connect(c, u, f, rc, p=None):
+    print("alias", p.TopicAliasMaximum, flush=True)
+    for topic, payload in (("d/cam-1/aliased/a", "one"), ("", "two"), ("d/cam-1/aliased/b", "three"), ("", "four")):
+        aliased(topic, payload)
+c.on_connect = on_connect
 c.connect({GATEWAY4!r}, 8883)
-end = time.time() + 3
+end = time.time() + 2
 while time.time() < end:
     c.loop(0.2)
 """)
-    assert "alias 0" in got.stdout, got
+    assert "alias 16" in out.stdout, out
+    for line in ("aliased/a one", "aliased/a two", "aliased/b three", "aliased/b four"):
+        got.wait(line)
+
+
+@pytest.mark.parametrize("version", ["mqttv311", "mqttv5"])
+def test_a_shared_subscription_divides_the_work(house, cam, hub, version):
+    other = house.enrolled(f"worker-{version}")
+    house.daemon.cordon("grant", other.id, "d/cam-1/#", "sub")
+    members = [d.subscribe(f"$share/{version}/d/cam-1/jobs", "-V", version) for d in (hub, other)]
+    for i in range(10):
+        cam.publish("d/cam-1/jobs", f"job {i}")
+    def done():
+        return [{ln for ln in m.lines() if ln.startswith("d/cam-1/jobs job")} for m in members]
+    wait_until(lambda: sum(map(len, done())) >= 10, 10, "ten jobs")
+    assert all(done()) and not set.intersection(*done()), done()
 
 
 def test_keepalive_ends_a_silent_session(house, cam, hub):

@@ -46,6 +46,37 @@ Test(topic, has_its_longest_length)
     cr_expect_not(gw_filter_valid(GW_SLICE(bytes, GW_TOPIC_MAX + 1)));
 }
 
+Test(filter, of_a_shared_subscription_is_taken_apart)
+{
+    static const struct {
+        const char *filter, *name, *inner; /* name NULL: refused */
+    } cases[] = {
+        {"a/b", "", "a/b"},
+        {"$share", "", "$share"}, /* a topic of that name */
+        {"$shared/x/y", "", "$shared/x/y"},
+        {"$share/g/a/#", "g", "a/#"},
+        {"$share/g//a", "g", "/a"},
+        {"$share/g/", NULL, NULL},
+        {"$share/g", NULL, NULL},
+        {"$share/", NULL, NULL},
+        {"$share//a", NULL, NULL},
+        {"$share/+/a", NULL, NULL},
+        {"$share/g#/a", NULL, NULL},
+        {"$share/\xff/a", NULL, NULL},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct gw_slice name = GW_SLICE_NONE, inner = GW_SLICE_NONE;
+        bool ok = gw_filter_share(gw_slice_str(cases[i].filter), &name, &inner);
+
+        cr_expect_eq(ok, cases[i].name != NULL, "%s", cases[i].filter);
+        if (!ok || !cases[i].name)
+            continue;
+        cr_expect(gw_slice_eq_str(name, cases[i].name), "%s", cases[i].filter);
+        cr_expect(gw_slice_eq_str(inner, cases[i].inner), "%s", cases[i].filter);
+    }
+}
+
 struct match_case {
     const char *filter, *topic;
     bool matches;

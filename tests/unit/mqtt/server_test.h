@@ -315,8 +315,8 @@ static inline void grant(const char *device, const char *topic, unsigned permiss
 
 #define CONNECT_311 "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1c"
 #define CONNECT_5 "\x10\x0e\0\4MQTT\5\2\0\x3c\0\0\1c"
-/* receive maximum 256, maximum packet size 262144 + 4096, no shared subscriptions */
-#define CONNACK_5 "\x20\x0d\0\0\x0a\x21\1\0\x27\0\4\x10\0\x2a\0"
+/* receive maximum 256, topic alias maximum 16, maximum packet size 262144 + 4096 */
+#define CONNACK_5 "\x20\x0e\0\0\x0b\x21\1\0\x22\0\x10\x27\0\4\x10\0"
 
 #define WILL_311 "\x10\x1a\0\4MQTT\4\6\0\x3c\0\1c\0\7d/cam/w\0\2by"
 /* session expiry 60, will delay 5 */

@@ -131,10 +131,16 @@ Test(mqtt_server, ends_a_connection_that_breaks_the_rules_and_says_why)
         {"5, type 0", GW_SLICE_LIT("\0\0"), GW_SLICE_LIT("\xe0\1\x81"), GW_MQTT_V5},
         {"5, bad flags", GW_SLICE_LIT("\xc4\0"), GW_SLICE_LIT("\xe0\1\x81"), GW_MQTT_V5},
         {"5, QoS 3", GW_SLICE_LIT("\x36\6\0\1t\0\1\0"), GW_SLICE_LIT("\xe0\1\x81"), GW_MQTT_V5},
-        {"5, topic alias",
+        {"5, topic alias 0",
          GW_SLICE_LIT("\x30\x0d\0\6"
-                      "d/cam/\3\x23\0\1x"),
+                      "d/cam/\3\x23\0\0x"),
          GW_SLICE_LIT("\xe0\1\x94"), GW_MQTT_V5},
+        {"5, topic alias over the maximum",
+         GW_SLICE_LIT("\x30\x0d\0\6"
+                      "d/cam/\3\x23\0\x11x"),
+         GW_SLICE_LIT("\xe0\1\x94"), GW_MQTT_V5},
+        {"5, topic alias that stands for nothing", GW_SLICE_LIT("\x30\7\0\0\3\x23\0\1x"),
+         GW_SLICE_LIT("\xe0\1\x82"), GW_MQTT_V5},
         {"5, wildcard in a topic",
          GW_SLICE_LIT("\x30\7\0\3"
                       "d/#\0x"),
@@ -439,7 +445,7 @@ Test(mqtt_server, answers_each_filter)
     join(&five, "cam", GW_MQTT_V5, true, 0);
     join(&three, "tv", GW_MQTT_V311, true, 0);
     SAY(&five, "\x82\x23\0\1\0\0\7d/cam/#\1\0\1x\1\0\3x#y\1\0\x09$share/g/\2");
-    HEAR(&five, "\x90\7\0\1\0\1\x87\x8f\x9e");
+    HEAR(&five, "\x90\7\0\1\0\1\x87\x8f\x8f");
     SAY(&three, "\x82\x21\0\1\0\6d/tv/#\1\0\1x\1\0\3x#y\1\0\x09$share/g/\2");
     HEAR(&three, "\x90\6\0\1\1\x80\x80\x80");
     SAY(&five, "\xa2\x10\0\2\0\0\7d/cam/#\0\2no");
@@ -448,6 +454,21 @@ Test(mqtt_server, answers_each_filter)
     HEAR(&three, "\xb0\2\0\2");
     wire_fini(&five);
     wire_fini(&three);
+}
+
+Test(mqtt_server, shares_a_subscription_but_not_without_local)
+{
+    struct wire w;
+
+    join(&w, "cam", GW_MQTT_V5, true, 0);
+    SAY(&w, "\x82\x16\0\1\0\0\x10$share/g/d/cam/x\0");
+    HEAR(&w, "\x90\4\0\1\0\0");
+    SAY(&w, "\x30\x0a\0\7d/cam/x\0");
+    HEAR(&w, "\x30\x0a\0\7d/cam/x\0");
+    SAY(&w, "\x82\x16\0\2\0\0\x10$share/g/d/cam/x\4"); /* [MQTT-3.8.3-4] */
+    HEAR(&w, "\xe0\1\x82");
+    cr_expect(w.closing);
+    wire_fini(&w);
 }
 
 Test(mqtt_server, delivers_to_both_versions_at_the_lower_qos)
@@ -507,6 +528,55 @@ Test(mqtt_server, respects_what_a_client_can_take)
     HEAR(&w, "\x40\2\0\2");
     SAY(&w, "\x40\2\0\2");
     HEAR(&w, "\x32\x0d\0\7d/cam/x\0\3\0b");
+    wire_fini(&w);
+}
+
+Test(mqtt_server, takes_topic_aliases_from_a_client)
+{
+    struct wire w, again;
+
+    join(&w, "cam", GW_MQTT_V5, true, 0);
+    SAY(&w, "\x82\x0d\0\1\0\0\7d/cam/#\0");
+    HEAR(&w, "\x90\4\0\1\0\0");
+    SAY(&w, "\x30\x0e\0\7d/cam/a\3\x23\0\1x");
+    HEAR(&w, "\x30\x0b\0\7d/cam/a\0x");
+    SAY(&w, "\x30\x0e\0\7d/cam/b\3\x23\0\x10y");
+    HEAR(&w, "\x30\x0b\0\7d/cam/b\0y");
+    SAY(&w, "\x30\7\0\0\3\x23\0\1z\x30\7\0\0\3\x23\0\x10z");
+    HEAR(&w, "\x30\x0b\0\7d/cam/a\0z\x30\x0b\0\7d/cam/b\0z");
+    SAY(&w, "\x30\x0e\0\7d/cam/c\3\x23\0\1x"); /* the alias is given to another topic */
+    HEAR(&w, "\x30\x0b\0\7d/cam/c\0x");
+    SAY(&w, "\x30\7\0\0\3\x23\0\1z");
+    HEAR(&w, "\x30\x0b\0\7d/cam/c\0z");
+    wire_fini(&w);
+    join(&again, "cam", GW_MQTT_V5, false, 0); /* aliases end with their connection */
+    SAY(&again, "\x30\7\0\0\3\x23\0\1z");
+    HEAR(&again, "\xe0\1\x82");
+    wire_fini(&again);
+}
+
+Test(mqtt_server, uses_topic_aliases_toward_a_client_that_takes_them)
+{
+    struct wire w;
+
+    /* topic alias maximum 2, maximum packet size 20 */
+    wire_open(&w, "cam");
+    SAY(&w, "\x10\x16\0\4MQTT\5\2\0\x3c\x08\x22\0\2\x27\0\0\0\x14\0\1c");
+    HEAR(&w, CONNACK_5);
+    SAY(&w, "\x82\x0d\0\1\0\0\7d/cam/#\0");
+    HEAR(&w, "\x90\4\0\1\0\0");
+    SAY(&w, "\x30\x16\0\7d/cam/a\0longer words"); /* never sent, so its alias is not either */
+    HEAR(&w, "");
+    SAY(&w, "\x30\x0b\0\7d/cam/a\0x");
+    HEAR(&w, "\x30\x0e\0\7d/cam/a\3\x23\0\1x");
+    SAY(&w, "\x30\x0b\0\7d/cam/b\0x");
+    HEAR(&w, "\x30\x0e\0\7d/cam/b\3\x23\0\2x");
+    SAY(&w, "\x30\x0b\0\7d/cam/a\0y");
+    HEAR(&w, "\x30\7\0\0\3\x23\0\1y");
+    SAY(&w, "\x30\x0b\0\7d/cam/c\0x"); /* the oldest gives way */
+    HEAR(&w, "\x30\x0e\0\7d/cam/c\3\x23\0\1x");
+    SAY(&w, "\x30\x0b\0\7d/cam/b\0y\x30\x0b\0\7d/cam/c\0y");
+    HEAR(&w, "\x30\7\0\0\3\x23\0\2y\x30\7\0\0\3\x23\0\1y");
     wire_fini(&w);
 }
 

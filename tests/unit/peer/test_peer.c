@@ -325,7 +325,12 @@ Test(peer, subscribes_only_to_what_it_may_hear)
         {"$SYS/#", GW_EDENIED},
         {"a#", GW_EMALFORMED},
         {"", GW_EMALFORMED},
-        {"$share/g/d/cam/#", GW_EUNSUPPORTED},
+        {"$share/g/d/cam/#", 0},
+        {"$share/g", GW_EMALFORMED},
+        {"$share//d/cam/#", GW_EMALFORMED},
+        {"$share/a+/d/cam/#", GW_EMALFORMED},
+        {"$share/g/d/cam/#x", GW_EMALFORMED},
+        {"$share/g/d/other/#", GW_EDENIED},
     };
     static const struct gw_session_ops session_ops;
     const struct gw_session_key key = {"cam", GW_SLICE_LIT("c")};
