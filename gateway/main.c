@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "config/config.h"
 #include "crypto/crypto.h"
 #include "enforcer/enforcer.h"
@@ -25,40 +26,30 @@ static const char usage[] =
     "SIGHUP reads the configuration again, SIGTERM ends in order; verdicts stay in force.\n"
     "Exit status: 0 after SIGTERM, 1 with a line that says what and why, 2 wrong usage.\n";
 
-/* Keys that only a crypto library can judge: wrong ones must not be found hours later. */
-static int check_keys(const struct gw_config *c)
-{
-    for (size_t i = 0; i < c->uplink.recipient_count; i++) {
-        const struct gw_blob *blob = &c->uplink.recipients[i];
-        GW_CLEANUP(gw_key_free) struct gw_key *key = NULL;
-        int err = gw_key_from_pem(gw_buf_slice(&blob->data), &key);
-
-        if (!err)
-            continue;
-        (void)fprintf(stderr,
-                      "cordond: uplink.recipients: \"%s\": %s; allowed: a PEM public key "
-                      "(P-256)\n",
-                      blob->path, gw_error_text(err));
-        return EXIT_REFUSED;
-    }
-    return 0;
-}
-
-/* Says nothing when the configuration is right. */
 static int check(const char *path)
 {
     GW_CLEANUP(gw_config_free) struct gw_config *config = NULL;
     struct gw_config_error error = {""};
 
-    if (gw_config_load(path, &config, &error) != 0) {
+    if (gw_config_load(path, &config, &error) != 0 || check_files(path, config, &error) != 0) {
         (void)fprintf(stderr, "cordond: %s\n", error.text);
         return EXIT_REFUSED;
     }
+    (void)printf("%s: the configuration is right\n", path);
+    return 0;
+}
+
+static int run(const char *path, bool only_check)
+{
+    int status;
+
     if (gw_crypto_init() != 0) {
         (void)fprintf(stderr, "cordond: the cryptographic library does not start\n");
         return EXIT_REFUSED;
     }
-    return check_keys(config);
+    status = only_check ? check(path) : gw_enforcer_run(path, check_files);
+    gw_crypto_fini();
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -75,7 +66,7 @@ int main(int argc, char **argv)
     };
     const char *path = GW_CONFIG_PATH;
     bool only_check = false;
-    int option, err;
+    int option;
 
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         switch (option) {
@@ -105,11 +96,5 @@ int main(int argc, char **argv)
                       argv[optind]);
         return EXIT_USAGE;
     }
-    err = check(path);
-    if (err || only_check) {
-        if (!err)
-            (void)printf("%s: the configuration is right\n", path);
-        return err;
-    }
-    return gw_enforcer_run(path);
+    return run(path, only_check);
 }

@@ -15,6 +15,7 @@
 #define DEVICE_BODY_MAX (16u << 10) /* a certification request */
 #define DEVICE_IDLE_S 30
 #define DEVICE_REQUESTS_MAX 256
+#define DESCRIPTORS_MAX 1048576 /* the kernel's own limit (fs.nr_open) */
 
 /* ---- before privileges are dropped ---- */
 
@@ -25,6 +26,17 @@ static void ignore_signals(void)
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGTERM, SIG_IGN);
+}
+
+/* What limits.connections may become with a reload, when there is no privilege any more. */
+static void raise_hard_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max >= DESCRIPTORS_MAX)
+        return;
+    limit.rlim_max = DESCRIPTORS_MAX;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* what is needed now is seen to below */
 }
 
 /* A descriptor for each connection, and some for files and the loop. */
@@ -267,9 +279,12 @@ static void tear_down(struct worker *w)
 static void say_unapplied(const struct gw_config *old, const struct gw_config *fresh)
 {
     if (strcmp(old->gateway.state_dir, fresh->gateway.state_dir) != 0 ||
+        strcmp(old->gateway.run_dir, fresh->gateway.run_dir) != 0 ||
         strcmp(old->gateway.user, fresh->gateway.user) != 0 ||
-        memcmp(&old->listen, &fresh->listen, sizeof(old->listen)) != 0)
-        gw_log_warning("gateway.state_dir, gateway.user and listen change only with a restart");
+        memcmp(&old->listen, &fresh->listen, sizeof(old->listen)) != 0 ||
+        memcmp(&old->admin.https, &fresh->admin.https, sizeof(old->admin.https)) != 0)
+        gw_log_warning("gateway.state_dir, run_dir and user, listen and admin.https change only "
+                       "with a restart");
 }
 
 void worker_reload(struct worker *w, struct gw_slice bundle, const char *error)
@@ -288,6 +303,7 @@ void worker_reload(struct worker *w, struct gw_slice bundle, const char *error)
     say_unapplied(w->config, fresh);
     old = w->config;
     w->config = fresh;
+    raise_descriptor_limit(fresh);
     gw_access_reload(w->access, fresh);
     gw_presence_reload(w->presence, fresh);
     gw_quarantine_reload(w->quarantine, fresh);
@@ -323,6 +339,7 @@ int gw_worker_run(int fd)
         return 1;
     }
     gw_wipe(bundle.data, bundle.cap);
+    raise_hard_limit();
     raise_descriptor_limit(w.config);
     err = gw_crypto_init();
     if (!err)

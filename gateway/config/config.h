@@ -54,7 +54,8 @@ struct gw_broker {
 
 /** A file named by a key, read with privileges. */
 struct gw_blob {
-    char *path; /**< "" : not configured */
+    char *path;    /**< "" : not configured */
+    unsigned line; /**< where the configuration names it; 0: nowhere, it is a default */
     struct gw_buf data;
 };
 

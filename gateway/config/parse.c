@@ -336,10 +336,11 @@ int parse_protected(struct build *b, const struct field *f, const config_setting
 
 /* ---- files ---- */
 
-static int copy_blob(struct gw_blob *blob, const struct file *file)
+static int copy_blob(struct gw_blob *blob, const struct file *file, const config_setting_t *s)
 {
     int err = store_string(&blob->path, file->path);
 
+    blob->line = config_setting_source_line(s);
     blob->data.max = GW_CONFIG_FILE_MAX;
     return err ? err : gw_buf_append(&blob->data, gw_buf_slice(&file->data));
 }
@@ -359,7 +360,7 @@ static int read_blob(struct build *b, const struct field *f, const config_settin
     if (err)
         return refuse_text(b, s, "%s.%s: cannot read \"%s\": %s", f->group, f->key, path,
                            gw_error_text(err));
-    return copy_blob(blob, file);
+    return copy_blob(blob, file, s);
 }
 
 int parse_file(struct build *b, const struct field *f, const config_setting_t *s)
@@ -395,7 +396,7 @@ int parse_manufacturers(struct build *b, const struct field *f, const config_set
         return refuse_text(b, s, "%s.%s: cannot read \"%s\": %s", f->group, f->key,
                            c->enroll.manufacturers_dir, gw_error_text(err));
     for (size_t i = 0; i < count && !err; i++) {
-        err = copy_blob(&c->enroll.manufacturers[i], found[i]);
+        err = copy_blob(&c->enroll.manufacturers[i], found[i], s);
         c->enroll.manufacturer_count = i + 1;
     }
     return err;
@@ -462,8 +463,9 @@ static int one_grant(struct build *b, const struct field *f, const config_settin
 
     if (err)
         return err;
-    (void)config_setting_lookup_string(s, "class", &class);
-    if (!config_setting_lookup_string(s, "topic", &topic) || !filter_ok(topic) ||
+    if ((config_setting_get_member(s, "class") &&
+         !config_setting_lookup_string(s, "class", &class)) ||
+        !config_setting_lookup_string(s, "topic", &topic) || !filter_ok(topic) ||
         strlen(class) > 64 ||
         !permissions_of(config_setting_get_member(s, "permissions"), &grant->permissions))
         return refuse(b, f, s);

@@ -21,13 +21,12 @@
 #define QUEUE_PAUSE (4 << 20)    /* from here on its requests wait too */
 #define TURN_NOTES 256           /* requests served before others get their turn */
 #define BACKLOG_BYTES (64 << 10) /* sightings put in front of the socket at once */
-#define BUNDLE_MAX (64 << 20)
 
 /* ---- starting ---- */
 
 /*
- * This very program: by its path, which a debugger or valgrind can follow, as long as the file there
- * is still the one that runs; after an upgrade by the kernel's link to it.
+ * This very program: by its path, which a debugger or valgrind can follow, as long as the file
+ * there is still the one that runs; after an upgrade by the kernel's link to it.
  */
 static const char *own_program(char path[PATH_MAX])
 {
@@ -65,12 +64,12 @@ static void exec_worker(int fd, const char *config_path)
     _exit(127);
 }
 
-static int send_bundle(struct gw_guard *g, struct gw_slice bundle)
+static int send_bundle(struct gw_guard *g)
 {
     struct gw_note n = {.kind = GW_NOTE_BUNDLE};
     int fds[GW_NOTE_FDS_MAX];
     size_t count = 1;
-    int err = gw_note_file(bundle, &fds[0]);
+    int err = gw_note_file(gw_buf_slice(&g->bundle), &fds[0]);
 
     if (err)
         return err;
@@ -80,17 +79,6 @@ static int send_bundle(struct gw_guard *g, struct gw_slice bundle)
     }
     err = gw_note_send(g->child.queue.fd, &n, fds, count);
     (void)close(fds[0]);
-    return err;
-}
-
-static int read_bundle(struct gw_guard *g, struct gw_buf *out)
-{
-    struct gw_config_error error = {""};
-    int err = gw_config_bundle(g->config_path, out, &error);
-
-    if (err)
-        gw_log_error("the configuration cannot be read for the worker: %s",
-                     *error.text ? error.text : gw_error_text(err));
     return err;
 }
 
@@ -115,7 +103,7 @@ static void backlog_clear(struct gw_backlog *b)
     b->at = b->count = 0;
 }
 
-static int spawn(struct gw_guard *g, struct gw_slice bundle)
+static int spawn(struct gw_guard *g)
 {
     struct gw_child *c = &g->child;
     int pair[2], err;
@@ -134,7 +122,7 @@ static int spawn(struct gw_guard *g, struct gw_slice bundle)
     c->pid = pid;
     c->queue.fd = pair[0];
     c->started_ms = gw_clock_mono_ms();
-    err = send_bundle(g, bundle);
+    err = send_bundle(g);
     if (!err)
         err = fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
     if (!err)
@@ -156,7 +144,6 @@ static void tell_everything(struct gw_guard *g)
 
 int gw_child_start(struct gw_guard *g)
 {
-    GW_CLEANUP(gw_buf_fini) struct gw_buf bundle = {.max = BUNDLE_MAX};
     struct gw_child *c = &g->child;
     int err;
 
@@ -167,14 +154,11 @@ int gw_child_start(struct gw_guard *g)
         gw_timer_init(&c->kill, kill_child, g);
     }
     err = backlog_init(&c->backlog, g->enforcing ? g->kernel.table.state->slots : 0);
-    if (!err)
-        err = read_bundle(g, &bundle);
     if (err)
         return err;
     c->generation = c->generation == UINT16_MAX ? 1 : c->generation + 1;
     c->complete = false;
-    err = spawn(g, gw_buf_slice(&bundle));
-    gw_wipe(bundle.data, bundle.cap);
+    err = spawn(g);
     if (err)
         return err;
     tell_everything(g);
@@ -317,11 +301,11 @@ void gw_child_tell(struct gw_guard *g, const struct gw_note *n)
     post(g, n, -1);
 }
 
-void gw_child_reload(struct gw_guard *g, struct gw_slice bundle, const char *error)
+void gw_child_reload(struct gw_guard *g, const char *error)
 {
     struct gw_note n = {.kind = GW_NOTE_RELOAD, .failed = error != NULL};
     int fd = -1;
-    int err = gw_note_file(error ? gw_slice_str(error) : bundle, &fd);
+    int err = gw_note_file(error ? gw_slice_str(error) : gw_buf_slice(&g->bundle), &fd);
 
     if (err)
         gw_log_error("the worker is not told of the configuration: %s", gw_error_text(err));

@@ -15,13 +15,18 @@
 
 /* ---- the privileged process ---- */
 
+/** A last word on a configuration that was read: 0, or GW_ECONFIG with `*error` filled. */
+typedef int gw_config_check(const char *path, const struct gw_config *config,
+                            struct gw_config_error *error);
+
 /**
  * Read the configuration, make the directories, load and attach, apply the verdicts kept on disk,
  * then start the worker (this program again, with `--worker FD`) and serve it until SIGTERM or
- * SIGINT. SIGHUP hands it a new bundle.
+ * SIGINT. SIGHUP hands it a new bundle; until then every worker gets the same one, whatever becomes
+ * of the files. `check` judges each configuration before anything is done with it.
  * @return the exit status: 0 after an orderly end, 1 when it could not start (said on stderr).
  */
-int gw_enforcer_run(const char *config_path);
+int gw_enforcer_run(const char *config_path, gw_config_check *check);
 
 /**
  * Remove everything that outlives the daemon: programs, filters, maps, pins; and with the maps the

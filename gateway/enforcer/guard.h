@@ -63,7 +63,9 @@ struct gw_child {
 
 struct gw_guard {
     const char *config_path;
-    struct gw_config *config;
+    gw_config_check *check;
+    struct gw_buf bundle;     /* what the configuration in force was read from, for each worker */
+    struct gw_config *config; /* the same, built */
     struct gw_loop *loop;
     struct gw_kernel kernel;
     bool enforcing; /* the programs are loaded */
@@ -119,7 +121,8 @@ int gw_child_start(struct gw_guard *g) GW_MUST_CHECK;
 /* SIGCHLD: start it again later, or end. */
 void gw_child_reap(struct gw_guard *g);
 void gw_child_stop(struct gw_guard *g);
-void gw_child_reload(struct gw_guard *g, struct gw_slice bundle, const char *error);
+/* The new configuration, or why the present one stays. */
+void gw_child_reload(struct gw_guard *g, const char *error);
 void gw_child_close(struct gw_guard *g);
 /* Tell one thing; a worker that does not listen is told later, or told again when it starts. */
 void gw_child_tell(struct gw_guard *g, const struct gw_note *n);

@@ -19,6 +19,7 @@
 #include "enforcer/guard.h"
 
 #define SAVE_DELAY_MS 50
+#define BUNDLE_MAX (64 << 20)
 #define LOCK_NAME "enforcer.lock"
 
 /* ---- what must be there ---- */
@@ -80,6 +81,38 @@ static int make_dirs(const struct gw_config *c)
     err = make_dir(c->gateway.run_dir, 0755, user);
     if (err)
         return complain("gateway.run_dir: %s: %s", c->gateway.run_dir, gw_error_text(err));
+    return 0;
+}
+
+static void bundle_fini(struct gw_buf *bundle)
+{
+    if (bundle->data)
+        gw_wipe(bundle->data, bundle->cap); /* it holds keys */
+    gw_buf_fini(bundle);
+}
+
+/* Read, build and judge; `g` gets all of it or nothing, the caller frees what it had before. */
+static int read_config(struct gw_guard *g, struct gw_config_error *error)
+{
+    GW_CLEANUP(bundle_fini) struct gw_buf bundle = {.max = BUNDLE_MAX};
+    GW_CLEANUP(gw_config_free) struct gw_config *config = NULL;
+    int err;
+
+    error->text[0] = '\0';
+    err = gw_config_bundle(g->config_path, &bundle, error);
+    if (!err)
+        err = gw_config_unbundle(gw_buf_slice(&bundle), &config, error);
+    if (!err)
+        err = g->check(g->config_path, config, error);
+    if (err) {
+        if (!*error->text)
+            (void)snprintf(error->text, sizeof(error->text), "%s", gw_error_text(err));
+        return err;
+    }
+    bundle_fini(&g->bundle);
+    g->bundle = bundle;
+    bundle = (struct gw_buf){0};
+    g->config = GW_TAKE(config);
     return 0;
 }
 
@@ -208,31 +241,23 @@ void gw_guard_save_soon(struct gw_guard *g)
 /* A bad file changes nothing; the worker says why, to those who look there. */
 static void reload(struct gw_guard *g)
 {
-    GW_CLEANUP(gw_config_free) struct gw_config *fresh = NULL;
-    GW_CLEANUP(gw_buf_fini) struct gw_buf bundle = {.max = 64 << 20};
-    struct gw_config_error error = {""};
+    struct gw_config *old = g->config;
+    struct gw_config_error error;
     char *kept;
-    int err;
 
-    err = gw_config_load(g->config_path, &fresh, &error);
-    if (!err)
-        err = gw_config_bundle(g->config_path, &bundle, &error);
-    if (err) {
-        gw_log_error("configuration not reloaded: %s",
-                     *error.text ? error.text : gw_error_text(err));
-        gw_child_reload(g, GW_SLICE_NONE, *error.text ? error.text : gw_error_text(err));
+    if (read_config(g, &error) != 0) {
+        gw_log_error("configuration not reloaded: %s", error.text);
+        gw_child_reload(g, error.text);
         return;
     }
     /* The lock and the copy of the verdicts stay where they are until a restart. */
-    kept = fresh->gateway.state_dir;
-    fresh->gateway.state_dir = g->config->gateway.state_dir;
+    kept = old->gateway.state_dir;
+    old->gateway.state_dir = g->config->gateway.state_dir;
     g->config->gateway.state_dir = kept;
-    gw_config_free(&g->config);
-    g->config = GW_TAKE(fresh);
+    gw_config_free(&old);
     set_policy(g);
     gw_network_refresh(g);
-    gw_child_reload(g, gw_buf_slice(&bundle), NULL);
-    gw_wipe(bundle.data, bundle.cap);
+    gw_child_reload(g, NULL);
 }
 
 static void on_signal(void *guard, uint32_t events)
@@ -343,25 +368,27 @@ static void finish(struct gw_guard *g)
     gw_close_fd(&g->signal_fd);
     gw_close_fd(&g->clock_fd);
     gw_close_fd(&g->lock_fd);
+    bundle_fini(&g->bundle);
     gw_config_free(&g->config);
 }
 
 static int prepare(struct gw_guard *g)
 {
-    struct gw_config_error error = {""};
+    struct gw_config_error error;
 
+    if (read_config(g, &error) != 0)
+        return complain("%s", error.text);
     if (geteuid() != 0)
         return complain("must be started as root: the enforcer loads kernel programs; everything "
                         "else runs as gateway.user");
-    if (gw_config_load(g->config_path, &g->config, &error) != 0)
-        return complain("%s", error.text);
     return make_dirs(g->config) || lock(g);
 }
 
-int gw_enforcer_run(const char *config_path)
+int gw_enforcer_run(const char *config_path, gw_config_check *check)
 {
     struct gw_guard g = {
         .config_path = config_path,
+        .check = check,
         .signal_fd = -1,
         .clock_fd = -1,
         .lock_fd = -1,

@@ -268,9 +268,9 @@ int gw_uplink_reload(struct gw_uplink *u, const struct gw_config *config)
     bool link_changed = !same_link(u->config, config);
     int err = readers_changed ? read_recipients(u, config) : 0;
 
+    u->config = config; /* the old one goes away, whatever happens here */
     if (err)
         return err;
-    u->config = config;
     if (readers_changed)
         gw_epoch_free(&u->epoch);
     if (!link_changed)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lab import CORDOND, Failed, run, wait_until
+from lab import CORDOND, Failed, openssl, run, wait_until
 
 WRONG = [
     ("an unknown key", 'gateway = {\n  nmae = "x";\n};\n', 2, "nmae", None),
@@ -17,6 +17,8 @@ WRONG = [
     ("a grant with a bad filter",
      'access = {\n  grants = ( { class = "c"; topic = "a/#/b"; permissions = [ "pub" ]; } );\n};\n', 2,
      "topic", "a/#/b"),
+    ("a grant for a class that is no text, which must not become everybody's",
+     'access = {\n  grants = ( { class = 7; topic = "a"; permissions = [ "pub" ]; } );\n};\n', 2, "access.grants", "7"),
     ("a protected address that is none", 'quarantine = {\n  protected = [ "router" ];\n};\n', 2,
      "quarantine.protected", "router"),
     ("a broker without TLS", 'uplink = {\n  brokers = [ "mqtt://c:1883" ];\n};\n', 2, "uplink.brokers", "mqtt://c:1883"),
@@ -47,6 +49,49 @@ def test_brokers_without_recipients_are_refused(tmp_path):
     path.write_text('uplink = { brokers = [ "mqtts://c:8883" ]; };\n')
     got = check(path)
     assert got.returncode == 1 and "recipients" in got.stderr, got
+
+
+FILES = [
+    ("no key at all", "recipients = [ \"{garbage}\" ];", "uplink.recipients", "garbage.pem", "PEM public key"),
+    ("a recipient's private key", "recipients = [ \"{key}\" ];", "uplink.recipients", "key.pem", "a private key"),
+    ("no CA", "ca_file = \"{garbage}\";", "uplink.ca_file", "garbage.pem", "PEM certificates"),
+    ("another key's certificate", "cert_file = \"{cert}\"; key_file = \"{other}\";", "uplink.cert_file", "cert.pem",
+     "the certificate of that key"),
+    ("a public key for a private one", "cert_file = \"{cert}\"; key_file = \"{public}\";", "uplink.key_file", "public.pem",
+     "a public key"),
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    where = tmp_path_factory.mktemp("files")
+    made = {name: where / f"{name}.pem" for name in ("garbage", "key", "other", "public", "cert")}
+    made["garbage"].write_text("-----BEGIN NOTHING-----\n")
+    for name in ("key", "other"):
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", made[name])
+    openssl("pkey", "-in", made["key"], "-pubout", "-out", made["public"])
+    openssl("req", "-x509", "-key", made["key"], "-subj", "/CN=x", "-out", made["cert"])
+    return made
+
+
+@pytest.mark.parametrize("name,text,key,value,why", FILES, ids=[f[0] for f in FILES])
+def test_a_file_that_is_not_what_its_key_says(tmp_path, files, name, text, key, value, why):
+    path = tmp_path / "cordon.conf"
+    path.write_text("uplink = {\n  " + text.format(**files) + "\n};\n")
+    got = check(path)
+    assert got.returncode == 1, got
+    for word in (f"{path}:2: {key}: found ", value, why, "; allowed: "):
+        assert word in got.stderr, got.stderr
+    assert len(got.stderr.strip().splitlines()) == 1, "one line says it"
+
+
+def test_a_manufacturers_file_without_a_certificate_is_named(tmp_path, files):
+    path = tmp_path / "cordon.conf"
+    (tmp_path / "makers").mkdir()
+    (tmp_path / "makers" / "acme.pem").write_bytes(files["garbage"].read_bytes())
+    path.write_text(f'enroll = {{ manufacturers_dir = "{tmp_path}/makers"; }};\n')
+    got = check(path)
+    assert got.returncode == 1 and "acme.pem" in got.stderr, got
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path):
@@ -99,6 +144,29 @@ def test_reload_applies_a_good_file_and_refuses_a_bad_one(lab):
     daemon.reload()
     wait_until(lambda: "timeout_s" in daemon.log.read_text(), 10, "the refusal in the log")
     assert daemon.json("status")["gateway"]["name"] == "Second name"
+
+
+def test_a_bad_key_file_changes_nothing_either(lab, files):
+    """The uplink goes on with the keys it has; nothing of the bad file is in force anywhere."""
+    daemon = lab.daemon.start()
+    collected = lab.cloud.collect()
+    daemon.configure(gateway={"name": "Never"}, uplink={"recipients": [files["garbage"]]})
+    daemon.reload()
+    wait_until(lambda: "uplink.recipients" in daemon.log.read_text(), 10, "the refusal in the log")
+    lab.enrolled("cam-1").publish("d/cam-1/x", "still sealed")
+    wait_until(lambda: [t for t, *_ in collected.messages() if t.endswith("/up/d/cam-1/x")], 15, "the sealed message")
+    assert daemon.json("status")["gateway"]["name"] == "Test house"
+    assert any("uplink.recipients" in e.get("text", "") for e in daemon.json("events")), "the page says it, too"
+
+
+def test_a_worker_comes_back_while_the_file_is_being_edited(lab):
+    """What was not reloaded does not come into force by a crash, and a broken file keeps nobody away."""
+    daemon = lab.daemon.start()
+    for text in ('gateway = { nmae = "x"; };\n', 'gateway = { name = "Never asked for"; };\n'):
+        daemon.conf.write_text(text)
+        daemon.kill_worker()
+        daemon.wait_ready()
+        assert daemon.json("status")["gateway"]["name"] == "Test house"
 
 
 def test_state_is_made_with_the_right_owner_and_modes(lab):
