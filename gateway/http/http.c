@@ -273,19 +273,39 @@ static void dispatch(struct gw_http_request *r)
     }
 }
 
-/* The headers are here. A body that announces itself as too long is refused before it is sent. */
+static enum MHD_Result count_framing(void *cls, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    unsigned *count = cls;
+
+    (void)kind;
+    (void)value;
+    *count += strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0;
+    return MHD_YES;
+}
+
+/*
+ * The headers are here. A body that announces itself as too long is refused before it is sent, and
+ * so is one whose end two readers could see in two places (RFC 9112 §6.3): the connection ends.
+ */
 static enum MHD_Result begin(struct gw_http_request *r, const char *path, const char *method)
 {
     const char *length = MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, "Content-Length");
+    unsigned framings = 0;
 
     r->path = strdup(path);
     if (!r->path)
         return MHD_NO;
     r->method = method_of(method);
-    if (!length || strtoull(length, NULL, 10) <= r->body.max)
+    (void)MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, count_framing, &framings);
+    if (framings <= 1 && (!length || strtoull(length, NULL, 10) <= r->body.max))
         return MHD_YES;
     r->state = REQUEST_HANDLING;
-    gw_http_problem(r, 413, "The body is longer than %zu bytes.", r->body.max);
+    gw_http_set_header(r, "Connection", "close");
+    if (framings > 1)
+        gw_http_problem(r, 400, "The body's length is said more than once.");
+    else
+        gw_http_problem(r, 413, "The body is longer than %zu bytes.", r->body.max);
     return request_queue(r);
 }
 

@@ -76,8 +76,6 @@ const struct gw_identity *gw_http_identity(const struct gw_http_request *r);
 const struct gw_addr *gw_http_peer(const struct gw_http_request *r);
 /** The user name and password of Authorization: Basic; false when absent. Freed by the caller. */
 bool gw_http_basic(const struct gw_http_request *r, char **out_user, char **out_password);
-/** A place for the owner's per-request data, NULL at first. */
-void **gw_http_data(struct gw_http_request *r);
 /** Called when the client leaves before the answer, or ends an event stream. */
 void gw_http_on_gone(struct gw_http_request *r,
                      void (*gone)(void *owner, struct gw_http_request *r), void *owner);

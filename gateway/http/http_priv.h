@@ -77,7 +77,6 @@ struct gw_http_request {
     bool streaming;
     bool ended;     /* the event stream's last byte is queued */
     bool suspended; /* in MHD */
-    void *data;
     void (*gone)(void *owner, struct gw_http_request *r);
     void *gone_owner;
     gw_http_upgraded *upgraded;

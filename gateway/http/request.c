@@ -146,11 +146,6 @@ bool gw_http_basic(const struct gw_http_request *r, char **out_user, char **out_
     return true;
 }
 
-void **gw_http_data(struct gw_http_request *r)
-{
-    return &r->data;
-}
-
 void gw_http_on_gone(struct gw_http_request *r,
                      void (*gone)(void *owner, struct gw_http_request *r), void *owner)
 {
