@@ -179,6 +179,12 @@ bool attempt_take(struct gw_admin *a, const struct gw_addr *peer, uint32_t *out_
 /* It was no guess after all. */
 void attempt_give_back(struct gw_admin *a, const struct gw_addr *peer);
 
+/* ---- load.c ---- */
+
+/* Make the table of `schema` where it is missing, then `read` it, before the loop runs. */
+int table_load(struct gw_admin *a, const char *room, const char *schema,
+               int (*read)(struct gw_admin *a, sqlite3 *db)) GW_MUST_CHECK;
+
 /* ---- users.c ---- */
 
 int users_load(struct gw_admin *a) GW_MUST_CHECK;

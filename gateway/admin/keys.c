@@ -32,27 +32,12 @@ static int keys_read(struct gw_admin *a, sqlite3 *db)
     return err;
 }
 
-struct load_job {
-    struct gw_store_job job;
-    struct gw_admin *admin;
-};
-
-static int load_run(struct gw_store_job *job, sqlite3 *db)
-{
-    static const char *const steps[] = {
-        "CREATE TABLE api_key (name TEXT PRIMARY KEY, role TEXT NOT NULL, hash BLOB NOT NULL) "
-        "WITHOUT ROWID"};
-    struct load_job *l = GW_CONTAINER(job, struct load_job, job);
-    int err = gw_store_migrate(db, "admin_keys", steps, GW_COUNT(steps));
-
-    return err ? err : keys_read(l->admin, db);
-}
-
 int keys_load(struct gw_admin *a)
 {
-    struct load_job l = {.job = {.run = load_run}, .admin = a};
-
-    return gw_store_call(a->rooms.store, &l.job);
+    return table_load(a, "admin_keys",
+                      "CREATE TABLE api_key (name TEXT PRIMARY KEY, role TEXT NOT NULL, "
+                      "hash BLOB NOT NULL) WITHOUT ROWID",
+                      keys_read);
 }
 
 /* ---- asking ---- */

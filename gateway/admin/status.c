@@ -127,6 +127,9 @@ static void write_devices(FILE *f, const struct gw_admin *a)
            gw_presence_online(r->presence));
     metric(f, "cordon_quarantined", "gauge", "Verdicts in force.",
            gw_quarantine_count(r->quarantine));
+    metric(f, "cordon_sightings_unrecorded_total", "counter",
+           "Sightings that found no room in the registry since the start.",
+           gw_devices_unrecorded(r->devices));
     metric(f, "cordon_events_total", "counter", "Events in the journal since the beginning.",
            gw_journal_last(r->journal));
 }

@@ -32,26 +32,12 @@ static int users_read(struct gw_admin *a, sqlite3 *db)
     return err;
 }
 
-struct load_job {
-    struct gw_store_job job;
-    struct gw_admin *admin;
-};
-
-static int load_run(struct gw_store_job *job, sqlite3 *db)
-{
-    static const char *const steps[] = {
-        "CREATE TABLE admin_user (name TEXT PRIMARY KEY, role TEXT NOT NULL, "
-        "salt BLOB NOT NULL, hash BLOB NOT NULL) WITHOUT ROWID"};
-    struct load_job *l = GW_CONTAINER(job, struct load_job, job);
-    int err = gw_store_migrate(db, "admin_users", steps, GW_COUNT(steps));
-
-    return err ? err : users_read(l->admin, db);
-}
-
 int users_load(struct gw_admin *a)
 {
-    struct load_job l = {.job = {.run = load_run}, .admin = a};
-    int err = gw_store_call(a->rooms.store, &l.job);
+    int err = table_load(a, "admin_users",
+                         "CREATE TABLE admin_user (name TEXT PRIMARY KEY, role TEXT NOT NULL, "
+                         "salt BLOB NOT NULL, hash BLOB NOT NULL) WITHOUT ROWID",
+                         users_read);
 
     return !err && a->user_count == 0 ? setup_code_make(a) : err;
 }

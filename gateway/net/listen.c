@@ -113,7 +113,6 @@ struct gw_listener {
     struct gw_io io;
     struct gw_timer rest;
     unsigned per_turn;
-    bool paused;
     bool *gone; /* set by free while the callback runs */
     gw_accept_fn *fn;
     void *owner;
@@ -121,7 +120,7 @@ struct gw_listener {
 
 static void listener_watch(struct gw_listener *l)
 {
-    gw_io_want(&l->io, l->paused || gw_timer_armed(&l->rest) ? 0 : EPOLLIN);
+    gw_io_want(&l->io, gw_timer_armed(&l->rest) ? 0 : EPOLLIN);
 }
 
 /* False when the listener is gone, or nothing more is to be taken in this turn. */
@@ -145,7 +144,7 @@ static bool accept_one(struct gw_listener *l)
     if (gone)
         return false;
     l->gone = NULL;
-    return !l->paused;
+    return true;
 }
 
 static void on_accept(void *owner, uint32_t events)
@@ -185,12 +184,6 @@ int gw_listener_new(struct gw_loop *loop, int fd, unsigned per_turn, gw_accept_f
     }
     *out = l;
     return 0;
-}
-
-void gw_listener_pause(struct gw_listener *l, bool paused)
-{
-    l->paused = paused;
-    listener_watch(l);
 }
 
 void gw_listener_free(struct gw_listener **l)

@@ -155,11 +155,10 @@ int gw_listen_unix(const char *path, gid_t gid) GW_MUST_CHECK;
 
 /**
  * Accept on `fd` (owned by the listener). At most `per_turn` are taken in one turn, so that a storm
- * stalls nobody; while paused or out of descriptors the backlog holds them.
+ * stalls nobody; while out of descriptors the backlog holds them.
  */
 int gw_listener_new(struct gw_loop *loop, int fd, unsigned per_turn, gw_accept_fn *fn, void *owner,
                     struct gw_listener **out) GW_MUST_CHECK;
-void gw_listener_pause(struct gw_listener *l, bool paused);
 void gw_listener_free(struct gw_listener **l);
 
 /* ---- names ---- */

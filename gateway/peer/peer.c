@@ -120,11 +120,6 @@ void gw_peer_gone(struct gw_peer **peer, enum gw_cause cause)
     device_release(peers, d);
 }
 
-const char *gw_peer_device(const struct gw_peer *peer)
-{
-    return peer->device->id;
-}
-
 uint64_t gw_peer_publisher(const struct gw_peer *peer)
 {
     return peer->publisher;

@@ -65,7 +65,6 @@ int gw_peer_new(struct gw_peers *peers, const char *device, const struct gw_hwad
 /** The connection ended; presence is told. Completions that come later are dropped. */
 void gw_peer_gone(struct gw_peer **peer, enum gw_cause cause);
 
-const char *gw_peer_device(const struct gw_peer *peer);
 uint64_t gw_peer_publisher(const struct gw_peer *peer); /**< for gw_hub_settle */
 
 /** A sign of life: any complete packet. */

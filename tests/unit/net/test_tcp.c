@@ -361,7 +361,7 @@ static void connect_many(int *fds, unsigned n)
     }
 }
 
-Test(tcp, a_storm_is_taken_in_portions_and_a_pause_holds_it)
+Test(tcp, a_storm_is_taken_in_portions)
 {
     int fds[40];
 
@@ -370,10 +370,8 @@ Test(tcp, a_storm_is_taken_in_portions_and_a_pause_holds_it)
     connect_many(fds, 40);
     turns(1);
     cr_expect_eq(taken_count, 16);
-    gw_listener_pause(listener, true);
-    turns(3);
-    cr_expect_eq(taken_count, 16);
-    gw_listener_pause(listener, false);
+    turns(1);
+    cr_expect_eq(taken_count, 32);
     UNTIL(taken_count == 40);
     for (unsigned i = 0; i < 40; i++) {
         close(fds[i]);
