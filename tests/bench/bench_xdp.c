@@ -2,7 +2,7 @@
 /*
  * ns per packet of the XDP program beside a bare XDP_DROP and a bare XDP_PASS, in one run: samples
  * of all of them in turn, so that whatever slows the machine slows each, then medians and ratios.
- * With --check it ends 1 when a ratio is over what DESIGN.md asks for.
+ * With --check it ends 1 when a ratio is over the one in the table below.
  */
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
