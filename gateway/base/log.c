@@ -35,6 +35,14 @@ static const char *word_of(enum gw_log_level level)
     return "";
 }
 
+/* Whatever a field holds: an event is one line, and nothing in it moves a terminal's cursor. */
+static void keep_in_line(char *text, int len)
+{
+    for (int i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = '?';
+}
+
 void gw_log(enum gw_log_level level, const char *fmt, ...)
 {
     char line[LINE_MAX_BYTES];
@@ -53,6 +61,7 @@ void gw_log(enum gw_log_level level, const char *fmt, ...)
     va_end(args);
     if ((size_t)used > sizeof(line) - 2)
         used = sizeof(line) - 2;
+    keep_in_line(line, used);
     line[used++] = '\n';
     /* One write a line: two processes share this descriptor. */
     (void)!write(STDERR_FILENO, line, (size_t)used);

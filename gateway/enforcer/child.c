@@ -150,6 +150,8 @@ int gw_child_start(struct gw_guard *g)
     if (!c->queue.out.max) {
         c->queue = (struct gw_note_queue){.fd = -1, .out = {.max = QUEUE_BYTES}};
         c->backoff_ms = BACKOFF_FIRST_MS;
+        c->answers = (struct gw_buf){.max = QUEUE_BYTES};
+        c->refused = (struct gw_log_limit){.burst = 20, .per_ms = 10000};
         gw_timer_init(&c->restart, start_again, g);
         gw_timer_init(&c->kill, kill_child, g);
     }
@@ -194,6 +196,7 @@ static void disconnect(struct gw_child *c)
     gw_io_stop(&c->io);
     gw_close_fd(&c->queue.fd);
     gw_note_queue_fini(&c->queue);
+    gw_buf_fini(&c->answers);
     backlog_clear(&c->backlog);
     c->complete = false;
 }
@@ -355,31 +358,59 @@ void gw_child_pump(struct gw_guard *g)
 
 /* ---- listening ---- */
 
+static void answer(struct gw_guard *g, const struct gw_answer *a)
+{
+    struct gw_note n = {.kind = GW_NOTE_APPLIED};
+
+    n.applied.token = a->token;
+    n.applied.err = a->err;
+    gw_child_tell(g, &n);
+}
+
+void gw_child_kept(struct gw_guard *g)
+{
+    struct gw_buf *waiting = &g->child.answers;
+
+    for (; gw_buf_len(waiting) > 0; gw_buf_consume(waiting, sizeof(struct gw_answer))) {
+        struct gw_answer a;
+
+        memcpy(&a, gw_buf_slice(waiting).ptr, sizeof(a));
+        answer(g, &a);
+    }
+}
+
+/* In force now; answered when it is kept for a reboot, too. */
+static void answer_when_kept(struct gw_guard *g, const struct gw_answer *a)
+{
+    gw_guard_save_soon(g);
+    if (gw_buf_append(&g->child.answers, GW_SLICE(a, sizeof(*a))) != 0)
+        answer(g, a);
+}
+
 static void on_verdict(struct gw_guard *g, const struct gw_note *n)
 {
-    struct gw_note answer = {.kind = GW_NOTE_APPLIED};
+    struct gw_answer a = {.token = n->verdict.token};
     struct gw_verdict_record v = {
         .address = n->verdict.address,
         .mode = n->verdict.mode,
         .until_wall_ms = n->verdict.until_wall_ms,
     };
     char text[GW_HWADDR_TEXT];
-    int err = 0;
+    bool kept = !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !gw_guard_save_due(g));
 
     if (!g->enforcing)
-        err = GW_EUNSUPPORTED;
+        a.err = GW_EUNSUPPORTED;
     else if (v.mode != GW_MODE_NONE)
-        err = gw_protected(g, &v.address);
-    if (!err)
-        err = gw_verdict_set(&g->kernel, &v, g->child.generation);
-    if (err && g->enforcing)
+        a.err = gw_protected(g, &v.address);
+    if (!a.err)
+        a.err = gw_verdict_set(&g->kernel, &v, g->child.generation);
+    if (a.err && g->enforcing && gw_log_allowed(&g->child.refused, gw_clock_mono_ms()))
         gw_log_warning("verdict refused address=%s: %s", gw_hwaddr_text(&v.address, text),
-                       gw_error_text(err));
-    if (!err)
-        gw_guard_save_soon(g);
-    answer.applied.token = n->verdict.token;
-    answer.applied.err = err;
-    gw_child_tell(g, &answer);
+                       gw_error_text(a.err));
+    if (a.err || kept)
+        answer(g, &a);
+    else
+        answer_when_kept(g, &a);
 }
 
 static void on_complete(struct gw_guard *g)

@@ -50,6 +50,12 @@ struct gw_backlog {
     uint32_t at, count, cap;
 };
 
+/* To a verdict that is in force but not kept yet. */
+struct gw_answer {
+    uint64_t token;
+    int32_t err;
+};
+
 struct gw_child {
     pid_t pid; /* 0: none */
     struct gw_io io;
@@ -57,8 +63,10 @@ struct gw_child {
     struct gw_backlog backlog;
     struct gw_timer restart, kill;
     uint64_t started_ms, backoff_ms;
-    bool complete;       /* it has repeated all its verdicts */
-    uint16_t generation; /* of the worker: what it sets is marked with it */
+    bool complete;         /* it has repeated all its verdicts */
+    uint16_t generation;   /* of the worker: what it sets is marked with it */
+    struct gw_buf answers; /* of struct gw_answer: they wait for the copy on disk */
+    struct gw_log_limit refused;
 };
 
 struct gw_guard {
@@ -126,6 +134,8 @@ void gw_child_reload(struct gw_guard *g, const char *error);
 void gw_child_close(struct gw_guard *g);
 /* Tell one thing; a worker that does not listen is told later, or told again when it starts. */
 void gw_child_tell(struct gw_guard *g, const struct gw_note *n);
+/* The copy on disk holds every verdict given so far, or cannot: those who gave them are told. */
+void gw_child_kept(struct gw_guard *g);
 /* There is something in the backlog. */
 void gw_child_pump(struct gw_guard *g);
 
@@ -133,5 +143,6 @@ void gw_child_pump(struct gw_guard *g);
 
 /* A verdict changed: write the copy soon. */
 void gw_guard_save_soon(struct gw_guard *g);
+bool gw_guard_save_due(const struct gw_guard *g);
 /* Tell the service manager, if there is one, that verdicts are in force and sockets are bound. */
 void gw_guard_ready(void);

@@ -116,8 +116,8 @@ static bool is_kind(struct rtnl_link *l, const char *kind)
     return type && strcmp(type, kind) == 0;
 }
 
-/* The link below, if it has one here: a veth's is its peer, which may be in another namespace, where
- * the same number names something else. */
+/* The link below, if it has one here: a veth's is its peer, which may be in another namespace,
+ * where the same number names something else. */
 static uint32_t lower_of(struct rtnl_link *l)
 {
     int32_t elsewhere;

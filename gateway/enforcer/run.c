@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "enforcer/guard.h"
 
-#define SAVE_DELAY_MS 50
+#define SAVE_DELAY_MS 5 /* what is told together is written together */
 #define BUNDLE_MAX (64 << 20)
 #define LOCK_NAME "enforcer.lock"
 
@@ -228,6 +228,12 @@ static void save(void *guard)
     err = gw_verdict_save(&g->kernel, g->config->gateway.state_dir);
     if (err)
         gw_log_error("the verdicts are not kept for a reboot: %s", gw_error_text(err));
+    gw_child_kept(g);
+}
+
+bool gw_guard_save_due(const struct gw_guard *g)
+{
+    return gw_timer_armed(&g->save);
 }
 
 void gw_guard_save_soon(struct gw_guard *g)

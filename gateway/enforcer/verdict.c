@@ -102,6 +102,17 @@ static bool is_decided(const struct cordon_slot *s)
     return s->kind != 0 && s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT);
 }
 
+bool gw_verdict_stands(const struct gw_kernel *k, const struct gw_verdict_record *v)
+{
+    uint32_t slot = gw_table_find(&k->table, &v->address);
+    const struct cordon_slot *s = slot == GW_SLOT_NONE ? NULL : &k->table.slots[slot];
+
+    if (!s || !is_decided(s))
+        return v->mode == GW_MODE_NONE;
+    return gw_table_mode(s) == (enum gw_verdict_mode)v->mode &&
+           s->until_wall_ms == v->until_wall_ms;
+}
+
 void gw_verdict_adopt(struct gw_kernel *k)
 {
     for (uint32_t i = 0; i < k->table.state->slots; i++)

@@ -25,6 +25,9 @@ _Static_assert(sizeof(struct gw_verdict_record) == 32, "the form on disk");
 int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
                    uint16_t generation) GW_MUST_CHECK;
 
+/** True when setting it would change nothing: the address is judged so already, or not at all. */
+bool gw_verdict_stands(const struct gw_kernel *k, const struct gw_verdict_record *v);
+
 /** Verdicts found in pinned tables are of generation 0, which no worker has. */
 void gw_verdict_adopt(struct gw_kernel *k);
 

@@ -142,6 +142,18 @@ def test_after_a_reboot_the_registry_closes_before_the_first_packet(site):
     assert cut_both_ways(site, site.bad)
 
 
+def test_a_verdict_that_was_answered_outlives_the_plug(site):
+    """The power may go the moment that the command has returned: the next boot knows before any port is open."""
+    addresses = sum(len(kind) for kind in site.daemon.device("bad-1")["addresses"].values())
+    for verb, count in (("quarantine", addresses), ("release", 0)):
+        site.daemon.cordon(verb, "bad-1")
+        site.daemon.kill_both()
+        site.unpin()
+        site.daemon.start()
+        counts = re.findall(r"verdicts are back in force count=(\d+)", site.daemon.log.read_text())
+        assert int(counts[-1]) == count, (verb, counts)
+
+
 def test_a_new_port_is_guarded_the_moment_it_appears(site):
     site.daemon.cordon("quarantine", "02:00:00:00:77:03")
     late = site.device("late-1")  # its MAC is ...:03: the third device

@@ -97,6 +97,8 @@ Test(log, a_line_says_who_and_how_bad)
     cr_expect_str_eq(line_of(GW_LOG_WARNING, "it limps"), "");
     (void)setenv("JOURNAL_STREAM", "8:1", 1);
     cr_expect_str_eq(line_of(GW_LOG_ERROR, "it fell"), "<3>worker: it fell\n");
+    cr_expect_str_eq(line_of(GW_LOG_ERROR, "a\nworker: b\033[2Jc\x7f ü"),
+                     "<3>worker: a?worker: b?[2Jc? ü\n", "one event, one line");
     memset(longer, 'x', sizeof(longer) - 1);
     line = line_of(GW_LOG_ERROR, longer);
     cr_expect_leq(strlen(line), 1024u);

@@ -104,6 +104,32 @@ Test(verdict, is_replaced_and_cleared)
     cr_assert_eq(set(&k, "192.0.2.1", GW_MODE_NONE, 0, 1), 0, "nothing to clear");
 }
 
+Test(verdict, stands_when_setting_it_again_would_change_nothing)
+{
+    static const int64_t end_ms = 4102444800000; /* 2100 */
+    static const struct {
+        const char *name, *addr;
+        enum gw_verdict_mode mode;
+        int64_t until_ms;
+        bool stands;
+    } cases[] = {
+        {"the same", "192.0.2.1", GW_MODE_ISOLATE, end_ms, true},
+        {"another mode", "192.0.2.1", GW_MODE_REMEDIATE, end_ms, false},
+        {"another end", "192.0.2.1", GW_MODE_ISOLATE, end_ms + 1, false},
+        {"no end", "192.0.2.1", GW_MODE_ISOLATE, 0, false},
+        {"released", "192.0.2.1", GW_MODE_NONE, 0, false},
+        {"another address", "192.0.2.2", GW_MODE_ISOLATE, end_ms, false},
+        {"nothing to release", "192.0.2.2", GW_MODE_NONE, 0, true},
+    };
+
+    cr_assert_eq(set(&k, "192.0.2.1", GW_MODE_ISOLATE, end_ms, 1), 0);
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct gw_verdict_record v = {address(cases[i].addr), cases[i].mode, cases[i].until_ms};
+
+        cr_expect_eq(gw_verdict_stands(&k, &v), cases[i].stands, "%s", cases[i].name);
+    }
+}
+
 Test(verdict, what_the_new_worker_does_not_repeat_is_cleared)
 {
     cr_assert_eq(set(&k, "192.0.2.1", GW_MODE_ISOLATE, 0, 1), 0);
