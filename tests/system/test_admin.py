@@ -164,6 +164,77 @@ def test_no_secret_is_logged(house, admin):
     assert PASSWORD not in text and "BEGIN" not in text
 
 
+class Described:
+    """Holds answers against openapi.json: types, choices, and no member that it does not name."""
+
+    KINDS = {"string": str, "integer": int, "boolean": bool, "object": dict, "array": list, "null": type(None)}
+    OPEN = ("Event", "Problem")  # alerts bring figures of their own
+
+    def __init__(self, described):
+        self.schemas = described["components"]["schemas"]
+
+    def members(self, schema):
+        """Every member that the schema names, or None when others may come."""
+        if "$ref" in schema:
+            name = schema["$ref"].split("/")[-1]
+            return None if name in self.OPEN else self.members(self.schemas[name])
+        parts = [self.members(part) for part in schema.get("allOf", [])]
+        if None in parts or not parts and "properties" not in schema:
+            return None
+        return set(schema.get("properties", {})).union(*parts)
+
+    def check(self, value, schema, where):
+        known = self.members(schema)
+        if known is not None and isinstance(value, dict):
+            assert set(value) <= known, f"{where}: {set(value) - known} is not described"
+        self.follow(value, schema, where)
+
+    def follow(self, value, schema, where):
+        if "$ref" in schema:
+            return self.follow(value, self.schemas[schema["$ref"].split("/")[-1]], where)
+        kinds = schema.get("type", [])
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        assert not kinds or type(value) in [self.KINDS[k] for k in kinds], f"{where}: {value!r} is not {kinds}"
+        assert value in schema.get("enum", [value]), f"{where}: {value!r}"
+        assert "pattern" not in schema or re.search(schema["pattern"], value), f"{where}: {value!r}"
+        assert all(name in value for name in schema.get("required", [])), f"{where}: {value!r}"
+        for part in schema.get("allOf", []):
+            self.follow(value, part, where)
+        for part in schema.get("anyOf", []) if value is not None else []:
+            if part.get("type") != "null":
+                self.check(value, part, where)
+        if isinstance(value, dict):
+            for name, part in schema.get("properties", {}).items():
+                if name in value:
+                    self.check(value[name], part, f"{where}.{name}")
+        for i, item in enumerate(value if isinstance(value, list) else []):
+            self.check(item, schema.get("items", {}), f"{where}[{i}]")
+
+
+def test_every_answer_is_as_it_is_described(house, admin):
+    cam = house.enrolled("described-1")
+    cam.publish("d/described-1/x", "hi")
+    house.daemon.cordon("grant", "described-1", "site/#", "pubsub", "--for", "1h")
+    for subject in ("described-1", "198.51.100.0/24"):
+        house.daemon.cordon("quarantine", subject, "--for", "1h", "--reason", "to be described")
+    house.daemon.cordon("api-key", "described")
+    openapi = house.daemon.api("GET", "/api/v1/openapi.json")[1]
+    described, checked = Described(openapi), 0
+    for path, calls in openapi["paths"].items():
+        content = calls.get("get", {}).get("responses", {}).get("200", {}).get("content", {}).get("application/json")
+        if content and path != "/api/v1/setup-code":
+            status, answer = house.daemon.api("GET", re.sub(r"{\w+}", "described-1", path))
+            described.check(answer, content["schema"], path)
+            checked += 1
+    assert checked >= 12
+    status = {"$ref": "#/components/schemas/Status"}
+    for wrong in ({}, {**house.daemon.json("status"), "odd": 1}, {**house.daemon.json("status"), "uptime_s": "long"}):
+        with pytest.raises(AssertionError):
+            described.check(wrong, status, "a wrong status")
+    status, problem = house.daemon.api("GET", "/api/v1/devices/nobody", check=False)
+    described.check(problem, {"$ref": "#/components/schemas/Problem"}, "a problem")
+
+
 def states(lab):
     return {d["id"]: d["state"] for d in lab.daemon.json("devices")}
 
