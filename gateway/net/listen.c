@@ -79,6 +79,18 @@ static int remove_stale(const struct sockaddr_un *un)
     return unlink(un->sun_path) < 0 ? -errno : 0;
 }
 
+/* The mode is right from the first moment on: bind(2) takes it from the descriptor. */
+static int bind_unix(int fd, const struct sockaddr_un *un)
+{
+    mode_t mask = umask(0);
+    int err = 0;
+
+    if (fchmod(fd, 0660) < 0 || bind(fd, (const struct sockaddr *)un, sizeof(*un)) < 0)
+        err = -errno;
+    (void)umask(mask);
+    return err;
+}
+
 int gw_listen_unix(const char *path, gid_t gid)
 {
     GW_CLEANUP(gw_close_fd) int fd = -1;
@@ -94,10 +106,11 @@ int gw_listen_unix(const char *path, gid_t gid)
     fd = open_socket(AF_UNIX);
     if (fd < 0)
         return fd;
-    /* The mode is right from the first moment on: bind(2) takes it from the descriptor. */
-    if (fchmod(fd, 0660) < 0 || bind(fd, (const struct sockaddr *)&un, sizeof(un)) < 0)
-        return -errno;
-    if (chown(path, (uid_t)-1, gid) < 0 || chmod(path, 0660) < 0 || listen(fd, BACKLOG) < 0) {
+    err = bind_unix(fd, &un);
+    if (err)
+        return err;
+    /* The folder is not root's alone: whatever took the name meanwhile is not followed. */
+    if (lchown(path, (uid_t)-1, gid) < 0 || listen(fd, BACKLOG) < 0) {
         err = -errno;
         (void)unlink(path);
         return err;

@@ -64,6 +64,19 @@ Test(unix_socket, tells_who_is_there_and_carries_bytes)
     cr_expect_eq(server.error, 0);
 }
 
+Test(unix_socket, is_open_to_its_owner_and_group_whatever_the_umask_says)
+{
+    mode_t mask = umask(0077);
+    int fd = gw_listen_unix(path, (gid_t)-1);
+    struct stat st;
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_expect_eq(st.st_mode & 0777, 0660u);
+    cr_expect_eq(umask(mask), 0077u, "left as it was");
+    close(fd);
+}
+
 Test(unix_socket, a_stale_one_is_replaced_a_living_one_and_a_file_are_not)
 {
     int fd = gw_listen_unix(path, (gid_t)-1);
