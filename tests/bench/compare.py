@@ -12,97 +12,11 @@ the machine. Differences under 15 % are noise."""
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
-import sys
 import time
-from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-os.environ.setdefault("CORDON_BUILD", str(REPO / "build" / "release"))
-sys.path.insert(0, str(REPO / "tests" / "system"))
-
-import lab as site  # noqa: E402
-
-LOAD = site.BUILD / "tests" / "bench_load"
-TICK = os.sysconf("SC_CLK_TCK")
-PEER_PORT = 18883
-
-
-def cpu_seconds(pids):
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICK
-
-
-def memory_bytes(pids):
-    total = 0
-    for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
-def pin(pids, cpus):
-    for pid in pids:
-        site.run(["taskset", "-a", "-pc", cpus, pid])
-
-
-class Cordon:
-    name, prefix = "cordon", "cordon/+/up/#"
-
-    def __init__(self, lab, device):
-        self.port, self.ca = 8883, device.ca
-        self.pids = lambda: [lab.daemon.enforcer, lab.daemon.worker]
-
-
-class Mosquitto:
-    """A second mosquitto, on the gateway, with a bridge to the cloud."""
-
-    name, prefix = "mosquitto", "peer/#"
-
-    def __init__(self, lab, device):
-        self.port, self.ca = PEER_PORT, lab.pki.ca
-        where = lab.dir / "peer"
-        where.mkdir()
-        key, cert, request = where / "key.pem", where / "cert.pem", where / "req.pem"
-        site.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                     "-keyout", key, "-out", request, "-subj", "/CN=peer")
-        (where / "ext").write_text(f"subjectAltName=IP:{site.GATEWAY4}\n")
-        site.openssl("x509", "-req", "-in", request, "-CA", lab.pki.ca, "-CAkey",
-                     lab.pki.dir / "ca.key", "-CAcreateserial", "-days", "30",
-                     "-extfile", where / "ext", "-out", cert)
-        key.chmod(0o644)
-        conf = where / "peer.conf"
-        conf.write_text(
-            f"listener {PEER_PORT} {site.GATEWAY4}\ncafile {device.ca}\ncertfile {cert}\nkeyfile {key}\n"
-            "require_certificate true\nallow_anonymous true\npersistence false\nlog_type none\n"
-            "max_inflight_messages 1000\nmax_queued_messages 0\n"
-            f"connection cloud\naddress {site.CLOUD4}:8883\nbridge_cafile {lab.pki.ca}\n"
-            "bridge_protocol_version mqttv50\ntopic d/# out 1 \"\" peer/\n")
-        self.proc = lab.gateway.popen("mosquitto", "-c", conf, stderr=subprocess.DEVNULL)
-        self.pids = lambda: [self.proc.pid]
-        time.sleep(2)  # the bridge connects
-
-
-def load(lab, device, broker, mode, *args):
-    return device.popen("taskset", "-c", others(), LOAD, mode, "--host", site.GATEWAY4,
-                        "--port", broker.port, "--ca", broker.ca, "--cert", device.cert,
-                        "--key", device.key, "--topic", f"d/{device.id}/x", *args,
-                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def others():
-    return f"1-{os.cpu_count() - 1}" if os.cpu_count() > 1 else "0"
-
-
-def ready(proc):
-    if proc.stdout.readline() != b"ready\n":
-        raise site.Failed("the generator could not connect")
+from brokers import Cordon, Mosquitto, cpu_seconds, load, memory_bytes, need_tools, pin, ready, report, site, table
 
 
 def throughput(lab, device, broker, options):
@@ -110,7 +24,7 @@ def throughput(lab, device, broker, options):
     sink = lab.cloud.popen(*lab.cloud.client("sub", "-q", 1, "-C", options.messages, "-t",
                                              broker.prefix, "-F", "."), stdout=subprocess.DEVNULL)
     time.sleep(0.5)
-    proc = load(lab, device, broker, "publish", "--connections", options.publishers,
+    proc = load(device, broker, "publish", "--connections", options.publishers,
                 "--messages", options.messages, "--size", options.size, "--wait")
     ready(proc)
     pids = broker.pids()
@@ -118,21 +32,21 @@ def throughput(lab, device, broker, options):
     before, began = cpu_seconds(pids), time.monotonic()
     proc.stdin.write(b"go\n")
     proc.stdin.flush()
-    report = json.loads(proc.stdout.readline() or "{}")
-    if proc.wait() != 0 or report["refused"]:
-        raise site.Failed(f"the generator failed: {report}")
+    said = report(proc)
+    if said["refused"]:
+        raise site.Failed(f"refused: {said}")
     sink.wait(300)
     if sink.returncode != 0:
         raise site.Failed("the cloud did not get all")
     spent = cpu_seconds(pids) - before
-    return {"cpu_us": spent / options.messages * 1e6, "acknowledged_per_s": report["per_second"],
+    return {"cpu_us": spent / options.messages * 1e6, "acknowledged_per_s": said["per_second"],
             "at_cloud_per_s": options.messages / (time.monotonic() - began)}
 
 
 def idle(lab, device, broker, options):
     """Bytes that each idle connection adds."""
     before = memory_bytes(broker.pids())
-    proc = load(lab, device, broker, "idle", "--connections", options.idle)
+    proc = load(device, broker, "idle", "--connections", options.idle)
     ready(proc)
     time.sleep(2)
     after = memory_bytes(broker.pids())
@@ -148,7 +62,7 @@ def measure(options):
                              quarantine={"auto": False})
         lab.daemon.start()
         device = lab.enrolled("load")
-        brokers = [Cordon(lab, device), Mosquitto(lab, device)]
+        brokers = [Cordon(lab, device), Mosquitto(lab, device, bridge=True)]
         results = {b.name: {"rounds": []} for b in brokers}
         for broker in brokers:
             results[broker.name]["idle_bytes"] = idle(lab, device, broker, options)
@@ -170,10 +84,7 @@ def show(results, options):
                       for k in ("cpu_us", "acknowledged_per_s", "at_cloud_per_s")]
         rows[name].append(r["idle_bytes"] / 1024)
     titles = ["CPU µs/message", "acknowledged/s", "at the cloud/s", "KiB/idle connection"]
-    print(f"{'':22}{'cordon':>12}{'mosquitto':>12}{'ratio':>9}")
-    for i, title in enumerate(titles):
-        ours, theirs = rows["cordon"][i], rows["mosquitto"][i]
-        print(f"{title:22}{ours:12.1f}{theirs:12.1f}{ours / theirs:9.2f}")
+    table(list(zip(titles, rows["cordon"], rows["mosquitto"])))
     print("cordon: each message sealed, and on disk before it is acknowledged; mosquitto: neither.")
 
 
@@ -186,8 +97,7 @@ def main():
     args.add_argument("--rounds", type=int, default=3)
     args.add_argument("--json", action="store_true")
     options = args.parse_args()
-    if os.geteuid() != 0 or not LOAD.exists():
-        sys.exit(f"needs root and {LOAD} (a release build; CORDON_BUILD names it)")
+    need_tools()
     results = measure(options)
     if options.json:
         print(json.dumps(results))

@@ -3,17 +3,22 @@
  * @file
  * A bounded MQTT over TLS load generator, one thread, for Cordon and for its peers alike:
  *
- *   load publish … --connections 100 --messages 200000 --size 256   one JSON line with the rate
- *   load idle    … --connections 1000                               "ready", then holds to the end
- *                                                                   of standard input
+ *   load publish … --connections 100 --messages 200000 --size 256 [--qos 1] [--subscribers 1]
+ *                                            one JSON line with the rates; with subscribers each of
+ *                                            them has to get every message
+ *   load publish … --rate 5000               so many a second, and how long each took to arrive
+ *   load connect … --connections 20 --messages 2000
+ *                                            whole handshakes with CONNECT, 20 at a time
+ *   load idle    … --connections 1000        "ready", then holds to the end of standard input
  *
- * Both connect first; `publish` waits for a line on standard input ("go") between connecting and
+ * All connect first; `publish` waits for a line on standard input ("go") between connecting and
  * sending when --wait is given, so that a harness can read the broker's counters in between.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,7 +27,9 @@
 #define FILE_MAX (1u << 20)
 #define DIALS_PER_TICK 10
 #define TICK_MS 10
-#define TIMEOUT_MS 300000
+#define AHEAD 5000 /* messages that a subscriber may lag behind: no broker keeps them without end  \
+                    */
+#define TIMEOUT_MS 60000
 
 struct load;
 
@@ -30,25 +37,30 @@ struct load;
 struct conn {
     struct load *load;
     struct gw_client *client;
+    struct gw_task again; /* `connect`: begin anew, outside the client's own callback */
     char id[32];
+    bool subscriber;
     uint32_t sent, acked;
     uint16_t next_id;
 };
 
 struct load {
     const char *host, *topic;
-    unsigned port, connections, window;
+    unsigned port, connections, subscribers, window, qos, rate;
     uint32_t messages; /* in all */
     size_t size;
-    bool idle, wait, going;
+    bool idle, connect, wait, going;
     struct gw_loop *loop;
-    struct gw_timer timer;
+    struct gw_timer timer, pace;
     struct gw_io input;
     struct gw_buf ca, cert;
     struct gw_key *key;
     struct conn *conns;
     unsigned dialled, up;
-    uint64_t acked, failures, began_ms, ended_ms;
+    uint32_t due; /* with a rate: how many may be sent by now */
+    uint64_t acked, delivered, failures, began_ms, ended_ms;
+    uint32_t *latency_us;
+    size_t latencies;
     uint8_t *packet; /* one PUBLISH, encoded once */
     size_t packet_len, id_at;
     int status;
@@ -68,26 +80,79 @@ static void stop(struct load *l, int status)
 
 /* ---- sending ---- */
 
+static unsigned all_connections(const struct load *l)
+{
+    return l->connections + l->subscribers;
+}
+
 static uint32_t share_of(const struct load *l, const struct conn *c)
 {
-    size_t i = (size_t)(c - l->conns);
+    size_t i = (size_t)(c - l->conns) - l->subscribers;
+    uint32_t total = l->rate ? l->due : l->messages;
 
-    return l->messages / l->connections + (i < l->messages % l->connections);
+    return total / l->connections + (i < total % l->connections);
+}
+
+/* All is sent, acknowledged and delivered. */
+static void end_if_done(struct load *l)
+{
+    if (l->acked < l->messages || l->delivered < (uint64_t)l->messages * l->subscribers)
+        return;
+    l->ended_ms = gw_clock_mono_ms();
+    stop(l, 0);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void stamp(struct load *l)
+{
+    uint64_t now = now_ns();
+
+    if (l->rate)
+        memcpy(l->packet + l->packet_len - l->size, &now, sizeof(now));
+}
+
+static bool has_room(const struct load *l, const struct conn *c)
+{
+    if (l->qos && c->sent - c->acked >= l->window)
+        return false;
+    return l->acked * l->subscribers <= l->delivered + (uint64_t)AHEAD * l->subscribers;
 }
 
 static void send_more(struct conn *c)
 {
     struct load *l = c->load;
-    uint32_t share = share_of(l, c);
+    uint32_t share;
 
-    while (l->going && c->sent < share && c->sent - c->acked < l->window) {
-        c->next_id = (uint16_t)(c->next_id == UINT16_MAX ? 1 : c->next_id + 1);
-        l->packet[l->id_at] = (uint8_t)(c->next_id >> 8);
-        l->packet[l->id_at + 1] = (uint8_t)c->next_id;
+    if (!l->going || c->subscriber)
+        return;
+    share = share_of(l, c);
+    while (c->sent < share && has_room(l, c)) {
+        if (l->qos) {
+            c->next_id = (uint16_t)(c->next_id == UINT16_MAX ? 1 : c->next_id + 1);
+            l->packet[l->id_at] = (uint8_t)(c->next_id >> 8);
+            l->packet[l->id_at + 1] = (uint8_t)c->next_id;
+        }
+        stamp(l);
         if (gw_client_write(c->client, GW_SLICE(l->packet, l->packet_len)))
             return; /* the output is full: on_turn comes when it has gone */
         c->sent++;
+        l->acked += l->qos == 0;
     }
+    if (l->qos == 0)
+        end_if_done(l);
+}
+
+static void send_all(struct load *l)
+{
+    for (unsigned i = l->subscribers; i < all_connections(l); i++)
+        send_more(&l->conns[i]);
 }
 
 static void go(struct load *l)
@@ -96,8 +161,45 @@ static void go(struct load *l)
         return;
     l->going = true;
     l->began_ms = gw_clock_mono_ms();
-    for (unsigned i = 0; i < l->connections; i++)
-        send_more(&l->conns[i]);
+    send_all(l);
+    if (l->rate)
+        gw_timer_start(l->loop, &l->pace, 1);
+}
+
+static void on_pace(void *owner)
+{
+    struct load *l = owner;
+    uint64_t due = (gw_clock_mono_ms() - l->began_ms) * l->rate / 1000;
+
+    l->due = (uint32_t)GW_MIN(due, (uint64_t)l->messages);
+    send_all(l);
+    gw_timer_start(l->loop, &l->pace, 1);
+}
+
+static int subscribe(struct conn *c)
+{
+    struct load *l = c->load;
+    const struct gw_mqtt_filter filter = {.filter = gw_slice_str(l->topic),
+                                          .options.qos = (uint8_t)l->qos};
+    const struct gw_mqtt_props none = {0};
+    uint8_t room[512];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+
+    gw_mqtt_subscribe_encode(&w, GW_MQTT_V5, 1, &none, &filter, 1);
+    return w.err ? w.err : gw_client_write(c->client, gw_writer_done(&w));
+}
+
+/* One more is ready; the last one lets it begin. */
+static void is_ready(struct load *l)
+{
+    if (++l->up != all_connections(l))
+        return;
+    if (l->wait || l->idle) {
+        (void)puts("ready");
+        (void)fflush(stdout);
+    }
+    if (!l->wait)
+        go(l);
 }
 
 static void on_up(void *owner, const struct gw_client_limits *limits)
@@ -110,41 +212,83 @@ static void on_up(void *owner, const struct gw_client_limits *limits)
         return;
     }
     l->window = GW_MIN(l->window, limits->receive_maximum);
-    if (++l->up != l->connections)
-        return;
-    if (l->wait || l->idle) {
-        (void)puts("ready");
-        (void)fflush(stdout);
+    if (l->connect) {
+        l->began_ms = l->began_ms ? l->began_ms : gw_clock_mono_ms();
+        if (++l->acked == l->messages)
+            end_if_done(l);
+        else
+            gw_task_post(l->loop, &c->again);
+    } else if (!c->subscriber) {
+        is_ready(l);
+    } else if (subscribe(c)) {
+        stop(l, die(c->id, "the subscription could not be sent"));
     }
-    if (!l->wait)
-        go(l);
+}
+
+static int on_delivery(struct conn *c, uint8_t flags, struct gw_slice body)
+{
+    struct load *l = c->load;
+    struct gw_mqtt_publish p;
+    uint8_t room[8];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+    uint64_t sent;
+    int err = gw_mqtt_publish_decode(body, flags, GW_MQTT_V5, &p);
+
+    if (err)
+        return err;
+    if (l->rate && p.payload.len >= sizeof(sent) && l->latencies < l->messages) {
+        memcpy(&sent, p.payload.ptr, sizeof(sent));
+        l->latency_us[l->latencies++] = (uint32_t)((now_ns() - sent) / 1000);
+    }
+    if (p.qos) {
+        gw_mqtt_ack_encode(&w, GW_MQTT_PUBACK, GW_MQTT_V5,
+                           &(struct gw_mqtt_ack){.packet_id = p.packet_id});
+        err = gw_client_write(c->client, gw_writer_done(&w));
+    }
+    l->delivered++;
+    end_if_done(l);
+    return err;
 }
 
 static int on_packet(void *owner, enum gw_mqtt_type type, uint8_t flags, struct gw_slice body)
 {
     struct conn *c = owner;
     struct load *l = c->load;
+    struct gw_mqtt_suback granted;
     struct gw_mqtt_ack ack;
     int err;
 
-    (void)flags;
-    if (type != GW_MQTT_PUBACK)
+    switch (type) {
+    case GW_MQTT_PUBLISH:
+        return on_delivery(c, flags, body);
+    case GW_MQTT_SUBACK:
+        err = gw_mqtt_suback_decode(body, type, GW_MQTT_V5, &granted);
+        if (err || granted.codes.len != 1 || granted.codes.ptr[0] != l->qos)
+            return err ? err : GW_EDENIED;
+        is_ready(l);
+        return 0;
+    case GW_MQTT_PUBACK:
+        err = gw_mqtt_ack_decode(body, type, GW_MQTT_V5, &ack);
+        if (err)
+            return err;
+        l->failures += ack.reason >= 0x80;
+        c->acked++;
+        l->acked++;
+        end_if_done(l);
+        return 0;
+    default:
         return GW_EPROTOCOL;
-    err = gw_mqtt_ack_decode(body, type, gw_client_version(c->client), &ack);
-    if (err)
-        return err;
-    l->failures += ack.reason >= 0x80;
-    c->acked++;
-    if (++l->acked == l->messages) {
-        l->ended_ms = gw_clock_mono_ms();
-        stop(l, 0);
     }
-    return 0;
 }
 
 static void on_turn(void *owner)
 {
-    send_more(owner);
+    struct conn *c = owner;
+
+    if (c->subscriber && c->load->going)
+        send_all(c->load); /* there is room again */
+    else
+        send_more(c);
 }
 
 static void on_down(void *owner, bool was_up, const char *why)
@@ -171,32 +315,47 @@ static int dial(struct load *l, struct conn *c)
         .key = l->key,
         .keep_alive_s = 600,
         .packet_max = 65536,
-        .receive_maximum = 20,
+        .receive_maximum = 1000,
         .output_max = 256u << 10,
     };
 
     c->load = l;
+    c->subscriber = (size_t)(c - l->conns) < l->subscribers;
     (void)snprintf(server.host, sizeof(server.host), "%s", l->host);
     (void)snprintf(server.url, sizeof(server.url), "mqtts://%s:%u", l->host, l->port);
     (void)snprintf(c->id, sizeof(c->id), "load-%u", (unsigned)(c - l->conns));
     return gw_client_new(l->loop, &cfg, &ops, c, &c->client);
 }
 
+static void on_again(void *owner)
+{
+    struct conn *c = owner;
+
+    gw_client_free(&c->client);
+    if (dial(c->load, c))
+        stop(c->load, die("connection", "out of memory"));
+}
+
 static void on_timer(void *owner)
 {
     struct load *l = owner;
+    unsigned all = all_connections(l);
 
-    if (l->dialled == l->connections) {
-        if (!l->idle)
-            stop(l, die("timeout", "not everything was acknowledged"));
+    if (l->dialled == all) {
+        if (l->idle)
+            return;
+        (void)fprintf(stderr, "load: %u connections up, %llu of %u acknowledged, %llu delivered\n",
+                      l->up, (unsigned long long)l->acked, l->messages,
+                      (unsigned long long)l->delivered);
+        stop(l, die("timeout", "not everything came through"));
         return;
     }
-    for (unsigned i = 0; i < DIALS_PER_TICK && l->dialled < l->connections; i++)
+    for (unsigned i = 0; i < DIALS_PER_TICK && l->dialled < all; i++)
         if (dial(l, &l->conns[l->dialled++])) {
             stop(l, die("connection", "out of memory"));
             return;
         }
-    gw_timer_start(l->loop, &l->timer, l->dialled < l->connections ? TICK_MS : TIMEOUT_MS);
+    gw_timer_start(l->loop, &l->timer, l->dialled < all ? TICK_MS : TIMEOUT_MS);
 }
 
 static void on_input(void *owner, uint32_t events)
@@ -206,7 +365,7 @@ static void on_input(void *owner, uint32_t events)
 
     (void)events;
     if (read(STDIN_FILENO, line, sizeof(line)) > 0) {
-        if (l->up == l->connections)
+        if (l->up == all_connections(l))
             go(l);
         return;
     }
@@ -239,7 +398,8 @@ static int read_file(const char *path, struct gw_buf *out)
 
 static int make_packet(struct load *l)
 {
-    struct gw_mqtt_publish p = {.qos = 1, .packet_id = 1, .topic = gw_slice_str(l->topic)};
+    struct gw_mqtt_publish p = {
+        .qos = (uint8_t)l->qos, .packet_id = (uint16_t)l->qos, .topic = gw_slice_str(l->topic)};
     size_t cap = l->size + p.topic.len + 32;
     uint8_t *payload = calloc(1, l->size + 1);
     struct gw_writer w;
@@ -255,7 +415,7 @@ static int make_packet(struct load *l)
     gw_mqtt_publish_encode(&w, GW_MQTT_V5, &p);
     l->packet_len = w.len;
     /* The identifier stands behind the head, the remaining length and the topic. */
-    l->id_at = w.len - l->size - 1 - 2;
+    l->id_at = w.len - l->size - 1 - (l->qos ? 2 : 0);
     free(payload);
     return w.err ? die("packet", gw_error_text(w.err)) : 0;
 }
@@ -272,6 +432,9 @@ static int parse(int argc, char **argv, struct load *l)
                                           {"messages", required_argument, NULL, 'm'},
                                           {"size", required_argument, NULL, 's'},
                                           {"window", required_argument, NULL, 'w'},
+                                          {"qos", required_argument, NULL, 'q'},
+                                          {"subscribers", required_argument, NULL, 'S'},
+                                          {"rate", required_argument, NULL, 'r'},
                                           {"wait", no_argument, NULL, 'W'},
                                           {0}};
     GW_CLEANUP(gw_buf_fini) struct gw_buf key = {0};
@@ -314,6 +477,15 @@ static int parse(int argc, char **argv, struct load *l)
         case 'w':
             l->window = (unsigned)number;
             break;
+        case 'q':
+            l->qos = (unsigned)number;
+            break;
+        case 'S':
+            l->subscribers = (unsigned)number;
+            break;
+        case 'r':
+            l->rate = (unsigned)number;
+            break;
         case 'W':
             l->wait = true;
             break;
@@ -324,7 +496,33 @@ static int parse(int argc, char **argv, struct load *l)
     if (optind != argc - 1)
         return 2;
     l->idle = strcmp(argv[optind], "idle") == 0;
-    return (l->idle || strcmp(argv[optind], "publish") == 0) && l->connections && l->window ? 0 : 2;
+    l->connect = strcmp(argv[optind], "connect") == 0;
+    if (l->qos > 1 || !l->connections || !l->window || (l->rate && l->size < sizeof(uint64_t)))
+        return 2;
+    return l->idle || l->connect || strcmp(argv[optind], "publish") == 0 ? 0 : 2;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void report(struct load *l)
+{
+    double seconds = (double)GW_MAX(l->ended_ms - l->began_ms, 1ull) / 1000;
+
+    (void)printf("{\"messages\":%u,\"refused\":%llu,\"seconds\":%.3f,\"per_second\":%.0f,"
+                 "\"delivered\":%llu",
+                 l->messages, (unsigned long long)l->failures, seconds, l->messages / seconds,
+                 (unsigned long long)l->delivered);
+    if (l->latencies) {
+        qsort(l->latency_us, l->latencies, sizeof(*l->latency_us), by_size);
+        (void)printf(",\"p50_us\":%u,\"p99_us\":%u", l->latency_us[l->latencies / 2],
+                     l->latency_us[l->latencies * 99 / 100]);
+    }
+    (void)puts("}");
 }
 
 static int run(struct load *l)
@@ -333,9 +531,13 @@ static int run(struct load *l)
 
     if (err)
         return die("loop", gw_error_text(err));
-    l->conns = calloc(l->connections, sizeof(*l->conns));
-    if (!l->conns || make_packet(l))
+    l->conns = calloc(all_connections(l), sizeof(*l->conns));
+    l->latency_us = calloc(l->messages, sizeof(*l->latency_us));
+    if (!l->conns || !l->latency_us || make_packet(l))
         return 1;
+    for (unsigned i = 0; i < all_connections(l); i++)
+        gw_task_init(&l->conns[i].again, on_again, &l->conns[i]);
+    gw_timer_init(&l->pace, on_pace, l);
     gw_timer_init(&l->timer, on_timer, l);
     gw_timer_start(l->loop, &l->timer, 0);
     if (l->idle || l->wait)
@@ -345,10 +547,7 @@ static int run(struct load *l)
     if (err)
         return die("loop", gw_error_text(err));
     if (!l->status && !l->idle)
-        (void)printf("{\"messages\":%u,\"refused\":%llu,\"seconds\":%.3f,\"per_second\":%.0f}\n",
-                     l->messages, (unsigned long long)l->failures,
-                     (double)(l->ended_ms - l->began_ms) / 1000,
-                     1000.0 * l->messages / (double)GW_MAX(l->ended_ms - l->began_ms, 1ull));
+        report(l);
     return l->status;
 }
 
@@ -359,6 +558,7 @@ int main(int argc, char **argv)
                      .port = 8883,
                      .connections = 1,
                      .window = 20,
+                     .qos = 1,
                      .messages = 1000,
                      .size = 256};
     int status;
@@ -367,21 +567,25 @@ int main(int argc, char **argv)
         return die("cryptography", "does not start");
     status = parse(argc, argv, &l);
     if (status == 2)
-        (void)fputs("usage: load publish|idle --host H --port P --ca F --cert F --key F\n"
+        (void)fputs("usage: load publish|connect|idle --host H --port P --ca F --cert F --key F\n"
                     "            [--topic T] [--connections N] [--messages N] [--size B]\n"
-                    "            [--window N] [--wait]\n",
+                    "            [--qos 0|1] [--subscribers N] [--rate N] [--window N] [--wait]\n",
                     stderr);
     if (!status)
         status = run(&l);
     for (unsigned i = 0; l.conns && i < l.dialled; i++)
         gw_client_free(&l.conns[i].client);
+    for (unsigned i = 0; l.conns && i < l.dialled; i++)
+        gw_task_cancel(&l.conns[i].again);
     gw_timer_stop(&l.timer);
+    gw_timer_stop(&l.pace);
     gw_loop_free(&l.loop);
     gw_key_free(&l.key);
     gw_buf_fini(&l.ca);
     gw_buf_fini(&l.cert);
     free(l.conns);
     free(l.packet);
+    free(l.latency_us);
     gw_crypto_fini();
     return status;
 }
