@@ -4,9 +4,10 @@
 
 #include <errno.h>
 
-#define OUT_TOPIC_MAX 1024 /* a longer topic gets none: what we remember for a client is bounded   \
-                            */
-#define OUT_TOPIC_MIN 4    /* a shorter one gains nothing */
+/* A longer topic gets none, so that what we remember for a client is bounded; a shorter one gains
+ * nothing. */
+#define OUT_TOPIC_MAX 1024
+#define OUT_TOPIC_MIN 4
 
 struct alias_table {
     struct {
