@@ -27,8 +27,7 @@
 #define FILE_MAX (1u << 20)
 #define DIALS_PER_TICK 10
 #define TICK_MS 10
-#define AHEAD 5000 /* messages that a subscriber may lag behind: no broker keeps them without end  \
-                    */
+#define AHEAD 5000 /* messages that a subscriber may lag behind */
 #define TIMEOUT_MS 60000
 
 struct load;
