@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// MQTT.js as its users run it, in Node over TCP and over WebSocket, and in Chromium over WebSocket.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import mqtt from 'mqtt';
+import { chromium } from 'playwright-core';
+
+const ID = 'js-1';
+const URLS = { tls: 'mqtts://127.0.0.1:8883', websocket: 'wss://127.0.0.1:8443/mqtt' };
+
+const wire = connect(process.env.CORDON_CONTROL);
+const answers = createInterface({ input: wire })[Symbol.asyncIterator]();
+
+async function site(...call) {
+  wire.write(JSON.stringify(call) + '\n');
+  const answer = JSON.parse((await answers.next()).value);
+  if (answer.error) throw new Error(`${call[0]}: ${answer.error}`);
+  return answer.value;
+}
+
+let files;
+
+before(async () => {
+  await site('plug', ID);
+  await site('enroll', ID);
+  files = await site('files', ID);
+});
+
+after(() => wire.end());
+
+const open = (url, options = {}) => mqtt.connectAsync(url, {
+  ca: readFileSync(files.ca), cert: readFileSync(files.cert), key: readFileSync(files.key), reconnectPeriod: 0, ...options,
+});
+
+const messages = (client) => {
+  const got = [];
+  const waiting = [];
+  client.on('message', (topic, payload, packet) => {
+    got.push({ topic, text: payload.toString(), packet });
+    waiting.splice(0).forEach((f) => f());
+  });
+  return async (count) => {
+    while (got.length < count) await new Promise((f) => waiting.push(f));
+    return got;
+  };
+};
+
+for (const [way, url] of Object.entries(URLS)) {
+  for (const protocolVersion of [4, 5]) {
+    test(`over ${way}, protocol ${protocolVersion}: every QoS, in order`, { timeout: 30_000 }, async () => {
+      const client = await open(url, { protocolVersion });
+      const got = messages(client);
+      const granted = await client.subscribeAsync(`d/${ID}/${way}/#`, { qos: 2 });
+      assert.equal(granted[0].qos, 2);
+      for (const qos of [0, 1, 2]) await client.publishAsync(`d/${ID}/${way}/${qos}`, `at ${qos}`, { qos });
+      const three = await got(3);
+      assert.deepEqual(three.map((m) => [m.topic, m.text, m.packet.qos]),
+        [0, 1, 2].map((q) => [`d/${ID}/${way}/${q}`, `at ${q}`, q]));
+      await client.endAsync();
+    });
+  }
+
+  test(`over ${way}: what MQTT 5 carries beside the payload`, { timeout: 30_000 }, async () => {
+    const client = await open(url, { protocolVersion: 5, properties: { topicAliasMaximum: 5 }, autoAssignTopicAlias: true });
+    const got = messages(client);
+    await client.subscribeAsync(`d/${ID}/props`, { qos: 1, properties: { subscriptionIdentifier: 7 } });
+    const properties = {
+      contentType: 'text/plain', responseTopic: `d/${ID}/reply`, correlationData: Buffer.from('abc'),
+      userProperties: { a: '1', b: '2' }, messageExpiryInterval: 60, payloadFormatIndicator: true,
+    };
+    for (let i = 0; i < 3; i++) await client.publishAsync(`d/${ID}/props`, `${i}`, { qos: 1, properties: { ...properties } });
+    for (const { packet } of await got(3)) {
+      const p = packet.properties;
+      assert.equal(p.contentType, 'text/plain');
+      assert.equal(p.responseTopic, `d/${ID}/reply`);
+      assert.equal(p.correlationData.toString(), 'abc');
+      assert.deepEqual({ ...p.userProperties }, { a: '1', b: '2' });
+      assert.equal(p.subscriptionIdentifier, 7);
+      assert.ok(p.messageExpiryInterval > 0 && p.messageExpiryInterval <= 60);
+    }
+    await client.endAsync();
+  });
+
+  test(`over ${way}: a refused publish has its reason, the session goes on`, { timeout: 30_000 }, async () => {
+    const client = await open(url, { protocolVersion: 5 });
+    await assert.rejects(client.publishAsync('d/somebody-else/x', 'no', { qos: 1 }), (e) => e.code === 0x87);
+    await client.publishAsync(`d/${ID}/x`, 'yes', { qos: 1 });
+    await client.endAsync();
+  });
+
+  test(`over ${way}: a persistent session keeps what came meanwhile`, { timeout: 30_000 }, async () => {
+    const options = { protocolVersion: 5, clientId: `sleeper-${way}`, clean: false, properties: { sessionExpiryInterval: 300 } };
+    const first = await open(url, options);
+    await first.subscribeAsync(`d/${ID}/kept/${way}`, { qos: 1 });
+    await first.endAsync();
+    const other = await open(url);
+    await other.publishAsync(`d/${ID}/kept/${way}`, 'while away', { qos: 1 });
+    await other.endAsync();
+    const again = mqtt.connect(url, { ca: readFileSync(files.ca), cert: readFileSync(files.cert), key: readFileSync(files.key), reconnectPeriod: 0, ...options });
+    const [message] = await messages(again)(1);
+    assert.equal(message.text, 'while away');
+    await again.endAsync();
+  });
+}
+
+test('in a browser, over WebSocket with the device’s certificate', { timeout: 60_000 }, async () => {
+  const browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--ignore-certificate-errors'],
+  });
+  try {
+    const context = await browser.newContext({
+      ignoreHTTPSErrors: true,
+      clientCertificates: [{ origin: 'https://127.0.0.1:8443', certPath: files.cert, keyPath: files.key }],
+    });
+    const page = await context.newPage();
+    await page.goto('https://127.0.0.1:8443/.well-known/est/csrattrs').catch(() => {}); // any page of the origin
+    await page.addScriptTag({ path: new URL('node_modules/mqtt/dist/mqtt.min.js', import.meta.url).pathname });
+    const got = await page.evaluate((id) => new Promise((done, fail) => {
+      /* global mqtt */
+      const client = mqtt.connect('wss://127.0.0.1:8443/mqtt', { protocolVersion: 5, reconnectPeriod: 0 });
+      client.on('error', (e) => fail(new Error(e.message)));
+      client.on('close', () => fail(new Error('closed')));
+      client.on('message', (topic, payload) => done(`${topic} ${payload}`));
+      client.on('connect', () => client.subscribe(`d/${id}/browser`, { qos: 1 }, () => client.publish(`d/${id}/browser`, 'from Chromium', { qos: 1 })));
+    }), ID);
+    assert.equal(got, `d/${ID}/browser from Chromium`);
+  } finally {
+    await browser.close();
+  }
+});
