@@ -17,7 +17,7 @@
 
 #define CORDON_TAGS_MAX 2       /* 802.1Q and 802.1ad */
 #define CORDON_EXTENSIONS_MAX 8 /* IPv6 extension headers walked */
-#define CORDON_OPTIONS_MAX 4    /* neighbour discovery options walked */
+#define CORDON_OPTIONS_MAX 8    /* neighbour discovery options walked */
 
 enum direction { INGRESS, EGRESS }; /* from the port, toward the port */
 
@@ -89,8 +89,6 @@ struct option {
     __u8 mac[6];
 };
 
-#define ARP_ETHERNET 1
-
 /* IPv6 next headers that <linux/in.h> does not have (RFC 8200 §4) */
 #define NEXT_HOPOPTS 0
 #define NEXT_ROUTING 43
@@ -102,6 +100,7 @@ struct option {
 #define ND_ROUTER_ADVERT 134
 #define ND_NEIGHBOUR_SOLICIT 135
 #define ND_NEIGHBOUR_ADVERT 136
+#define ND_REDIRECT 137
 #define ND_OPTION_SOURCE_MAC 1
 #define ND_OPTION_TARGET_MAC 2
 
@@ -148,8 +147,9 @@ CORDON_INLINE void parse_arp(const struct frame *f, struct inner *out)
     struct cursor c = f->l3;
     struct arp *arp = TAKE(&c, struct arp);
 
-    if (!arp || arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
-        arp->hardware_len != 6 || arp->protocol_len != 4)
+    /* The kind of hardware tells nothing: hosts take 6 (IEEE 802) for 1 (RFC 1042), and others. */
+    if (!arp || arp->protocol != bpf_htons(ETH_P_IP) || arp->hardware_len != 6 ||
+        arp->protocol_len != 4)
         return;
     if (f->direction == EGRESS) {
         out->mac = mac_of(arp->to_mac);
@@ -212,15 +212,42 @@ CORDON_INLINE int skip_extensions(struct cursor *c, __u8 next)
     return -1;
 }
 
-/* The link address that a solicitation or advertisement carries; 0: none. */
-CORDON_INLINE __u64 discovery_mac(struct cursor c)
+/*
+ * Where a message's options begin, and above that the option whose link address its receiver takes
+ * (RFC 4861 §4); 0: none. A function of its own for the reason that cordon_extension() is.
+ */
+__attribute__((noinline)) __u32 cordon_discovery(__u32 type)
 {
+    switch (type) {
+    case ND_ROUTER_SOLICIT:
+        return 8 | ND_OPTION_SOURCE_MAC << 8;
+    case ND_ROUTER_ADVERT:
+        return 16 | ND_OPTION_SOURCE_MAC << 8;
+    case ND_NEIGHBOUR_SOLICIT:
+        return 24 | ND_OPTION_SOURCE_MAC << 8;
+    case ND_NEIGHBOUR_ADVERT:
+        return 24 | ND_OPTION_TARGET_MAC << 8;
+    case ND_REDIRECT:
+        return 40 | ND_OPTION_TARGET_MAC << 8;
+    default:
+        return 0;
+    }
+}
+
+/* The link address that a message of neighbour discovery carries; 0: none. */
+CORDON_INLINE __u64 discovery_mac(struct cursor c, __u8 type)
+{
+    __u32 where = cordon_discovery(type);
+
+    if (where == 0)
+        return 0;
+    c.at += where & 0x3f;
     for (int i = 0; i < CORDON_OPTIONS_MAX; i++) {
         struct option *o = c.at;
 
         if ((void *)(o + 1) > c.end || o->units == 0)
             return 0;
-        if (o->type == ND_OPTION_SOURCE_MAC || o->type == ND_OPTION_TARGET_MAC)
+        if (o->type == where >> 8)
             return mac_of(o->mac);
         c.at += o->units * 8;
         if (c.at > c.end)
@@ -233,26 +260,29 @@ CORDON_INLINE __u64 discovery_mac(struct cursor c)
  * The target is claimed by an advertisement, and by a solicitation without a source, which detects
  * duplicates (RFC 4862 §5.4.2); toward a port it is the one who is asked for.
  */
+CORDON_INLINE int is_target_claimed(const struct frame *f, __u8 type)
+{
+    if (f->direction == EGRESS)
+        return type == ND_NEIGHBOUR_SOLICIT;
+    return type == ND_NEIGHBOUR_ADVERT ||
+           (type == ND_NEIGHBOUR_SOLICIT && f->ip.a == 0 && f->ip.b == 0);
+}
+
 CORDON_INLINE void parse_discovery(const struct frame *f, struct inner *out)
 {
     struct cursor c = f->l3;
     struct ipv6 *ip = TAKE(&c, struct ipv6);
     struct discovery *nd;
-    int claimed;
 
     if (!ip || skip_extensions(&c, ip->next) != NEXT_ICMPV6)
         return;
-    nd = TAKE(&c, struct discovery);
-    if (!nd || (nd->type != ND_NEIGHBOUR_SOLICIT && nd->type != ND_NEIGHBOUR_ADVERT))
+    nd = c.at;
+    if ((void *)&nd->target > c.end)
         return;
-    if (f->direction == EGRESS)
-        claimed = nd->type == ND_NEIGHBOUR_SOLICIT;
-    else
-        claimed = nd->type == ND_NEIGHBOUR_ADVERT || (f->ip.a == 0 && f->ip.b == 0);
-    if (claimed)
+    if ((void *)(nd + 1) <= c.end && is_target_claimed(f, nd->type))
         out->ip = ipv6_of(nd->target);
     if (f->direction == INGRESS)
-        out->mac = discovery_mac(c);
+        out->mac = discovery_mac(c, nd->type);
 }
 
 CORDON_INLINE void parse_inner(const struct frame *f, struct inner *out)

@@ -127,6 +127,13 @@ void fragment(struct frame *f, uint8_t next, uint16_t offset)
     filler(f, 4);
 }
 
+void authentication(struct frame *f, uint8_t next, uint8_t words)
+{
+    put8(f, next);
+    put8(f, words - 2); /* RFC 4302 §2.2 */
+    filler(f, words * 4U - 2);
+}
+
 void ports(struct frame *f, uint16_t from, uint16_t to)
 {
     put16(f, from);
@@ -146,20 +153,31 @@ void arp(struct frame *f, uint16_t operation, enum who sender_mac, enum who send
     f->ip_end = f->len;
 }
 
-void discovery(struct frame *f, uint8_t type, enum who target, uint8_t option, enum who mac)
+void discovery_head(struct frame *f, uint8_t type, size_t len)
 {
     put8(f, type);
-    filler(f, 7);
+    filler(f, len - 1);
+}
+
+void link_option(struct frame *f, uint8_t option, enum who mac)
+{
+    put8(f, option);
+    put8(f, 1);
+    put(f, mac_of_who[mac], 6);
+    f->ip_end = f->len;
+}
+
+void discovery(struct frame *f, uint8_t type, enum who target, uint8_t option, enum who mac)
+{
+    discovery_head(f, type, 8);
     put(f, ipv6_of_who[target], 16);
+    f->ip_end = f->len;
     if (option) {
         put8(f, 14); /* a nonce in front (RFC 3971), to be stepped over */
         put8(f, 1);
         filler(f, 6);
-        put8(f, option);
-        put8(f, 1);
-        put(f, mac_of_who[mac], 6);
+        link_option(f, option, mac);
     }
-    f->ip_end = f->len;
 }
 
 /* ---- the programs ---- */

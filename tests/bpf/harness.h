@@ -30,10 +30,14 @@ void ipv4_fragment(struct frame *f, enum who from, enum who to, uint8_t protocol
 void ipv6(struct frame *f, enum who from, enum who to, uint8_t next);
 void extension(struct frame *f, uint8_t next, uint8_t units);
 void fragment(struct frame *f, uint8_t next, uint16_t offset);
+void authentication(struct frame *f, uint8_t next, uint8_t words);
 void ports(struct frame *f, uint16_t from, uint16_t to);
 void arp(struct frame *f, uint16_t operation, enum who sender_mac, enum who sender_ip,
          enum who target_mac, enum who target_ip);
 void discovery(struct frame *f, uint8_t type, enum who target, uint8_t option, enum who mac);
+/* A message of neighbour discovery up to its options, which begin at `len`; and one option. */
+void discovery_head(struct frame *f, uint8_t type, size_t len);
+void link_option(struct frame *f, uint8_t option, enum who mac);
 void filler(struct frame *f, size_t len);
 
 /* Opens with few slots, unpinned; fails the test when this machine cannot (needs root). */
