@@ -333,6 +333,79 @@ static void copy_live(struct gw_kernel *k)
     live->unknown_mode = k->table.state->unknown_mode;
 }
 
+static int lpm_fd(const struct gw_kernel *k, const struct gw_hwaddr *net)
+{
+    return bpf_map__fd(net->kind == GW_ADDR_IPV4 ? k->skeleton->maps.cordon_lpm4
+                                                 : k->skeleton->maps.cordon_lpm6);
+}
+
+static struct cordon_lpm6 lpm_key(const struct gw_hwaddr *net)
+{
+    struct cordon_lpm6 key = {.prefix_len = net->prefix_len};
+
+    memcpy(key.bytes, net->bytes, sizeof(key.bytes)); /* an IPv4 key is the head of it */
+    return key;
+}
+
+/* A key of either prefix map, as an address. */
+static struct gw_hwaddr lpm_address(const struct cordon_lpm6 *key, bool six)
+{
+    struct gw_hwaddr a = {
+        .kind = six ? GW_ADDR_IPV6 : GW_ADDR_IPV4,
+        .prefix_len = (uint8_t)key->prefix_len,
+    };
+
+    memcpy(a.bytes, key->bytes, six ? 16 : 4);
+    return a;
+}
+
+/* What has no slot any more goes; how many are left. */
+static uint32_t lpm_clean(const struct gw_table *t, int fd, bool six)
+{
+    struct cordon_lpm6 key = {0}, next = {0};
+    bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
+    uint32_t count = 0;
+
+    while (more) {
+        struct gw_hwaddr a = lpm_address(&next, six);
+
+        key = next;
+        more = bpf_map_get_next_key(fd, &key, &next) == 0;
+        if (gw_table_find(t, &a) != GW_SLOT_NONE)
+            count++;
+        else
+            (void)bpf_map_delete_elem(fd, &key);
+    }
+    return count;
+}
+
+static bool is_prefix(const struct cordon_slot *s)
+{
+    return (s->kind == CORDON_IPV4 && s->prefix_len < 32) ||
+           (s->kind == CORDON_IPV6 && s->prefix_len < 128);
+}
+
+/* The slots are the authority for the prefixes too: a daemon may have died between two steps. */
+static void reconcile_prefixes(struct gw_kernel *k)
+{
+    struct gw_table *t = &k->table;
+
+    for (uint32_t i = 0; i < t->state->slots; i++) {
+        struct gw_hwaddr a = gw_table_address(&t->slots[i]);
+        struct cordon_lpm6 key = lpm_key(&a);
+
+        if (!is_prefix(&t->slots[i]))
+            continue;
+        if (t->slots[i].verdict == 0 || bpf_map_update_elem(lpm_fd(k, &a), &key, &i, BPF_ANY) != 0)
+            gw_table_remove(t, i); /* full: the worker says it again, and is told */
+    }
+    for (int six = 0; six < 2; six++) {
+        struct gw_hwaddr family = {.kind = six ? GW_ADDR_IPV6 : GW_ADDR_IPV4};
+
+        t->state->prefixes[six] = lpm_clean(t, lpm_fd(k, &family), six);
+    }
+}
+
 static int open_tables(struct gw_kernel *k, const struct sizes *z)
 {
     int err = map_shared(k);
@@ -341,10 +414,12 @@ static int open_tables(struct gw_kernel *k, const struct sizes *z)
         return err;
     if (!k->taken_over)
         write_state(k, z);
-    copy_live(k);
     err = gw_table_init(&k->table);
     if (err)
         return err;
+    if (k->taken_over)
+        reconcile_prefixes(k);
+    copy_live(k);
     k->ring = ring_buffer__new(bpf_map__fd(k->skeleton->maps.cordon_sightings), on_ring, k, NULL);
     return k->ring ? 0 : -errno;
 }
@@ -431,20 +506,6 @@ void gw_kernel_unknown(struct gw_kernel *k, enum gw_verdict_mode mode)
 {
     k->table.state->unknown_mode = (uint32_t)mode;
     k->skeleton->bss->cordon_live.unknown_mode = (uint32_t)mode;
-}
-
-static int lpm_fd(const struct gw_kernel *k, const struct gw_hwaddr *net)
-{
-    return bpf_map__fd(net->kind == GW_ADDR_IPV4 ? k->skeleton->maps.cordon_lpm4
-                                                 : k->skeleton->maps.cordon_lpm6);
-}
-
-static struct cordon_lpm6 lpm_key(const struct gw_hwaddr *net)
-{
-    struct cordon_lpm6 key = {.prefix_len = net->prefix_len};
-
-    memcpy(key.bytes, net->bytes, sizeof(key.bytes)); /* an IPv4 key is the head of it */
-    return key;
 }
 
 int gw_kernel_prefix_add(struct gw_kernel *k, const struct gw_hwaddr *net, uint32_t slot)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What a verdict does: its end, remediation, counters, sightings, full tables. */
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/mount.h>
 
 #include "base/clock.h"
 #include "harness.h"
@@ -258,6 +260,98 @@ Test(verdicts, everything_is_counted_for_its_address)
     cr_expect_eq(port.dropped_bytes, 4 * in.len + out.len);
     gw_table_port(&k.table, 1 + CORDON_PORTS, &port);
     cr_expect_eq(port.dropped_packets, 0, "another port in the same place");
+}
+
+/* ---- a daemon that died between two steps ---- */
+
+#define PINS "/sys/fs/bpf/cordon"
+
+/* Pins of this test's own, which end with it. */
+static void open_pinned(struct gw_kernel *p)
+{
+    char why[GW_WHY_MAX];
+
+    *p = (struct gw_kernel){0};
+    cr_assert_eq(gw_kernel_open(p, PINS, 256, why), 0, "%s", why);
+    gw_table_port_claim(&p->table, 1);
+}
+
+static void pin_privately(struct gw_kernel *p)
+{
+    cr_assert_eq(unshare(CLONE_NEWNS), 0);
+    cr_assert_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    cr_assert_eq(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
+    open_pinned(p);
+    cr_assert_not(p->taken_over);
+}
+
+static void reopen(struct gw_kernel *p)
+{
+    gw_kernel_close(p);
+    open_pinned(p);
+    cr_assert(p->taken_over);
+}
+
+Test(verdicts, are_taken_over_with_their_counters)
+{
+    static const char *const names[] = {"02:00:00:00:00:01", "192.0.2.10", "192.0.2.0/24",
+                                        "2001:db8::10", "2001:db8::/64"};
+    struct frame four = {0}, six = {0};
+    struct gw_kernel p;
+
+    pin_privately(&p);
+    udp4(&four, DEVICE, OTHER, 1, 2);
+    eth(&six, DEVICE, OTHER, ETH_IP6);
+    ipv6(&six, DEVICE, OTHER, UDP);
+    ports(&six, 1, 2);
+    for (size_t i = 0; i < GW_COUNT(names); i++) {
+        const struct frame *f = strchr(names[i], '.') ? &four : &six;
+        struct gw_hwaddr a = address(names[i]);
+        struct gw_traffic t;
+
+        cr_assert_eq(judge(&p, names[i], GW_MODE_ISOLATE), 0);
+        cr_expect_not(passes(&p, AT_XDP, f), "%s", names[i]);
+        reopen(&p);
+        cr_expect_not(passes(&p, AT_XDP, f), "%s, taken over", names[i]);
+        gw_table_traffic(&p.table, gw_table_find(&p.table, &a), &t);
+        cr_expect_eq(t.dropped_packets, 2, "%s", names[i]);
+        cr_assert_eq(judge(&p, names[i], GW_MODE_NONE), 0);
+        cr_expect(passes(&p, AT_XDP, f), "%s, released", names[i]);
+    }
+    gw_kernel_close(&p);
+}
+
+Test(verdicts, a_prefix_is_whole_again_after_a_death_between_two_steps)
+{
+    struct gw_hwaddr lost = address("192.0.2.0/24"), left = address("203.0.113.0/24");
+    struct gw_hwaddr half = address("198.51.100.0/24");
+    struct frame f = {0};
+    struct gw_kernel p;
+    uint32_t slot;
+
+    pin_privately(&p);
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    cr_assert_eq(judge(&p, "192.0.2.0/24", GW_MODE_ISOLATE), 0);
+    gw_kernel_prefix_remove(&p, &lost);                    /* the slot without its prefix */
+    cr_assert_eq(gw_kernel_prefix_add(&p, &left, 200), 0); /* a prefix without its slot */
+    cr_assert_eq(gw_table_add(&p.table, &half, true, 0, &slot), 0); /* and both, not judged yet */
+    cr_assert_eq(gw_kernel_prefix_add(&p, &half, slot), 0);
+    p.table.state->prefixes[0] = 0; /* nor counted */
+    cr_assert(passes(&p, AT_XDP, &f));
+    reopen(&p);
+    cr_expect_not(passes(&p, AT_XDP, &f));
+    cr_expect_eq(p.table.state->prefixes[0], 1, "%u", p.table.state->prefixes[0]);
+    cr_expect_eq(gw_table_find(&p.table, &half), GW_SLOT_NONE);
+    for (size_t i = 0; i < 2; i++) {
+        const char *name = i ? "203.0.113.0/24" : "198.51.100.0/24";
+        struct gw_hwaddr a = address(name);
+
+        memcpy(f.bytes + 26, a.bytes, 3);
+        cr_expect(passes(&p, AT_XDP, &f), "%s", name);
+        cr_assert_eq(judge(&p, name, GW_MODE_ISOLATE), 0, "%s", name);
+        cr_expect_not(passes(&p, AT_XDP, &f), "%s", name);
+    }
+    gw_kernel_close(&p);
 }
 
 /* ---- sightings ---- */
