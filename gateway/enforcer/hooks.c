@@ -182,6 +182,16 @@ static int attach_tc(struct gw_kernel *k, uint32_t ifindex, enum hook hook, int 
     return link < 0 ? filter_set(k, ifindex, hook) : 0;
 }
 
+/* What stood in for XDP while another program was there: nothing is judged and counted twice. */
+static void let_go_of_tc(const struct gw_kernel *k, uint32_t ifindex)
+{
+    char path[GW_PIN_PATH];
+
+    if (k->pin_root)
+        (void)unlink(link_path(path, k->pin_root, ifindex, HOOK_IN));
+    filter_clear(ifindex, BPF_TC_INGRESS);
+}
+
 void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
     int err;
@@ -193,6 +203,8 @@ void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
         h->ingress = err ? GW_INGRESS_NONE : GW_INGRESS_TC;
         if (err)
             explain(h, "no tc ingress", err);
+    } else {
+        let_go_of_tc(k, ifindex);
     }
     err = attach_tc(k, ifindex, HOOK_OUT, &h->egress_link);
     h->egress = err ? GW_EGRESS_NONE : h->egress_link >= 0 ? GW_EGRESS_TCX : GW_EGRESS_CLSACT;
