@@ -182,8 +182,12 @@ struct gw_presence_ops wiring_presence(struct worker *w)
 static void on_sighting(void *owner, const struct gw_sighting *s)
 {
     struct worker *w = owner;
-    const struct gw_device *d =
-        gw_devices_sighting(w->devices, s->mac, s->has_ip ? &s->ip : NULL, s->ifname);
+    const struct gw_hwaddr *ip = s->has_ip ? &s->ip : NULL;
+    const struct gw_device *d;
+
+    if (!gw_quarantine_may_claim(w->quarantine, s->mac, ip, s->ifname))
+        ip = NULL;
+    d = gw_devices_sighting(w->devices, s->mac, ip, s->ifname);
 
     if (d)
         gw_presence_seen(w->presence, d);

@@ -11,6 +11,49 @@ static const struct gw_verdict *own_verdict(const struct gw_quarantine *q, const
     return e ? &e->v : NULL;
 }
 
+/* ---- what is believed ---- */
+
+static bool has_mac(const struct gw_device *d)
+{
+    for (size_t i = 0; i < d->addr_count; i++)
+        if (d->addrs[i].addr.kind == GW_ADDR_MAC)
+            return true;
+    return false;
+}
+
+static bool is_on(const struct gw_device *d, const char *ifname)
+{
+    for (size_t i = 0; i < d->addr_count; i++)
+        if (d->addrs[i].addr.kind == GW_ADDR_MAC && strcmp(d->addrs[i].ifname, ifname) == 0)
+            return true;
+    return false;
+}
+
+static bool is_cut_off(const struct gw_quarantine *q, const struct gw_device *d)
+{
+    return d ? gw_quarantine_of_device(q, d->id) != NULL
+             : q->config->lan.new_devices == GW_NEW_ISOLATE;
+}
+
+bool gw_quarantine_may_claim(const struct gw_quarantine *q, const uint8_t mac[6],
+                             const struct gw_hwaddr *ip, const char *ifname)
+{
+    struct gw_hwaddr link = gw_hwaddr_mac(mac);
+    const struct gw_device *who = gw_devices_by_addr(q->devices, &link);
+    const struct gw_device *holder = ip ? gw_devices_by_addr(q->devices, ip) : NULL;
+    const struct gw_verdict *held;
+
+    if (!holder || holder == who || !has_mac(holder)) /* it proved itself, its MAC is to come */
+        return true;
+    if (is_cut_off(q, who))
+        return false;
+    held = own_verdict(q, holder->id);
+    return !held || !quarantine_live(held) || (who && who->state == GW_DEVICE_APPROVED) ||
+           !is_on(holder, ifname);
+}
+
+/* ---- what follows ---- */
+
 static bool is_for_new(const struct gw_verdict *v)
 {
     return strcmp(v->by, BY_POLICY) == 0 && strcmp(v->reason, REASON_NEW) == 0;

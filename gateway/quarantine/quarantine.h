@@ -94,6 +94,15 @@ int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *
 int gw_quarantine_await(struct gw_quarantine *q, const char *id, gw_quarantine_done *fn,
                         void *owner) GW_MUST_CHECK;
 
+/**
+ * True when a sighting of `mac` on `ifname` may give it `ip` (NULL: none), which is another's so
+ * far. Nobody who is cut off takes an address from somebody else, or the verdict would follow it
+ * there; and nobody unknown takes one from a device that is cut off on the same port: that is this
+ * device, with another link address.
+ */
+bool gw_quarantine_may_claim(const struct gw_quarantine *q, const uint8_t mac[6],
+                             const struct gw_hwaddr *ip, const char *ifname);
+
 /** NULL: none. A verdict on the device, or on an address that it has now (or its network). */
 const struct gw_verdict *gw_quarantine_of_device(const struct gw_quarantine *q, const char *id);
 /** The verdict on exactly this address or network. */

@@ -558,6 +558,50 @@ static void strike(const char *id, enum gw_strike kind, unsigned times, uint64_t
     }
 }
 
+/* ---- who may claim whose address ---- */
+
+static bool may_claim(unsigned n, const char *ip, const char *ifname)
+{
+    uint8_t mac[6];
+
+    mac_of(n, mac);
+    return gw_quarantine_may_claim(quarantine, mac, ip ? ip_of(ip) : NULL, ifname);
+}
+
+Test(quarantine, a_device_cut_off_is_no_other_by_another_link_address)
+{
+    (void)proved("lamp", "192.0.2.8", 8);
+    cr_expect(may_claim(7, "192.0.2.1", "lan1"), "nobody is cut off");
+    cr_assert_eq(cut_off("cam", 0), 0);
+    settle();
+    cr_expect_not(may_claim(7, "192.0.2.1", "lan1"), "an unknown one on its port");
+    cr_expect_not(may_claim(9, "192.0.2.1", "lan1"), "one that nobody vouched for");
+    cr_expect(may_claim(7, "192.0.2.1", "lan2"), "another port");
+    cr_expect(may_claim(8, "192.0.2.1", "lan1"), "an approved one");
+    cr_expect(may_claim(1, "192.0.2.1", "lan1"), "itself");
+    cr_expect(may_claim(7, "192.0.2.9", "lan1"), "somebody's who is not cut off");
+    cr_expect(may_claim(7, "192.0.2.77", "lan1"), "nobody's");
+    cr_expect(may_claim(7, NULL, "lan1"), "nothing");
+    cr_assert_eq(release("cam"), 0);
+    settle();
+    cr_expect(may_claim(7, "192.0.2.1", "lan1"), "after the release");
+}
+
+Test(quarantine, whoever_is_cut_off_takes_nobodys_address)
+{
+    cr_assert_eq(cut_off("cam", 0), 0);
+    cr_assert_eq(cut_off_addr("02:00:00:00:00:09"), 0);
+    settle();
+    (void)heard(8, "192.0.2.8", "lan2");
+    cr_expect_not(may_claim(1, "192.0.2.8", "lan1"), "by its own verdict");
+    cr_expect_not(may_claim(9, "192.0.2.8", "lan1"), "by its address's");
+    cr_expect(may_claim(1, "192.0.2.77", "lan1"), "nobody's may be its own");
+    (void)proved("door", "192.0.2.5", 0);
+    cr_expect(may_claim(1, "192.0.2.5", "lan1"), "one that waits for its link address");
+    site.config->lan.new_devices = GW_NEW_ISOLATE;
+    cr_expect_not(may_claim(7, "192.0.2.8", "lan1"), "a new one that would be cut off");
+}
+
 Test(quarantine, too_many_strikes_in_a_window_make_a_verdict)
 {
     static const struct {
