@@ -36,9 +36,10 @@ struct gw_network {
     struct nl_sock *events, *questions; /* multicast; dumps, which the kernel answers at once */
     struct gw_io io;
     struct gw_list ports;
-    struct gw_addresses own, routers;
+    struct gw_addresses own, routers, broadcasts;
     uint32_t default_links[16]; /* interfaces of the default routes */
     size_t default_count;
+    bool default_settled;      /* no further interface becomes an uplink */
     bool stale, lost;          /* something changed; some event was lost: ask for everything */
     struct gw_log_limit asked; /* resolve may dump the neighbours so often */
 };
@@ -94,6 +95,8 @@ int gw_network_open(struct gw_guard *g) GW_MUST_CHECK;
 void gw_network_close(struct gw_guard *g);
 /* Look at everything again: after SIGHUP. */
 void gw_network_refresh(struct gw_guard *g);
+/* The interface of a default route. */
+bool gw_network_has_default(const struct gw_network *n, uint32_t ifindex);
 const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex);
 /* Ask the neighbour table now; what it knows is heard. */
 void gw_network_neighbours(struct gw_guard *g);
@@ -102,6 +105,8 @@ void gw_network_neighbours(struct gw_guard *g);
 
 /* Which interfaces are LAN ports by now: cover the new ones, let go of the others, tell. */
 void gw_ports_settle(struct gw_guard *g);
+/* True for the interface of a default route, what it is made of, and what it lies over. */
+bool gw_ports_uplink(const struct gw_guard *g, uint32_t ifindex);
 /* True for a LAN port, or what lies over one: its bridge, a VLAN on either. */
 bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth);
 /* The report on one port; sent only when it differs from the last one. */

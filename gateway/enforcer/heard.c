@@ -63,12 +63,12 @@ int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a)
             return GW_EPROTECTED;
     }
     if (is_nobody(a) || in_list(&g->network.own, a) || in_list(&g->network.routers, a) ||
-        is_router_mac(g, a))
+        in_list(&g->network.broadcasts, a) || is_router_mac(g, a))
         return GW_EPROTECTED;
     return 0;
 }
 
-static void protect_one(struct gw_guard *g, const struct gw_hwaddr *a)
+static void protect_slot(struct gw_guard *g, const struct gw_hwaddr *a)
 {
     struct gw_verdict_record none = {.address = *a, .mode = GW_MODE_NONE};
     uint32_t slot = gw_table_find(&g->kernel.table, a);
@@ -80,6 +80,21 @@ static void protect_one(struct gw_guard *g, const struct gw_hwaddr *a)
                    gw_hwaddr_text(a, text));
     if (gw_verdict_set(&g->kernel, &none, g->child.generation) == 0)
         gw_guard_save_soon(g);
+}
+
+/* The address, and every network that holds it. */
+static void protect_one(struct gw_guard *g, const struct gw_hwaddr *a)
+{
+    struct gw_hwaddr net = *a;
+
+    protect_slot(g, a);
+    if (a->kind == GW_ADDR_MAC || !g->kernel.table.state->prefixes[a->kind == GW_ADDR_IPV6])
+        return;
+    while (net.prefix_len > 0) {
+        net.prefix_len--;
+        net.bytes[net.prefix_len / 8] &= (uint8_t)(0xff00 >> net.prefix_len % 8);
+        protect_slot(g, &net);
+    }
 }
 
 void gw_protect(struct gw_guard *g)
@@ -156,6 +171,17 @@ static bool is_own(const struct gw_guard *g, const struct gw_hwaddr *a)
     return in_list(&g->network.own, a);
 }
 
+/*
+ * What is never cut off is nobody's for the asking: a device that claims the gateway's address, or
+ * the router's from elsewhere than the uplink, would escape by it.
+ */
+static bool may_have(const struct gw_guard *g, const struct gw_hwaddr *ip, uint32_t ifindex)
+{
+    if (is_nobody(ip) || is_own(g, ip))
+        return false;
+    return !in_list(&g->network.routers, ip) || gw_ports_uplink(g, ifindex);
+}
+
 /* A bridge says only that somebody is behind it; the port that the programs saw is better. */
 static void place(struct gw_guard *g, uint32_t mac, uint32_t ifindex)
 {
@@ -175,8 +201,10 @@ void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *
     struct gw_hwaddr link = gw_hwaddr_mac(mac);
     uint32_t m, i;
 
-    if (is_nobody(&link) || is_own(g, &link) || (ip && (is_nobody(ip) || is_own(g, ip))))
+    if (is_nobody(&link) || is_own(g, &link))
         return;
+    if (ip && !may_have(g, ip, ifindex))
+        ip = NULL;
     if (!g->enforcing || !known(g, &link, &m)) {
         tell_plainly(g, mac, ip, ifindex);
         return;

@@ -171,6 +171,16 @@ static int read_links(struct gw_guard *g)
 
 /* ---- addresses and routes ---- */
 
+/* The address of everybody on the link that `a` is on (RFC 919 §7), in its place. */
+static bool broadcast_of(struct gw_hwaddr *a, int prefix_len)
+{
+    if (a->kind != GW_ADDR_IPV4 || prefix_len < 1 || prefix_len > 30)
+        return false;
+    for (int bit = prefix_len; bit < 32; bit++)
+        a->bytes[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+    return true;
+}
+
 static int read_addresses(struct gw_guard *g)
 {
     struct nl_cache *all = NULL;
@@ -179,10 +189,14 @@ static int read_addresses(struct gw_guard *g)
     if (err < 0)
         return failed(err);
     for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
+        struct rtnl_addr *one = (struct rtnl_addr *)o;
         struct gw_hwaddr a;
 
-        if (hwaddr_of(rtnl_addr_get_local((struct rtnl_addr *)o), &a))
-            (void)add_address(&g->network.own, &a);
+        if (!hwaddr_of(rtnl_addr_get_local(one), &a))
+            continue;
+        (void)add_address(&g->network.own, &a);
+        if (broadcast_of(&a, rtnl_addr_get_prefixlen(one)))
+            (void)add_address(&g->network.broadcasts, &a);
     }
     nl_cache_free(all);
     return 0;
@@ -196,16 +210,44 @@ static bool is_default(struct rtnl_route *r)
            (!dst || nl_addr_get_prefixlen(dst) == 0);
 }
 
-static void on_next_hop(struct rtnl_nexthop *hop, void *guard)
+/* Anybody on a link may advertise a route (RFC 4861 §6.2.3). */
+static bool is_advertised(struct rtnl_route *r)
 {
-    struct gw_guard *g = guard;
-    struct gw_network *n = &g->network;
+    return rtnl_route_get_protocol(r) == RTPROT_RA;
+}
+
+bool gw_network_has_default(const struct gw_network *n, uint32_t ifindex)
+{
+    for (size_t i = 0; i < n->default_count; i++) {
+        if (n->default_links[i] == ifindex)
+            return true;
+    }
+    return false;
+}
+
+static void on_next_hop(struct rtnl_nexthop *hop, void *network)
+{
+    struct gw_network *n = network;
+    uint32_t ifindex = (uint32_t)rtnl_route_nh_get_ifindex(hop);
     struct gw_hwaddr router;
 
-    if (n->default_count < GW_COUNT(n->default_links))
-        n->default_links[n->default_count++] = (uint32_t)rtnl_route_nh_get_ifindex(hop);
+    if (!gw_network_has_default(n, ifindex)) {
+        if (n->default_settled || n->default_count == GW_COUNT(n->default_links))
+            return;
+        n->default_links[n->default_count++] = ifindex;
+    }
     if (hwaddr_of(rtnl_route_nh_get_gateway(hop), &router))
         (void)add_address(&n->routers, &router);
+}
+
+static void read_defaults(struct gw_network *n, struct nl_cache *all, bool advertised)
+{
+    for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
+        struct rtnl_route *r = (struct rtnl_route *)o;
+
+        if (is_default(r) && is_advertised(r) == advertised)
+            rtnl_route_foreach_nexthop(r, on_next_hop, n);
+    }
 }
 
 static int read_routes(struct gw_guard *g)
@@ -217,29 +259,44 @@ static int read_routes(struct gw_guard *g)
         return failed(err);
     g->network.default_count = 0;
     g->network.routers.count = 0;
-    for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
-        if (is_default((struct rtnl_route *)o))
-            rtnl_route_foreach_nexthop((struct rtnl_route *)o, on_next_hop, g);
-    }
+    g->network.default_settled = false;
+    read_defaults(&g->network, all, false);
+    /* Where somebody gave a route, an advertised one makes no other port an uplink: it would be
+     * a device's way out of its isolation. */
+    g->network.default_settled = g->network.default_count > 0;
+    read_defaults(&g->network, all, true);
     nl_cache_free(all);
     return 0;
 }
 
-void gw_network_refresh(struct gw_guard *g)
+static int read_all(struct gw_guard *g)
 {
-    int err;
+    int err = read_routes(g);
 
-    g->network.stale = false;
-    g->network.own.count = 0;
-    err = read_routes(g);
     if (!err)
         err = read_links(g);
-    if (!err)
-        err = read_addresses(g);
-    if (err) {
+    return err ? err : read_addresses(g);
+}
+
+void gw_network_refresh(struct gw_guard *g)
+{
+    struct gw_network *n = &g->network;
+    struct gw_addresses own = n->own, broadcasts = n->broadcasts;
+    int err;
+
+    n->stale = false;
+    n->own = n->broadcasts = (struct gw_addresses){0};
+    err = read_all(g);
+    if (err) { /* what is covered stays covered, and what is protected too; the next event asks */
         gw_log_error("the kernel does not tell its links and addresses: %s", gw_error_text(err));
-        return; /* what is covered stays covered; the next event asks again */
+        free(n->own.at);
+        free(n->broadcasts.at);
+        n->own = own;
+        n->broadcasts = broadcasts;
+        return;
     }
+    free(own.at);
+    free(broadcasts.at);
     if (g->enforcing) {
         err = gw_kernel_ours(&g->kernel, g->network.own.at, g->network.own.count);
         if (err)
@@ -399,5 +456,6 @@ void gw_network_close(struct gw_guard *g)
     }
     free(n->own.at);
     free(n->routers.at);
+    free(n->broadcasts.at);
     *n = (struct gw_network){0};
 }

@@ -13,15 +13,6 @@ static bool is_named(const struct gw_config *c, const char *name)
     return false;
 }
 
-static bool has_default_route(const struct gw_network *n, uint32_t ifindex)
-{
-    for (size_t i = 0; i < n->default_count; i++) {
-        if (n->default_links[i] == ifindex)
-            return true;
-    }
-    return false;
-}
-
 static const struct gw_port *port_at(const struct gw_network *n, uint32_t ifindex)
 {
     GW_LIST_EACH(&n->ports, node)
@@ -43,7 +34,7 @@ static bool is_automatic(const struct gw_network *n, const struct gw_port *p, in
 {
     const struct gw_port *lower = p->vlan ? port_at(n, p->lower) : NULL;
 
-    if (!p->ethernet || p->bridge || p->bond_member || has_default_route(n, p->ifindex))
+    if (!p->ethernet || p->bridge || p->bond_member || gw_network_has_default(n, p->ifindex))
         return false;
     return !lower || depth > 2 || !is_automatic(n, lower, depth + 1);
 }
@@ -53,6 +44,29 @@ static bool is_lan(const struct gw_guard *g, const struct gw_port *p)
     if (is_named(g->config, p->name))
         return true;
     return is_named(g->config, "auto") && is_automatic(&g->network, p, 0);
+}
+
+/* `top` is this interface, has it as a member, or is a VLAN over either. */
+static bool is_over(const struct gw_network *n, uint32_t top, uint32_t ifindex, int depth)
+{
+    const struct gw_port *upper = port_at(n, top), *lower = port_at(n, ifindex);
+
+    if (top == ifindex)
+        return true;
+    if (depth > 3)
+        return false;
+    if (upper && upper->lower && is_over(n, upper->lower, ifindex, depth + 1))
+        return true;
+    return lower && lower->master && is_over(n, top, lower->master, depth + 1);
+}
+
+bool gw_ports_uplink(const struct gw_guard *g, uint32_t ifindex)
+{
+    for (size_t i = 0; i < g->network.default_count; i++) {
+        if (is_over(&g->network, g->network.default_links[i], ifindex, 0))
+            return true;
+    }
+    return false;
 }
 
 bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth)
