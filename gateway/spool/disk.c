@@ -91,6 +91,26 @@ int disk_write(struct disk *d, struct gw_slice s, uint64_t offset)
     return err;
 }
 
+int disk_shrink(const struct disk *d, const struct segment_head *head)
+{
+    uint8_t frame[FRAME_BYTES];
+    struct gw_writer w = gw_writer_of(frame, sizeof(frame));
+    char name[SEGMENT_NAME];
+    GW_CLEANUP(gw_close_fd)
+    int fd = openat(d->dir_fd, segment_name(head->id, name), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    int err;
+
+    if (fd < 0)
+        return -errno;
+    frame_put(&w, FRAME_RESERVE, head->floor, GW_SLICE_NONE, GW_SLICE_NONE);
+    frames_seal(frame, sizeof(frame), &head->salt);
+    /* In place: a full disk has room for that. */
+    err = fd_write(fd, HEAD_BYTES, GW_SLICE(frame, sizeof(frame)));
+    if (!err && (fdatasync(fd) < 0 || ftruncate(fd, SHRUNK_BYTES) < 0 || fdatasync(fd) < 0))
+        err = -errno;
+    return err;
+}
+
 int disk_read(const struct disk *d, uint64_t id, uint64_t offset, uint8_t *to, size_t len)
 {
     char name[SEGMENT_NAME];

@@ -3,7 +3,7 @@
 #include "spool/spool_priv.h"
 
 #define HEAD_MAGIC 0x436f7264536567a1u /* "CordSeg", version 1 */
-#define MARK_MAGIC 0x436f7264526c73a1u /* "CordRls", version 1 */
+#define MARK_MAGIC 0x436f7264526c73a2u /* "CordRls", version 2 */
 
 /* ---- CRC-32C (RFC 3720 appendix B.4), eight bytes a step ---- */
 
@@ -217,6 +217,7 @@ void mark_put(uint8_t out[MARK_BYTES], const struct mark *m)
     gw_writer_u64(&w, m->id);
     gw_writer_u64(&w, m->offset);
     put_salt(&w, &m->salt);
+    gw_writer_u64(&w, m->floor);
     put_checksum(&w);
 }
 
@@ -230,6 +231,7 @@ int mark_get(struct gw_slice in, struct mark *out)
     m.id = gw_reader_u64(&r);
     m.offset = gw_reader_u64(&r);
     m.salt = get_salt(&r);
+    m.floor = gw_reader_u64(&r);
     *out = m;
     return 0;
 }

@@ -140,7 +140,7 @@ static void put_aside(struct recovery *r, const struct found *f)
                      f->size);
     else
         gw_log_error("a spool segment is damaged file=%s bytes=%" PRIu64, name, f->size);
-    r->spool->floor += JUMP;
+    r->spool->floor = GW_MAX(r->spool->floor, r->mark.floor) + JUMP;
 }
 
 /* A later head says what of this segment counts: a failed write may have left more, or all of it.
@@ -330,6 +330,7 @@ int spool_recover(struct gw_spool *s)
         s->next_id = r.has_mark ? r.mark.id + 1 : 1;
         place_reader(&r);
         err = each(&r);
+        s->floor = GW_MAX(s->floor, r.mark.floor);
     }
     gw_buf_fini(&r.found);
     gw_buf_fini(&r.bytes);

@@ -87,7 +87,7 @@ static bool drained(struct gw_spool *s)
     const struct segment *newest = segment_newest(s);
     struct pos p = spool_released(s);
 
-    return newest && p.segment == newest->id && p.offset == newest->size;
+    return newest && p.segment == newest->id && p.offset >= newest->size;
 }
 
 static uint64_t waiting_bytes(const struct gw_spool *s)
@@ -167,9 +167,11 @@ static int run_flush(struct gw_store_job *job, sqlite3 *db)
 {
     struct flush *f = GW_CONTAINER(job, struct flush, job);
     uint64_t offset = f->roll ? HEAD_BYTES : f->chunk->at.offset;
-    int err = f->roll ? disk_create(f->disk, &f->head) : 0;
+    int err;
 
     (void)db;
+    f->shrunk = f->shrink.id && disk_shrink(f->disk, &f->shrink) == 0;
+    err = f->roll ? disk_create(f->disk, &f->head) : 0;
     if (err)
         return err;
     frames_seal(f->chunk->data, f->chunk->len, &f->head.salt);
@@ -267,16 +269,29 @@ static int enter_segment(struct gw_spool *s)
     return 0;
 }
 
+/* The newest segment still, and drained: the reader is past all of it. */
+static void leave_shrunk(struct gw_spool *s)
+{
+    struct segment *seg = segment_newest(s);
+
+    s->disk_bytes -= seg->size - SHRUNK_BYTES;
+    seg->size = SHRUNK_BYTES;
+    s->flush.shrunk = false;
+}
+
 static void flush_done(struct gw_store_job *job, int err)
 {
     struct flush *f = GW_CONTAINER(job, struct flush, job);
     struct gw_spool *s = GW_CONTAINER(f, struct gw_spool, flush);
     struct chunk *c;
 
+    if (f->shrunk)
+        leave_shrunk(s);
     if (!err)
         err = enter_segment(s);
     c = GW_TAKE(f->chunk);
     f->busy = false;
+    f->shrink.id = 0;
     if (err)
         flush_failed(s, c, err);
     else
@@ -370,6 +385,20 @@ static void on_work(void *owner)
     spool_tell(owner);
 }
 
+/*
+ * The newest segment stays for what it knows, and its room with it, until there is a newer one. On
+ * a full disk there never would be.
+ */
+static void shrink_drained(struct gw_spool *s)
+{
+    const struct segment *newest = segment_newest(s);
+
+    s->flush.shrink = (struct segment_head){.id = 0};
+    if (drained(s) && newest->size > SHRUNK_BYTES)
+        s->flush.shrink =
+            (struct segment_head){.id = newest->id, .floor = s->floor, .salt = newest->salt};
+}
+
 /* Is there room again? As much as a batch may need is tried, or small ones fail one by one. */
 static void on_retry(void *owner)
 {
@@ -382,6 +411,7 @@ static void on_retry(void *owner)
     }
     (void)chunk_put(s, FRAME_RESERVE, GW_MAX(s->floor, s->next - 1), GW_SLICE_NONE,
                     GW_SLICE(padding, sizeof(padding)));
+    shrink_drained(s);
     submit(s);
 }
 

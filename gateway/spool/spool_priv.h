@@ -18,7 +18,7 @@
 #include "spool/spool.h"
 
 #define HEAD_BYTES 56u  /* of a segment */
-#define MARK_BYTES 40u  /* the release mark's file */
+#define MARK_BYTES 48u  /* the release mark's file */
 #define FRAME_BYTES 24u /* before topic and data */
 #define TOPIC_BYTES 65535u
 #define RESERVE 1024u /* sequences reserved ahead for QoS 0 */
@@ -28,8 +28,9 @@
 #define SEGMENT_MIN (64u << 10)
 #define SEGMENT_MAX (8u << 20)
 #define SEGMENT_READ_MAX (64u << 20) /* larger than any segment this room makes */
-#define PROBE_BYTES (64u << 10)      /* a disk with less room than that is still full */
-#define TAKEN_MAX 131072u            /* records taken and not released */
+#define SHRUNK_BYTES (HEAD_BYTES + FRAME_BYTES)
+#define PROBE_BYTES (64u << 10) /* a disk with less room than that is still full */
+#define TAKEN_MAX 131072u       /* records taken and not released */
 #define UNLINK_MAX 64u
 
 /* Beside enum gw_spool_kind: frames that are no records. */
@@ -60,6 +61,7 @@ struct segment_head {
 struct mark {
     uint64_t id, offset;
     struct salt salt; /* of the segment, so that it is not taken for another one */
+    uint64_t floor;   /* as in a head: damage to one file must not lead to a sequence's reuse */
 };
 
 uint32_t crc32c(uint32_t crc, struct gw_slice s);
@@ -106,6 +108,8 @@ int disk_create(struct disk *d, const struct segment_head *head) GW_MUST_CHECK;
 int disk_write(struct disk *d, struct gw_slice s, uint64_t offset) GW_MUST_CHECK;
 int disk_read(const struct disk *d, uint64_t id, uint64_t offset, uint8_t *to,
               size_t len) GW_MUST_CHECK;
+/* All of a segment was released: only what it knows of sequences stays in it. */
+int disk_shrink(const struct disk *d, const struct segment_head *head) GW_MUST_CHECK;
 int disk_mark(const struct disk *d, const struct mark *m, bool sync) GW_MUST_CHECK;
 void disk_unlink(const struct disk *d, const uint64_t *ids, size_t count);
 int fd_read(int fd, uint64_t offset, uint8_t *to, size_t len) GW_MUST_CHECK;
@@ -148,7 +152,9 @@ struct flush {
     struct disk *disk;
     struct chunk *chunk;
     struct segment_head head;
-    bool roll; /* into a new segment */
+    bool roll;                  /* into a new segment */
+    struct segment_head shrink; /* gives up its room first; id 0: none */
+    bool shrunk;
     bool busy;
 };
 

@@ -349,7 +349,7 @@ static void tidy_start(struct gw_spool *s)
         return;
     gw_timer_stop(&s->tidy_later);
     s->mark_dirty = false;
-    t->mark = (struct mark){seg->id, released.offset, seg->salt};
+    t->mark = (struct mark){seg->id, released.offset, seg->salt, s->floor};
     t->sync = s->closing;
     t->disk = &s->disk;
     t->busy = true;

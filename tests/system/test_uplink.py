@@ -281,6 +281,30 @@ def test_a_full_spool_refuses_in_the_protocols_words(lab):
     cam.publish("d/cam-1/small", "fits again")
 
 
+def test_a_full_disk_is_no_dead_end(lab):
+    """What was released gives its room back, also when nothing else is left to write a new file with."""
+    lab.daemon.configure(quarantine={"auto": False})
+    lab.daemon.state.mkdir()
+    lab.gateway.run("mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", lab.daemon.state)
+    lab.cloud.stop()
+    lab.daemon.start()
+    cam = lab.enrolled("cam-1")
+    blob = lab.dir / "blob"
+    blob.write_bytes(b"x" * 3_000)
+
+    def refused():
+        got = cam.run(*cam.mqtt("pub", "-q", "1", "-t", "d/cam-1/big", "-f", blob, "-V", "mqttv5", "--repeat", 100),
+                      check=False, timeout=60)
+        return "uota" in got.stdout + got.stderr
+    wait_until(refused, 120, "the disk to be full")
+    lab.cloud.start()
+    settle(lab, 90)
+
+    def taken():
+        return cam.publish("d/cam-1/small", "fits again", "-V", "mqttv5", check=False).stderr == ""
+    wait_until(taken, 60, "room for a message again", every=1)
+
+
 def test_without_a_broker_all_is_local(lab):
     lab.daemon.configure(uplink={"brokers": [], "recipients": [], "ca_file": ""})
     lab.daemon.start()

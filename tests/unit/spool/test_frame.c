@@ -90,7 +90,7 @@ Test(spool_frame, is_found_behind_damage)
 Test(spool_frame, head_and_mark_refuse_a_changed_bit)
 {
     const struct segment_head h = {7, 1000, 6, 4096, salt};
-    const struct mark m = {7, 123, salt};
+    const struct mark m = {7, 123, salt, 99};
     uint8_t head[HEAD_BYTES], mark[MARK_BYTES];
     struct segment_head h2;
     struct mark m2;

@@ -77,14 +77,16 @@ static bool only_originals(uint64_t *out_count, uint64_t *out_last)
 Test(spool_recover, cut_at_every_byte_keeps_the_whole_records_before)
 {
     uint8_t bytes[2048];
-    char path[160];
+    char path[160], mark[160];
     size_t len = make_segment(bytes, sizeof(bytes), path);
     size_t frame = (len - HEAD_BYTES) / COUNT; /* about */
 
+    (void)snprintf(mark, sizeof(mark), "%s/released", b.spool_dir);
     for (size_t cut = 0; cut <= len; cut++) {
         uint64_t count, last;
 
         write_segment(path, bytes, cut);
+        (void)unlink(mark); /* it would know of more */
         spool_open(&b);
         cr_assert(only_originals(&count, &last), "cut %zu", cut);
         cr_assert_eq(count, last, "cut %zu", cut);
@@ -144,6 +146,37 @@ Test(spool_recover, garbage_in_any_file_is_no_crash)
         cr_assert(only_originals(&count, &last), "round %d", round);
         gw_spool_close(&b.spool);
     }
+}
+
+/* One file's damage must not make what the cloud knows already look new. */
+Test(spool_recover, a_damaged_segment_leads_to_no_sequence_twice)
+{
+    const uint64_t used = 50000000;
+    struct segment_head head = {.id = 1, .floor = used, .salt = {1, 2}};
+    struct disk disk = {open(b.spool_dir, O_RDONLY | O_DIRECTORY), -1};
+    uint8_t bytes[4096];
+    char path[160];
+    FILE *f;
+
+    cr_assert_eq(disk_create(&disk, &head), 0);
+    gw_close_fd(&disk.fd);
+    gw_close_fd(&disk.dir_fd);
+    spool_open(&b);
+    cr_assert_eq(append(&b, "m"), 0);
+    EXPECT_NEXT(&b, used + 1, "m");
+    gw_spool_release(b.spool, used + 1);
+    gw_spool_close(&b.spool);
+
+    (void)snprintf(path, sizeof(path), "%s/0000000000000002.seg", b.spool_dir);
+    f = fopen(path, "r+");
+    cr_assert_not_null(f);
+    cr_assert_gt(fread(bytes, 1, sizeof(bytes), f), HEAD_BYTES);
+    bytes[20] ^= 1;
+    rewind(f);
+    cr_assert_eq(fwrite(bytes, 1, HEAD_BYTES, f), HEAD_BYTES);
+    (void)fclose(f);
+    spool_open(&b);
+    cr_expect_gt(gw_spool_next_sequence(b.spool), used + 1);
 }
 
 Test(spool_recover, damage_while_running_is_skipped_and_told)

@@ -420,6 +420,37 @@ Test(spool, a_failed_write_refuses_its_batch_and_gives_the_sequences_again)
     EXPECT_NONE(&b);
 }
 
+/* On a full disk a drained segment's room is all that the next one could have. */
+Test(spool, a_drained_segment_gives_up_its_room_when_no_other_can_be_written)
+{
+    static char big[30000];
+    struct stat st = {0};
+    char path[160];
+
+    (void)memset(big, 'x', sizeof(big) - 1);
+    (void)snprintf(path, sizeof(path), "%s/0000000000000001.seg", b.spool_dir);
+    cr_assert_eq(append(&b, big), 0);
+    settle(&b);
+    limit_files(31000);
+    cr_assert_eq(append(&b, big), 0);
+    settle(&b);
+    cr_assert_eq(b.failures, 1u);
+    EXPECT_NEXT(&b, 1, big);
+    gw_spool_release(b.spool, 1);
+    for (int i = 0; i < 60 && (stat(path, &st) < 0 || st.st_size > SHRUNK_BYTES); i++) {
+        cr_assert_eq(gw_loop_turn(b.loop, 100), 0);
+        gw_store_flush(b.store);
+    }
+    cr_expect_eq(st.st_size, SHRUNK_BYTES);
+    cr_expect_eq(append(&b, "no"), GW_ESPOOLFULL, "the disk still takes nothing");
+    limit_files(RLIM_INFINITY);
+    reopen();
+    cr_expect_eq(gw_spool_next_sequence(b.spool), 2u);
+    cr_assert_eq(append(&b, "m2"), 0);
+    EXPECT_NEXT(&b, 2, "m2");
+    EXPECT_NONE(&b);
+}
+
 Test(spool, what_a_failed_write_left_behind_is_void)
 {
     struct segment_head head = {.id = 900, .floor = 2, .prev_id = 1};
