@@ -85,8 +85,8 @@ void gw_hub_durable(struct gw_hub *hub, uint64_t ticket);
 void gw_hub_failed(struct gw_hub *hub, uint64_t ticket, int err);
 
 /**
- * Be told when all that was changed so far in durable sessions is on disk: 1 it is; 0 later,
- * through the publisher's callback, in order with its messages.
+ * Be told when all that was changed so far in durable sessions is on disk: 1 it is, and nothing of
+ * this publisher's waits; 0 later, through its callback, in order with its messages.
  */
 int gw_hub_settle(struct gw_hub *hub, uint64_t publisher, uint32_t token) GW_MUST_CHECK;
 

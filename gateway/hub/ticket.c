@@ -195,14 +195,10 @@ void tickets_stored(struct tickets *t, uint64_t ticket, int err)
 
 int gw_hub_settle(struct gw_hub *hub, uint64_t publisher, uint32_t token)
 {
-    bool busy = persist_busy(hub);
-    int err;
+    int err = tickets_reserve(&hub->tickets);
 
-    if (!busy)
-        return 1;
-    err = tickets_reserve(&hub->tickets);
     if (err)
         return err;
     hub->tickets.last++;
-    return tickets_add(&hub->tickets, publisher, token, false, true);
+    return tickets_add(&hub->tickets, publisher, token, false, persist_busy(hub));
 }

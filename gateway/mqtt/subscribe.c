@@ -35,7 +35,7 @@ static int settle(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id, st
                                 TOKEN(TOKEN_SUBACK, packet_id));
     if (settled < 0)
         return settled;
-    if (settled == 1 && gw_list_empty(&c->subacks)) {
+    if (settled == 1) { /* then no earlier answer waits either */
         answer(c, type, packet_id, codes);
         uncork(c);
         return 0;

@@ -471,6 +471,23 @@ Test(mqtt_server, shares_a_subscription_but_not_without_local)
     wire_fini(&w);
 }
 
+Test(mqtt_server, answers_every_filter_though_an_earlier_answer_waits)
+{
+    struct wire cam;
+
+    join(&cam, "cam", GW_MQTT_V5, true, 60);
+    at.sink = 0;
+    SAY(&cam, "\x32\x0d\0\7d/cam/x\0\1\0y");
+    SAY(&cam, "\x82\x0d\0\2\0\0\7d/cam/a\1");
+    turn(); /* the subscription is on disk, the publish is not */
+    HEAR(&cam, "");
+    SAY(&cam, "\xa2\x0c\0\3\0\0\7d/cam/b"); /* changes nothing that could be waited for */
+    turn();
+    gw_hub_durable(at.hub, at.ticket);
+    HEAR(&cam, "\x40\2\0\1\x90\4\0\2\0\1\xb0\4\0\3\0\x11");
+    wire_fini(&cam);
+}
+
 Test(mqtt_server, delivers_to_both_versions_at_the_lower_qos)
 {
     struct wire five, three, from;
