@@ -8,6 +8,9 @@
 #define INPUT_MAX (1u << 20)
 #define OUTPUT_FIRST 1024 /* a queue begins with so much: most turns need no second allocation */
 #define LINGER_MS 3000    /* to send what is queued and to hear the peer's end */
+#define ALIVE_IDLE_S 300  /* of silence, then the peer's kernel is asked so often: */
+#define ALIVE_PROBE_S 60
+#define ALIVE_PROBES 5
 
 /* A stream moves through these in order, and may skip some. */
 enum state {
@@ -512,14 +515,29 @@ static int read_credentials(struct tcp *t)
     return 0;
 }
 
-/* Small messages leave when we say so, not when the last one was acknowledged. */
+/*
+ * Small messages leave when we say so, not when the last one was acknowledged. A peer that vanished
+ * without a word, and promised none, does not hold its place for ever.
+ */
 static int prepare(struct tcp *t, int family)
 {
-    int on = 1;
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S},
+        {IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_PROBE_S},
+        {IPPROTO_TCP, TCP_KEEPCNT, ALIVE_PROBES},
+    };
 
     if (family == AF_UNIX)
         return read_credentials(t);
-    return setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ? -errno : 0;
+    for (size_t i = 0; i < GW_COUNT(options); i++)
+        if (setsockopt(t->fd, options[i].level, options[i].name, &options[i].value,
+                       sizeof(options[i].value)) < 0)
+            return -errno;
+    return 0;
 }
 
 int gw_tcp_stream_new(struct gw_loop *loop, int fd, const struct gw_stream_limits *limits,

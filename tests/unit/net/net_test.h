@@ -25,6 +25,7 @@ static struct gw_loop *loop;
 static struct gw_listener *listener;
 static struct gw_addr listen_addr;
 static struct party server; /* the last accepted */
+static int server_fd;
 static unsigned accepted;
 static struct gw_stream_limits test_limits = {.output_max = 256 * 1024};
 
@@ -92,6 +93,7 @@ static inline void on_accepted(void *owner, int fd, const struct gw_addr *peer)
     (void)owner;
     (void)peer;
     accepted++;
+    server_fd = fd;
     cr_assert_eq(gw_tcp_stream_new(loop, fd, &test_limits, &s), 0);
     party_attach(&server, s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "net/net_test.h"
 
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 static struct party client;
@@ -38,6 +39,19 @@ static void both_ready(void)
 static void expect_got(const struct party *p, const char *text)
 {
     cr_expect(gw_slice_eq_str(gw_buf_slice(&p->got), text), "got %zu bytes", gw_buf_len(&p->got));
+}
+
+/* A peer that lost its power says nothing, and without a keep-alive of its own nobody would ask. */
+Test(tcp, the_kernel_asks_after_a_silent_peer)
+{
+    int on = 0, idle_s = 0;
+    socklen_t len = sizeof(int);
+
+    both_ready();
+    cr_assert_eq(getsockopt(server_fd, SOL_SOCKET, SO_KEEPALIVE, &on, &len), 0);
+    cr_assert_eq(getsockopt(server_fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, &len), 0);
+    cr_expect_eq(on, 1);
+    cr_expect_eq(idle_s, 300);
 }
 
 Test(tcp, bytes_go_both_ways_and_a_close_in_order_is_heard_once)
