@@ -6,6 +6,8 @@
 
 #define ACCEPT_PER_TURN 16 /* a full handshake costs about 1 ms: a storm must not stall a turn */
 #define HANDSHAKE_MS 10000
+#define ARRIVALS_MAX 1024 /* at once: each takes memory before anybody is known */
+#define ARRIVALS_SHARE 4  /* of which one address may hold so great a part */
 #define PACKET_HEAD_MAX (256u << 10)
 #define OUTPUT_MAX (4u << 20) /* bytes queued to one peer that does not read */
 
@@ -160,7 +162,37 @@ static int take(struct entrance *e, int fd)
 
     if (err)
         return err;
-    return e->early ? e->serve(e->worker, GW_TAKE(stream)) : arrival_new(e, &stream);
+    return arrival_new(e, &stream);
+}
+
+static bool same_host(const struct gw_addr *a, const struct gw_addr *b)
+{
+    const void *x = &a->sa, *y = &b->sa;
+    const struct sockaddr_in *four_x = x, *four_y = y;
+    const struct sockaddr_in6 *six_x = x, *six_y = y;
+
+    if (a->sa.ss_family != b->sa.ss_family)
+        return false;
+    if (a->sa.ss_family == AF_INET6)
+        return memcmp(&six_x->sin6_addr, &six_y->sin6_addr, sizeof(six_x->sin6_addr)) == 0;
+    return a->sa.ss_family == AF_INET && four_x->sin_addr.s_addr == four_y->sin_addr.s_addr;
+}
+
+/* Handshakes under way are bounded, and nobody's may shut the others' out. */
+static bool room_for(const struct entrance *e, const struct gw_addr *peer)
+{
+    size_t max = GW_MIN(e->worker->config->limits.connections, (uint32_t)ARRIVALS_MAX);
+    size_t share = GW_MAX(max / ARRIVALS_SHARE, (size_t)1), held = 0;
+
+    if (e->arrival_count < share)
+        return true;
+    if (e->arrival_count >= max)
+        return false;
+    GW_LIST_EACH(&e->arrivals, node)
+    {
+        held += same_host(gw_stream_peer(GW_LIST_ENTRY(node, struct arrival, node)->stream), peer);
+    }
+    return held < share;
 }
 
 static void on_accept(void *owner, int fd, const struct gw_addr *peer)
@@ -169,8 +201,7 @@ static void on_accept(void *owner, int fd, const struct gw_addr *peer)
     char text[GW_ADDR_TEXT];
     int err = GW_EFULL;
 
-    /* Handshakes under way are bounded like what they become. */
-    if (e->arrival_count < e->worker->config->limits.connections)
+    if (room_for(e, peer))
         err = take(e, fd);
     else
         gw_close_fd(&fd);

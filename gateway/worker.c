@@ -77,7 +77,6 @@ static void describe_entrances(struct worker *w)
 {
     w->entrances[ENTRANCE_MQTT] = (struct entrance){.name = "mqtt",
                                                     .auth = GW_TLS_AUTH_REQUIRED,
-                                                    .early = true,
                                                     .serve = wiring_serve_mqtt,
                                                     .admit = wiring_admit_mqtt};
     w->entrances[ENTRANCE_HTTPS] = (struct entrance){.name = "https",

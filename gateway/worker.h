@@ -33,8 +33,7 @@ struct entrance {
     const char *name; /**< for the log: "mqtt", "https", "admin", "socket" */
     enum gw_tls_client_auth auth;
     bool plain; /**< a Unix socket: no TLS */
-    bool early; /**< `serve` wants the stream before READY and sees to its failures itself */
-    /** Takes the stream, also on failure. */
+    /** Takes a stream that is READY, also on failure. */
     int (*serve)(struct worker *w, struct gw_stream *stream);
     /** Judges a proved certificate inside the handshake. */
     int (*admit)(void *owner, const struct gw_identity *id);

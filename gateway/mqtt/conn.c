@@ -350,7 +350,8 @@ static void on_stream(void *owner, enum gw_stream_event ev)
 
     switch (ev) {
     case GW_STREAM_READY:
-        on_ready(c);
+        if (c->state == CONN_OPENING)
+            on_ready(c);
         break;
     case GW_STREAM_DATA:
         if (c->state < CONN_CLOSED)
@@ -378,9 +379,11 @@ int conn_new(struct gw_mqtt_server *s, struct gw_stream *stream, struct conn **o
     gw_list_init(&c->subacks);
     gw_timer_init(&c->timer, on_timer, c);
     gw_timer_init(&c->quota_timer, on_quota, c);
-    gw_list_append(&s->conns, &c->link);
+    gw_list_append(&s->fresh, &c->link);
     s->count++;
     *out = c;
     gw_stream_attach(stream, on_stream, c);
+    if (*gw_stream_identity(stream)->device) /* READY was before us */
+        on_ready(c);
     return 0;
 }

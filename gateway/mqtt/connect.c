@@ -222,6 +222,8 @@ int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
         return refuse(c, err, reason);
     }
     c->state = CONN_ACTIVE;
+    gw_list_remove(&c->link);
+    gw_list_append(&c->server->conns, &c->link);
     gw_timer_stop(&c->timer);
     if (c->keep_alive_ms)
         gw_timer_start(c->server->loop, &c->timer, c->keep_alive_ms);

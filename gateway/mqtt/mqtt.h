@@ -269,9 +269,9 @@ int gw_mqtt_server_new(struct gw_loop *loop, const struct gw_config *config, str
 void gw_mqtt_server_reload(struct gw_mqtt_server *s, const struct gw_config *config);
 
 /**
- * Speak MQTT over a stream that is not READY yet, and take it (also on failure). Whom it carries is
- * gw_stream_identity once READY; without a device there the connection is closed. GW_EFULL,
- * -ENOMEM.
+ * Speak MQTT over a stream, READY or not yet, and take it (also on failure). Whom it carries is
+ * gw_stream_identity, once READY; without a device there the connection is closed. At
+ * limits.connections the oldest that has not said CONNECT gives way. GW_EFULL, -ENOMEM.
  */
 int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream) GW_MUST_CHECK;
 

@@ -29,6 +29,7 @@ int gw_mqtt_server_new(struct gw_loop *loop, const struct gw_config *config, str
     s->peers = peers;
     s->hub = hub;
     s->refusals = (struct gw_log_limit){.burst = 10, .per_ms = 10000};
+    gw_list_init(&s->fresh);
     gw_list_init(&s->conns);
     err = resize(s);
     if (err)
@@ -45,6 +46,15 @@ void gw_mqtt_server_reload(struct gw_mqtt_server *s, const struct gw_config *con
         gw_log_error("mqtt: larger packets are not accepted: no memory");
 }
 
+/* So that those who say nothing lock nobody out. */
+static bool make_way(struct gw_mqtt_server *s)
+{
+    if (gw_list_empty(&s->fresh))
+        return false;
+    conn_free(GW_LIST_ENTRY(s->fresh.next, struct conn, link));
+    return true;
+}
+
 int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream)
 {
     struct conn *c;
@@ -52,7 +62,7 @@ int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream)
 
     if (s->stopping)
         err = GW_ECLOSED;
-    else if (s->count >= s->config->limits.connections)
+    else if (s->count >= s->config->limits.connections && !make_way(s))
         err = GW_EFULL;
     if (!err)
         err = conn_new(s, stream, &c);
@@ -70,13 +80,25 @@ static void stop_one(struct conn *c)
         conn_close(c, GW_ECLOSED, GW_MQTT_SHUTTING_DOWN);
 }
 
-void gw_mqtt_server_stop(struct gw_mqtt_server *s)
+static void stop_all(struct gw_list *conns)
 {
-    s->stopping = true;
-    GW_LIST_EACH(&s->conns, node)
+    GW_LIST_EACH(conns, node)
     {
         stop_one(GW_LIST_ENTRY(node, struct conn, link));
     }
+}
+
+static void free_all(struct gw_list *conns)
+{
+    while (!gw_list_empty(conns))
+        conn_free(GW_LIST_ENTRY(conns->next, struct conn, link));
+}
+
+void gw_mqtt_server_stop(struct gw_mqtt_server *s)
+{
+    s->stopping = true;
+    stop_all(&s->fresh);
+    stop_all(&s->conns);
     wills_flush(s);
 }
 
@@ -92,8 +114,8 @@ void gw_mqtt_server_free(struct gw_mqtt_server **server)
     if (!s)
         return;
     gw_mqtt_server_stop(s);
-    while (!gw_list_empty(&s->conns))
-        conn_free(GW_LIST_ENTRY(s->conns.next, struct conn, link));
+    free_all(&s->fresh);
+    free_all(&s->conns);
     gw_map_fini(&s->wills);
     gw_msg_unref(&s->cache.msg);
     free(s->scratch);

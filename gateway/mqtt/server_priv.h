@@ -94,7 +94,8 @@ struct gw_mqtt_server {
     const struct gw_config *config;
     struct gw_peers *peers;
     struct gw_hub *hub;
-    struct gw_list conns;
+    struct gw_list fresh; /* no CONNECT yet, the oldest first */
+    struct gw_list conns; /* the others */
     size_t count;
     struct gw_map wills; /* of struct parked_will, by device and client identifier */
     struct gw_log_limit refusals;

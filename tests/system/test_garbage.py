@@ -75,3 +75,23 @@ def test_half_open_handshakes_are_cut(lab):
     silent.wait("open")
     cam.publish("d/cam-1/x", "in between")
     silent.wait("closed 50", 70)
+
+
+@pytest.mark.parametrize("port", [8883, 8443])
+def test_one_silent_host_shuts_nobody_out(lab, port):
+    """It may hold its share of what is not known yet, and no more."""
+    lab.daemon.configure(limits={"connections": 20})
+    lab.daemon.start()
+    cam, rogue = lab.enrolled("cam-1"), lab.device("rogue")
+    holder = rogue.watch(PYTHON, "-uc",
+                         "import socket, sys, time\n"
+                         "l = []\n"
+                         f"for _ in range(60):\n"
+                         f"    l.append(socket.create_connection(({GATEWAY4!r}, {port})))\n"
+                         "print('open', flush=True)\n"
+                         "time.sleep(600)\n")
+    holder.wait("open")
+    for n in range(3):
+        cam.publish("d/cam-1/x", f"in between {n}", timeout=5)
+        cam.fetch_ca()
+    assert holder.proc.poll() is None

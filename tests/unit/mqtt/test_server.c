@@ -767,6 +767,28 @@ Test(mqtt_server, refuses_connections_past_the_limit)
         wire_fini(&w[i]);
 }
 
+Test(mqtt_server, the_oldest_that_has_said_nothing_gives_way)
+{
+    struct wire silent[2], cam, tv, more;
+
+    site.config->limits.connections = 4;
+    join(&cam, "cam", GW_MQTT_V5, true, 0);
+    wire_open(&silent[0], "dev-1");
+    wire_open(&silent[1], "dev-2");
+    join(&tv, "tv", GW_MQTT_V5, true, 0);
+    cr_expect_not(silent[0].freed, "there was room");
+    wire_open(&more, "dev-3");
+    cr_expect(silent[0].freed);
+    cr_expect_not(silent[1].freed);
+    cr_expect_not(cam.closing);
+    cr_expect_not(tv.closing);
+    wire_fini(&silent[0]);
+    wire_fini(&silent[1]);
+    wire_fini(&more);
+    wire_fini(&cam);
+    wire_fini(&tv);
+}
+
 Test(mqtt_server, lets_a_client_that_does_not_read_wait)
 {
     static uint8_t packet[100000] = "\x30\x9b\x8d\6\0\7d/cam/x";
