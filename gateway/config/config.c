@@ -208,10 +208,15 @@ static int cross_check(struct build *b, const config_t *user)
 
 static int parse_text(struct build *b, config_t *cfg, const char *text)
 {
+    GW_CLEANUP(gw_free_ptr) char *wide = NULL;
+
     /* Only the files named by keys travel in a bundle. */
     if (strstr(text, "@include"))
         return refuse_text(b, NULL, "found @include; allowed: one file");
-    if (config_read_string(cfg, text) == CONFIG_TRUE)
+    wide = config_widen(text);
+    if (!wide)
+        return -ENOMEM;
+    if (config_read_string(cfg, wide) == CONFIG_TRUE)
         return 0;
     (void)snprintf(b->error->text, sizeof(b->error->text), "%.100s:%d: %s", b->path,
                    config_error_line(cfg), config_error_text(cfg));

@@ -31,6 +31,13 @@ int files_pack(const struct files *f, struct gw_buf *out) GW_MUST_CHECK;
 int files_unpack(struct gw_slice bundle, struct files *out) GW_MUST_CHECK;
 void files_fini(struct files *f);
 
+/**
+ * The same text with an L behind each number that may not fit into 32 bits: without it libconfig
+ * before 1.7 takes 4294967297 for 1. And with an end of the last line. The caller frees it; NULL:
+ * out of memory.
+ */
+char *config_widen(const char *text) GW_MUST_CHECK;
+
 /** What a build carries along. */
 struct build {
     struct files *files;

@@ -95,6 +95,7 @@ Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
         {"syntax", "lan = {\n\n ;", {":3:", "syntax"}},
         {"wrong type", "presence = { timeout_s = \"5\"; };", {"timeout_s", "\"5\"", "allowed"}},
         {"out of range", "presence = { timeout_s = 0; };", {"timeout_s", "found 0", "from 1 to"}},
+        {"more than 32 bits", "limits = { connections = 4294967396; };", {"found 4294967396"}},
         {"float for a number", "presence = { misses = 1.5; };", {"misses", "1.5", "allowed"}},
         {"negative", "limits = { connections = -1; };", {"connections", "-1", "from 1"}},
         {"share over one", "presence = { outage_share = 1.5; };", {"outage_share", "1.5"}},
@@ -152,6 +153,36 @@ Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
             cr_expect_not_null(strstr(error.text, cases[i].words[w]), "%s: \"%s\" not in: %s",
                                cases[i].name, cases[i].words[w], error.text);
     }
+}
+
+Test(config, a_large_number_is_not_cut)
+{
+    static const struct {
+        const char *text;
+        uint64_t want;
+    } cases[] = {
+        {"uplink = { spool_max_bytes = 5368709120; };", 5368709120},
+        {"uplink = { spool_max_bytes = 5368709120L; };", 5368709120},
+        {"uplink = { spool_max_bytes = 0x140000000; };", 5368709120},
+        {"uplink={spool_max_bytes=1099511627776;};", 1099511627776},
+        {"# 5368709120\nuplink = { spool_max_bytes = /* 5368709120 */ 1073741824; }; // 5368709120",
+         1073741824},
+    };
+    struct gw_config_error error = {""};
+    struct gw_config *c = NULL;
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        put("cordon.conf", cases[i].text);
+        cr_assert_eq(gw_config_load(path, &c, &error), 0, "%s: %s", cases[i].text, error.text);
+        cr_expect_eq(c->uplink.spool_max_bytes, cases[i].want, "%s", cases[i].text);
+        gw_config_free(&c);
+    }
+    put("cordon.conf",
+        "gateway = { name = \"a \\\" 5368709120\"; state_dir = \"/d-5368709120\"; };");
+    cr_assert_eq(gw_config_load(path, &c, &error), 0, "%s", error.text);
+    cr_expect_str_eq(c->gateway.name, "a \" 5368709120");
+    cr_expect_str_eq(c->gateway.state_dir, "/d-5368709120");
+    gw_config_free(&c);
 }
 
 Test(config, a_bundle_gives_the_same_configuration_without_the_files)
