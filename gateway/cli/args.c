@@ -8,12 +8,12 @@
 #include "cli/cli_priv.h"
 
 /* Options that every verb takes; no single bit, so that they differ from every OPT_…. */
-enum { ALWAYS_SOCKET = 3, ALWAYS_JSON = 5, ALWAYS_HELP = 6 };
+enum { ALWAYS_SOCKET = 3, ALWAYS_JSON = 5 };
 
 static const struct option options[] = {
     {"socket", required_argument, NULL, ALWAYS_SOCKET},
     {"json", no_argument, NULL, ALWAYS_JSON},
-    {"help", no_argument, NULL, ALWAYS_HELP},
+    {"help", no_argument, NULL, 'h'},
     {"name", required_argument, NULL, OPT_NAME},
     {"class", required_argument, NULL, OPT_CLASS},
     {"mode", required_argument, NULL, OPT_MODE},
@@ -63,7 +63,7 @@ static int take_option(struct cli_args *a, int option, const char *value)
     case ALWAYS_JSON:
         a->json = true;
         return 0;
-    case ALWAYS_HELP:
+    case 'h':
         a->help = true;
         return 0;
     case OPT_NAME:
@@ -123,6 +123,9 @@ static int check_shape(const struct cli_verb *v, const struct cli_args *a)
         return usage("something is missing", NULL);
     if (a->count > v->max)
         return usage("too many arguments", NULL);
+    for (int i = 0; i < a->count; i++)
+        if (!*a->at[i])
+            return usage("an argument is empty", NULL);
     return 0;
 }
 
@@ -133,7 +136,7 @@ int cli_parse(int argc, char **argv, const struct cli_verb **out_verb, struct cl
 
     *out_verb = NULL;
     optind = 0; /* glibc: begin anew */
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1 && !err)
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1 && !err)
         err = take_option(&a, option, optarg);
     if (optind < argc) {
         *out_verb = verb_named(argv[optind]);

@@ -56,6 +56,8 @@ static int call_begin(struct call *c, const struct cli_args *args, const char *m
     if (!bad)
         bad = curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
     if (!bad)
+        bad = curl_easy_setopt(c->curl, CURLOPT_PATH_AS_IS, 1L); /* ".." may be an id */
+    if (!bad)
         bad = curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
     if (!bad)
         bad = curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, gather);

@@ -132,7 +132,22 @@ static int parse_open(int argc, char **argv, struct opening *o)
         else
             return c == 'h' ? 1 : 2;
     }
-    return o->key_path && o->announcement_count ? 0 : 2;
+    if (o->key_path && o->announcement_count)
+        return 0;
+    (void)fputs("cordon: --key and --keys are needed\n", stderr);
+    return 2;
+}
+
+/* Bytes that are not what they were taken for, in words; other failures in their own. */
+static int complain_cose(const char *path, const char *not_this, int err)
+{
+    if (strcmp(path, "-") == 0)
+        path = "standard input";
+    if (err == GW_ENOKEY)
+        return envelope_complain(path, "is for other recipients than --key");
+    if (err == GW_ESHORT || err == GW_EMALFORMED)
+        return envelope_complain(path, not_this);
+    return envelope_complain(path, gw_error_text(err));
 }
 
 static int take_announcement(struct opening *o, const char *path)
@@ -145,10 +160,11 @@ static int take_announcement(struct opening *o, const char *path)
     if (envelope_read_file(path, &cose))
         return 1;
     err = gw_epoch_open(gw_buf_slice(&cose), o->key, epoch);
-    if (!err)
-        err = gw_cert_parse(epoch->cert_der, &info);
-    if (!err && gw_buf_len(&o->ca))
-        err = gw_cert_verify(epoch->cert_der, gw_buf_slice(&o->ca));
+    if (err)
+        return complain_cose(path, "is no announcement of a key", err);
+    if (gw_buf_len(&o->ca) && gw_cert_verify(epoch->cert_der, gw_buf_slice(&o->ca)))
+        return envelope_complain(path, "its gateway has no certificate of the CA in --gateway-ca");
+    err = gw_cert_parse(epoch->cert_der, &info);
     if (err)
         return envelope_complain(path, gw_error_text(err));
     memcpy(o->gateways[o->epoch_count], info.common_name, sizeof(o->gateways[0]));
@@ -183,7 +199,7 @@ static int open_message(const struct opening *o, const char *path)
         return 1;
     err = gw_envelope_peek(gw_buf_slice(&cose), &head);
     if (err)
-        return envelope_complain(path, gw_error_text(err));
+        return complain_cose(path, "is no sealed message", err);
     epoch = epoch_of(o, &head);
     if (epoch < 0)
         return envelope_complain(path, "none of the announcements holds its key");
@@ -256,8 +272,10 @@ int gw_cli_envelope(int argc, char **argv)
         return envelope_complain("cryptography", gw_error_text(err));
     for (size_t i = 0; argc > 1 && i < GW_COUNT(verbs); i++)
         if (strcmp(argv[1], verbs[i].name) == 0) {
-            int status = verbs[i].run(argc - 1, argv + 1);
+            int status;
 
+            argv[1] = argv[0]; /* getopt's complaints begin like ours */
+            status = verbs[i].run(argc - 1, argv + 1);
             gw_crypto_fini();
             return status;
         }

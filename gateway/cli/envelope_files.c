@@ -44,7 +44,8 @@ int envelope_read_key(const char *path, struct gw_key **out)
     gw_wipe(pem.data, pem.cap);
     gw_buf_fini(&pem);
     if (err)
-        return envelope_complain(path, gw_error_text(err));
+        return envelope_complain(path,
+                                 err == GW_ENOTFOUND ? "holds no PEM key" : gw_error_text(err));
     if (!failed && !gw_key_is_private(*out))
         return envelope_complain(path, "is a public key; the private one is needed");
     return failed;
@@ -60,5 +61,8 @@ int envelope_read_cert(const char *path, struct gw_buf *out_der)
         return 1;
     out_der->max = ENVELOPE_FILE_MAX;
     err = gw_der_from_pem("CERTIFICATE", gw_buf_slice(&pem), out_der, &rest);
-    return err ? envelope_complain(path, gw_error_text(err)) : 0;
+    if (!err)
+        return 0;
+    return envelope_complain(path,
+                             err == GW_ENOTFOUND ? "holds no PEM certificate" : gw_error_text(err));
 }

@@ -6,7 +6,7 @@
 
 #define ENVELOPE_FILE_MAX (4u << 20)
 
-/** The verbs; argv[0] is the verb's name. The command's exit status. */
+/** The verbs; argv[0] is the command's name. The command's exit status. */
 int gw_cli_envelope_keygen(int argc, char **argv);
 int gw_cli_envelope_open(int argc, char **argv);
 int gw_cli_envelope_follow(int argc, char **argv);

@@ -78,13 +78,18 @@ static void set_locale(void)
 
 int gw_cli_run(int argc, char **argv)
 {
+    static char name[] = "cordon";
     const struct cli_verb *verb = NULL;
     struct cli_args args;
     int err;
 
     set_locale();
-    if (argc > 1 && strcmp(argv[1], "envelope") == 0)
+    if (argc > 0)
+        argv[0] = name; /* getopt's complaints begin like ours */
+    if (argc > 1 && strcmp(argv[1], "envelope") == 0) {
+        argv[1] = name;
         return gw_cli_envelope(argc - 1, argv + 1);
+    }
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         (void)puts("cordon " CORDON_VERSION);
         return CLI_DONE;

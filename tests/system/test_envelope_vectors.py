@@ -209,3 +209,23 @@ def test_a_made_pair_opens_what_is_sealed_for_it(site):
     assert again.returncode == 1 and b"mine.key" in again.stderr, "nothing is overwritten"
     with pytest.raises(Refused):
         Reader((site.place / "recipient.key").read_bytes()).key((site.place / "keys").read_bytes())
+
+
+@pytest.mark.parametrize("what,words", [
+    ("message", b"is no sealed message"), ("empty", b"is no sealed message"), ("keys", b"is no announcement of a key"),
+    ("key", b"holds no PEM key"), ("other", b"is for other recipients than --key"),
+    ("ca", b"no certificate of the CA in --gateway-ca")])
+def test_a_wrong_file_is_named_in_words(site, what, words):
+    site.put("garbage", b"\xff" * 300)
+    site.put("other.key", site.pem(p256()))
+    sealed = seal(site.kid, site.key)
+    if what == "message":
+        got = site.open(b"\xff" * 300)
+    elif what == "empty":
+        got = site.open(b"")
+    elif what == "ca":
+        site.put("x.pem", certificate(p256(), "Other CA").public_bytes(serialization.Encoding.PEM))
+        got = site.open(sealed, options=["--gateway-ca", site.place / "x.pem"])
+    else:
+        got = site.open(sealed, **({"key": "other.key"} if what == "other" else {what: "garbage"}))
+    assert refused(got) and words in got.stderr and len(got.stderr.splitlines()) == 1, got.stderr

@@ -44,6 +44,7 @@ Test(cli_args, understands_or_refuses, .init = cr_redirect_stderr)
         {"device -- -odd", "device", 1, 0, "-odd"},
         {"events --follow --limit 5", "events", 0, 0, NULL},
         {"status --help", "status", 0, 0, NULL},
+        {"status -h", "status", 0, 0, NULL},
         {"device --help", "device", 0, 0, NULL},
         {"", NULL, 0, 0, NULL},
         {"frobnicate", NULL, 0, 0, NULL},
