@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "check.h"
 
+#include <pwd.h>
+
 #include "crypto/crypto.h"
 
 /* Where a finding is put together. */
@@ -10,11 +12,29 @@ struct findings {
 };
 
 static int refuse(const struct findings *f, const struct gw_blob *blob, const char *key,
-                  const char *why, const char *allowed)
+                  const char *reason, const char *allowed)
 {
     (void)snprintf(f->error->text, sizeof(f->error->text),
                    "%.100s:%u: %s: found \"%.100s\": %s; allowed: %s", f->path, blob->line, key,
-                   blob->path, why, allowed);
+                   blob->path, reason, allowed);
+    return GW_ECONFIG;
+}
+
+static const char *why(int err)
+{
+    return err == GW_ENOTFOUND ? "it holds none" : gw_error_text(err);
+}
+
+static int check_user(const struct findings *f, const char *name)
+{
+    const struct passwd *user = getpwnam(name);
+
+    if (user && user->pw_uid != 0)
+        return 0;
+    (void)snprintf(f->error->text, sizeof(f->error->text),
+                   "%.100s: gateway.user: found \"%.40s\": %s; allowed: a user without privileges "
+                   "(useradd --system --no-create-home --shell /usr/sbin/nologin NAME makes one)",
+                   f->path, name, user ? "root" : "there is no such user");
     return GW_ECONFIG;
 }
 
@@ -32,7 +52,7 @@ static int check_certs(const struct findings *f, const struct gw_blob *blob, con
     struct gw_cert_info info;
     int err = first_cert(blob, &der, &info);
 
-    return err ? refuse(f, blob, key, gw_error_text(err), "PEM certificates") : 0;
+    return err ? refuse(f, blob, key, why(err), "PEM certificates") : 0;
 }
 
 static int check_recipient(const struct findings *f, const struct gw_blob *blob)
@@ -42,7 +62,7 @@ static int check_recipient(const struct findings *f, const struct gw_blob *blob)
     int err = gw_key_from_pem(gw_buf_slice(&blob->data), &key);
 
     if (err)
-        return refuse(f, blob, name, gw_error_text(err), allowed);
+        return refuse(f, blob, name, why(err), allowed);
     if (gw_key_is_private(key)) /* who holds it reads everything: it stays with the cloud */
         return refuse(f, blob, name, "a private key", allowed);
     return 0;
@@ -59,11 +79,11 @@ static int check_identity(const struct findings *f, const struct gw_blob *cert,
     int err = gw_key_from_pem(gw_buf_slice(&private->data), &key);
 
     if (err || !gw_key_is_private(key))
-        return refuse(f, private, "uplink.key_file", err ? gw_error_text(err) : "a public key",
+        return refuse(f, private, "uplink.key_file", err ? why(err) : "a public key",
                       "a PEM private key (P-256)");
     err = first_cert(cert, &der, &info);
     if (err)
-        return refuse(f, cert, "uplink.cert_file", gw_error_text(err), "PEM certificates");
+        return refuse(f, cert, "uplink.cert_file", why(err), "PEM certificates");
     err = gw_key_spki(key, spki);
     if (!err)
         err = gw_sha256(GW_SLICE(spki, sizeof(spki)), digest);
@@ -76,7 +96,7 @@ static int check_identity(const struct findings *f, const struct gw_blob *cert,
 int check_files(const char *path, const struct gw_config *c, struct gw_config_error *error)
 {
     const struct findings f = {path, error};
-    int err = 0;
+    int err = check_user(&f, c->gateway.user);
 
     for (size_t i = 0; i < c->enroll.manufacturer_count && !err; i++)
         err = check_certs(&f, &c->enroll.manufacturers[i], "enroll.manufacturers_dir");

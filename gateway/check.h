@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/** @file What only a crypto library can judge about a configuration: the keys and certificates. */
+/** @file What room config cannot judge about a configuration: keys, certificates, the user. */
 #pragma once
 
 #include "config/config.h"
 
 /**
- * Every file that `c` names holds what its key stands for. After gw_crypto_init.
+ * Every file that `c` names holds what its key stands for, and its user is one without privileges.
+ * After gw_crypto_init.
  * @return 0; GW_ECONFIG with `*error` filled as gw_config_load does, `path` in front.
  */
 int check_files(const char *path, const struct gw_config *c,

@@ -65,7 +65,7 @@ int main(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     const char *path = GW_CONFIG_PATH;
-    bool only_check = false;
+    bool only_check = false, unpin = false;
     int option;
 
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -77,7 +77,8 @@ int main(int argc, char **argv)
             only_check = true;
             break;
         case UNPIN:
-            return gw_enforcer_unpin() == 0 ? 0 : EXIT_REFUSED;
+            unpin = true;
+            break;
         case VERSION:
             (void)puts("cordond " CORDON_VERSION);
             return 0;
@@ -96,5 +97,7 @@ int main(int argc, char **argv)
                       argv[optind]);
         return EXIT_USAGE;
     }
+    if (unpin)
+        return gw_enforcer_unpin() == 0 ? 0 : EXIT_REFUSED;
     return run(path, only_check);
 }

@@ -218,11 +218,15 @@ void gw_child_reap(struct gw_guard *g)
 
     if (c->pid == 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
         return;
-    log_end(c->pid, status, g->stopping);
+    /* It has said why it cannot start; what never ran is not tried again for ever. */
+    g->unstartable =
+        !g->stopping && !c->was_complete && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+    if (!g->unstartable)
+        log_end(c->pid, status, g->stopping);
     c->pid = 0;
     disconnect(c);
     gw_timer_stop(&c->kill);
-    if (g->stopping) {
+    if (g->stopping || g->unstartable) {
         gw_loop_stop(g->loop);
         return;
     }
@@ -417,7 +421,7 @@ static void on_complete(struct gw_guard *g)
 {
     size_t cleared;
 
-    g->child.complete = true;
+    g->child.complete = g->child.was_complete = true;
     gw_guard_ready();
     if (!g->enforcing)
         return;

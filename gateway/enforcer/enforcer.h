@@ -22,8 +22,9 @@ typedef int gw_config_check(const char *path, const struct gw_config *config,
 /**
  * Read the configuration, make the directories, load and attach, apply the verdicts kept on disk,
  * then start the worker (this program again, with `--worker FD`) and serve it until SIGTERM or
- * SIGINT. SIGHUP hands it a new bundle; until then every worker gets the same one, whatever becomes
- * of the files. `check` judges each configuration before anything is done with it.
+ * SIGINT. A worker that dies is started again, unless the first one refuses to start. SIGHUP hands
+ * it a new bundle; until then every worker gets the same one, whatever becomes of the files.
+ * `check` judges each configuration before anything is done with it.
  * @return the exit status: 0 after an orderly end, 1 when it could not start (said on stderr).
  */
 int gw_enforcer_run(const char *config_path, gw_config_check *check);

@@ -65,6 +65,7 @@ struct gw_child {
     struct gw_timer restart, kill;
     uint64_t started_ms, backoff_ms;
     bool complete;         /* it has repeated all its verdicts */
+    bool was_complete;     /* this one, or one before it */
     uint16_t generation;   /* of the worker: what it sets is marked with it */
     struct gw_buf answers; /* of struct gw_answer: they wait for the copy on disk */
     struct gw_log_limit refused;
@@ -84,8 +85,8 @@ struct gw_guard {
     struct gw_io signals, sightings, clock;
     struct gw_timer save;
     int signal_fd, clock_fd, lock_fd;
-    bool stopping;
-    struct gw_log_limit full; /* "the tables are full" */
+    bool stopping, unstartable; /* asked to end; the first worker could not start */
+    struct gw_log_limit full;   /* "the tables are full" */
 };
 
 /* ---- network.c ---- */
@@ -107,6 +108,8 @@ void gw_network_neighbours(struct gw_guard *g);
 void gw_ports_settle(struct gw_guard *g);
 /* True for the interface of a default route, what it is made of, and what it lies over. */
 bool gw_ports_uplink(const struct gw_guard *g, uint32_t ifindex);
+/* Say which configured interfaces are not there: a name may be mistyped. */
+void gw_ports_missing(const struct gw_guard *g);
 /* True for a LAN port, or what lies over one: its bridge, a VLAN on either. */
 bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth);
 /* The report on one port; sent only when it differs from the last one. */

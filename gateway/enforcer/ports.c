@@ -150,6 +150,28 @@ static void uncover(struct gw_guard *g, struct gw_port *p)
     gw_ports_tell(g, p, false);
 }
 
+static bool is_there(const struct gw_network *n, const char *name)
+{
+    GW_LIST_EACH(&n->ports, node)
+    {
+        if (strcmp(GW_LIST_ENTRY(node, struct gw_port, node)->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void gw_ports_missing(const struct gw_guard *g)
+{
+    for (size_t i = 0; i < g->config->lan.interface_count; i++) {
+        const char *name = g->config->lan.interfaces[i];
+
+        if (strcmp(name, "auto") != 0 && !is_there(&g->network, name))
+            gw_log_warning("lan.interfaces: there is no interface %s yet; it is guarded the moment "
+                           "it appears",
+                           name);
+    }
+}
+
 void gw_ports_settle(struct gw_guard *g)
 {
     GW_LIST_EACH(&g->network.ports, node)

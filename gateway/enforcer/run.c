@@ -72,9 +72,7 @@ static int make_dirs(const struct gw_config *c)
     int err;
 
     if (!user)
-        return complain("gateway.user: there is no user \"%s\"; make it, for example with "
-                        "useradd --system --no-create-home --shell /usr/sbin/nologin %s",
-                        c->gateway.user, c->gateway.user);
+        return complain("gateway.user: there is no user \"%s\"", c->gateway.user);
     err = make_dir(c->gateway.state_dir, 0750, user);
     if (err)
         return complain("gateway.state_dir: %s: %s", c->gateway.state_dir, gw_error_text(err));
@@ -263,6 +261,7 @@ static void reload(struct gw_guard *g)
     gw_config_free(&old);
     set_policy(g);
     gw_network_refresh(g);
+    gw_ports_missing(g);
     gw_child_reload(g, NULL);
 }
 
@@ -352,6 +351,8 @@ static int start(struct gw_guard *g)
     gw_timer_init(&g->save, save, g);
     open_kernel(g);
     err = gw_network_open(g);
+    if (!err)
+        gw_ports_missing(g);
     if (!err && g->enforcing)
         err = gw_io_start(g->loop, &g->sightings, gw_kernel_ring_fd(&g->kernel), EPOLLIN,
                           on_sightings, g);
@@ -410,6 +411,9 @@ int gw_enforcer_run(const char *config_path, gw_config_check *check)
             err = gw_loop_run(g.loop);
         if (err)
             status = complain("cannot run: %s", gw_error_text(err));
+        else if (g.unstartable)
+            status = complain("could not start: the worker said why; what was pinned in the "
+                              "kernel stays in force");
     }
     finish(&g);
     return status;

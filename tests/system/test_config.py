@@ -52,7 +52,7 @@ def test_brokers_without_recipients_are_refused(tmp_path):
 
 
 FILES = [
-    ("no key at all", "recipients = [ \"{garbage}\" ];", "uplink.recipients", "garbage.pem", "PEM public key"),
+    ("no key at all", "recipients = [ \"{garbage}\" ];", "uplink.recipients", "garbage.pem", "holds none; allowed: a PEM public key"),
     ("a recipient's private key", "recipients = [ \"{key}\" ];", "uplink.recipients", "key.pem", "a private key"),
     ("no CA", "ca_file = \"{garbage}\";", "uplink.ca_file", "garbage.pem", "PEM certificates"),
     ("another key's certificate", "cert_file = \"{cert}\"; key_file = \"{other}\";", "uplink.cert_file", "cert.pem",
@@ -128,11 +128,31 @@ def test_nothing_starts_with_a_wrong_file(lab):
     lab.daemon.proc = None
 
 
-def test_a_missing_user_is_a_clear_error(lab):
-    lab.daemon.configure(gateway={"user": "no-such-user"})
-    with pytest.raises(Failed, match="no-such-user"):
+@pytest.mark.parametrize("user", ["no-such-user", "root"])
+def test_a_wrong_user_is_a_clear_error(lab, user):
+    lab.daemon.configure(gateway={"user": user})
+    said = check(lab.daemon.conf)
+    assert said.returncode == 1 and user in said.stderr, said
+    with pytest.raises(Failed, match=user):
         lab.daemon.start()
     lab.daemon.proc = None
+
+
+def test_a_port_in_use_is_said_once_and_ends_it(lab):
+    busy = lab.gateway.popen("socat", "TCP6-LISTEN:8883,fork", "PIPE")
+    wait_until(lambda: ":8883" in lab.gateway.run("ss", "-ltn").stdout, 10, "the other program to listen")
+    with pytest.raises(Failed, match="ended with 1"):
+        lab.daemon.start()
+    assert lab.daemon.log.read_text().count("cannot listen for=mqtt at=[::]:8883: Address already in use") == 1
+    busy.kill()
+    busy.wait()
+    lab.daemon.start()
+
+
+def test_an_interface_that_is_not_there_is_said(lab):
+    lab.daemon.configure(lan={"interfaces": ["auto", "eth77"]}).start()
+    assert "there is no interface eth77" in lab.daemon.log.read_text()
+    assert "no interface auto" not in lab.daemon.log.read_text()
 
 
 def test_reload_applies_a_good_file_and_refuses_a_bad_one(lab):
