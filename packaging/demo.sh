@@ -13,6 +13,7 @@ once=
 case "${1:-}" in
 --once) once=yes ;;
 '') ;;
+-h | --help) echo "usage: packaging/demo.sh [--once]"; exit 0 ;;
 *) echo "usage: packaging/demo.sh [--once]" >&2; exit 2 ;;
 esac
 [ "$(id -u)" -eq 0 ] || { echo "demo.sh: network namespaces need root: sudo packaging/demo.sh" >&2; exit 1; }
@@ -28,6 +29,7 @@ holders=()
 
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 else bold= dim= green= red= plain=; fi
+exec 3>&1 # where we say things, also while a command's own words are dropped
 chapter() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 say() { printf '  %s\n' "$*"; }
 seen() { printf '  %s✓%s %s\n' "$green" "$plain" "$*"; }
@@ -51,15 +53,18 @@ await() {
 # ---- namespaces; a holder process keeps each one's mounts, so that what is pinned outlives a daemon ----
 
 ns_add() {
-    local name=cordon-demo-$id-$1 pid
-    ip netns add "$name" || fail "no network namespace could be made"
+    local name=cordon-demo-$id-$1 pid tries=0
     names+=("$name")
+    ip netns add "$name" || fail "no network namespace could be made"
     ip netns exec "$name" sh -c 'mount -t bpf bpf /sys/fs/bpf && exec sleep infinity' &
     pid=$!
     holders+=("$pid")
     eval "pid_$1=$pid"
     until [ "$(stat -Lc %i /proc/$pid/ns/net 2>/dev/null)" = "$(stat -c %i "/run/netns/$name")" ] &&
-        nsenter -t "$pid" -m mountpoint -q /sys/fs/bpf; do sleep 0.05; done
+        nsenter -t "$pid" -m mountpoint -q /sys/fs/bpf; do
+        kill -0 "$pid" 2>/dev/null && [ $((tries++)) -lt 200 ] || fail "$name could not get a bpf file system of its own"
+        sleep 0.05
+    done
     in_ns "$1" ip link set lo up
     in_ns "$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 || true
 }
@@ -76,9 +81,10 @@ bg_ns() {
 }
 
 tidy() {
-    trap - EXIT INT TERM HUP
+    trap - EXIT
+    trap '' INT TERM HUP # once is enough
     exec 2>/dev/null # bash would report each process that is killed here
-    [ -n "$work" ] && [ -n "$once" ] || printf '\n%sRemoving what the demo made …%s\n' "$dim" "$plain"
+    [ -n "$once" ] || printf '\n%sRemoving what the demo made …%s\n' "$dim" "$plain" >&3
     [ -n "$daemon" ] && kill "$daemon" 2>/dev/null && for _ in $(seq 50); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.1; done
     [ -n "$daemon" ] && [ -n "${pid_gw:-}" ] && in_ns gw "$build/cordond" --unpin >/dev/null 2>&1
     local name pid
@@ -106,12 +112,12 @@ progress() {
         elif [ $((percent / 20)) -gt $((last / 20)) ]; then say "building $percent %"; fi
         last=$percent
     done
-    [ -t 1 ] && [ "$last" -ge 0 ] && printf '\n'
+    [ -t 1 ] && [ "$last" -ge 0 ] && printf '\r\e[K'
     return 0
 }
 
 chapter "Cordon"
-"$here/deps.sh" | sed 's/^/  /' || exit 1
+"$here/deps.sh" | sed -u 's/^/  /' || exit 1
 work=$(mktemp -d /tmp/cordon-demo.XXXXXX)
 chmod 755 "$work"
 if [ ! -f "$build/CMakeCache.txt" ]; then
@@ -119,7 +125,7 @@ if [ ! -f "$build/CMakeCache.txt" ]; then
         { tail -n 20 "$work/build.log" >&2; fail "cmake could not configure"; }
 fi
 cmake --build "$build" --target cordond cordon 2>&1 | progress "$work/build.log" ||
-    { tail -n 30 "$work/build.log" >&2; fail "the build failed"; }
+    { grep -v '^\[[0-9]*/[0-9]*\]' "$work/build.log" | tail -n 30 >&2; fail "the build failed"; }
 cordon_bin=$build/cordon
 seen "built in $build"
 

@@ -26,7 +26,7 @@ done
 
 did=
 if [ -n "$missing" ]; then
-    echo "Installing:$missing"
+    echo "Installing (some minutes):$missing"
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
