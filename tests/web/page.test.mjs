@@ -39,6 +39,14 @@ async function shot(name, p = page) {
   await p.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: true });
 }
 
+/** Nothing sticks out sideways on a screen of 320 pixels. */
+async function fitsPhone() {
+  await page.setViewportSize({ width: 320, height: 640 });
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
+  await page.setViewportSize({ width: 1280, height: 900 });
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 1280);
+}
+
 const row = (id, p = page) => p.locator(`article[data-device="${id}"]`);
 const status = (id) => row(id).locator('.presence');
 
@@ -72,6 +80,7 @@ test('the first visit asks for the setup code and a password', async () => {
   await page.goto(URL);
   await page.waitForSelector('input[name=code]');
   assert.equal(await page.evaluate(() => document.activeElement.name), 'code');
+  await fitsPhone();
   await shot('1-setup');
   await page.fill('input[name=code]', 'AAAA-BBBB');
   await page.fill('input[name=password]', PASSWORD);
@@ -267,6 +276,7 @@ test('it fits a phone of 320 pixels', async () => {
 test('silence of the gateway is said, and heals by itself', async () => {
   await site('stop');
   await page.getByRole('alert').getByText('Not live.').waitFor();
+  await page.getByText(/^At .*: all is well/).waitFor();
   await shot('8-not-live');
   await site('start');
   const back = page.locator('[data-live=yes], input[name=user]');
@@ -283,6 +293,7 @@ test('logging out ends it, and only the right password begins it again', async (
   await page.fill('input[name=password]', 'wrong password');
   await page.click('button[type=submit]');
   await page.waitForSelector('.problem:not([hidden])');
+  await fitsPhone();
   await shot('9-login');
   await logIn(page);
 });

@@ -94,7 +94,7 @@ function House({ session, leave }: { session: Session; leave: () => Promise<void
       <main>
         {picture?.status ? (
           <>
-            <Glance status={picture.status} />
+            <Glance status={picture.status} lostAt={picture.live ? undefined : picture.at} />
             <div class="columns">
               <Devices devices={picture.devices} ctx={ctx} pair={ctx.admin ? <PairButton ctx={ctx} /> : null} />
               <div class="side">

@@ -4,8 +4,9 @@
 import type { Status } from './types';
 import { bytes, count, guard, plural, span } from './text';
 
-/** One sentence that tells whether somebody has to do something, then the figures. */
-export function Glance({ status: s }: { status: Status }) {
+/** One sentence that tells whether somebody has to do something, then the figures; both of `lostAt`
+ *  when the connection is lost. */
+export function Glance({ status: s, lostAt }: { status: Status; lostAt?: number }) {
   const worries = [
     s.isolation.state === 'off' && 'isolation is off',
     s.isolation.state === 'degraded' && 'isolation is degraded',
@@ -15,8 +16,9 @@ export function Glance({ status: s }: { status: Status }) {
     s.devices.pending > 0 && `${plural(s.devices.pending, 'device')} waiting for you`,
     s.devices.quarantined > 0 && `${plural(s.devices.quarantined, 'device')} in quarantine`,
   ].filter(Boolean) as string[];
-  const tone = worries.length ? 'bad' : tasks.length ? 'warn' : 'good';
-  const text = [...worries, ...tasks].join(', ') || 'all is well';
+  const tone = worries.length ? 'bad' : tasks.length || lostAt ? 'warn' : 'good';
+  const known = [...worries, ...tasks].join(', ') || 'all is well';
+  const text = lostAt ? `at ${new Date(lostAt).toLocaleTimeString()}: ${known}` : known;
 
   return (
     <section class="glance" aria-label="Gateway at a glance">
