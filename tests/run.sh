@@ -33,11 +33,11 @@ checks() {
     say checks
     /usr/bin/python3 tests/check_rooms.py || fault 'rooms'
     local sources
-    mapfile -t sources < <(git ls-files '*.c' '*.h' | grep -v '^bpf/vmlinux')
+    mapfile -t sources < <(find bpf gateway tests web -name node_modules -prune -o -name '*.[ch]' ! -name 'vmlinux*' -print)
     clang-format-14 --dry-run -Werror "${sources[@]}" >build/format.log 2>&1 ||
         { grep error: build/format.log | cut -d: -f1 | sort | uniq -c; fault 'format'; }
     local scripts
-    mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+    mapfile -t scripts < <(find packaging tests .ci -name node_modules -prune -o \( -name '*.sh' -o -path .ci/run \) -print)
     for script in "${scripts[@]}"; do bash -n "$script" || fault "syntax of $script"; done
     ! grep -nE '"resolved"|registry' web/package-lock.json tests/web/package-lock.json || fault 'lock files name hosts'
     echo "checks: ${#sources[@]} sources, ${#scripts[@]} scripts"
