@@ -232,7 +232,24 @@ void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 
 /* ---- pins ---- */
 
-void gw_kernel_sweep(const char *pin_root)
+/* The maps of another layout: programs of that layout hold theirs until they are replaced. */
+static void sweep_maps(const char *pin_root)
+{
+    char path[GW_PIN_PATH + 300];
+    struct dirent *e;
+    DIR *d = opendir(pin_root);
+
+    while (d && (e = readdir(d))) {
+        if (e->d_name[0] != 'v' || strcmp(e->d_name, GW_PIN_MAPS) == 0)
+            continue;
+        (void)snprintf(path, sizeof(path), "%s/%s", pin_root, e->d_name);
+        (void)gw_pin_remove_dir(path, false);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
+static void sweep_links(const char *pin_root)
 {
     char dir[GW_PIN_PATH], path[GW_PIN_PATH + 300];
     struct dirent *e;
@@ -251,6 +268,12 @@ void gw_kernel_sweep(const char *pin_root)
     }
     if (d)
         (void)closedir(d);
+}
+
+void gw_kernel_sweep(const char *pin_root)
+{
+    sweep_links(pin_root);
+    sweep_maps(pin_root);
 }
 
 int gw_pin_remove_dir(const char *path, bool deep)

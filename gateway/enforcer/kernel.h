@@ -69,7 +69,7 @@ struct gw_hooks {
 void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
 /** Uncover a port that is no LAN port any more, or whose interface has gone. */
 void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
-/** Forget pinned links whose interface has gone. */
+/** Forget pinned links whose interface has gone, and the maps of other layouts. */
 void gw_kernel_sweep(const char *pin_root);
 /** Remove every program, filter and map pinned under `pin_root`. -errno. */
 int gw_kernel_unpin(const char *pin_root) GW_MUST_CHECK;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What a verdict does: its end, remediation, counters, sightings, full tables. */
+#include <bpf/bpf.h>
 #include <criterion/criterion.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "harness.h"
@@ -318,6 +320,23 @@ Test(verdicts, are_taken_over_with_their_counters)
         cr_assert_eq(judge(&p, names[i], GW_MODE_NONE), 0);
         cr_expect(passes(&p, AT_XDP, f), "%s, released", names[i]);
     }
+    gw_kernel_close(&p);
+}
+
+Test(verdicts, maps_of_another_layout_go)
+{
+    struct frame f = {0};
+    struct gw_kernel p;
+
+    pin_privately(&p);
+    udp4(&f, DEVICE, OTHER, 1, 2);
+    cr_assert_eq(judge(&p, "192.0.2.10", GW_MODE_ISOLATE), 0);
+    cr_assert_eq(mkdir(PINS "/v0", 0700), 0);
+    cr_assert_eq(bpf_obj_pin(program_fd(&p, AT_XDP), PINS "/v0/a_program"), 0);
+    gw_kernel_sweep(PINS);
+    cr_expect_eq(access(PINS "/v0", F_OK), -1);
+    reopen(&p);
+    cr_expect_not(passes(&p, AT_XDP, &f), "our own stay");
     gw_kernel_close(&p);
 }
 
