@@ -354,10 +354,14 @@ int on_deliver(void *owner, const struct gw_delivery *d)
         return -EAGAIN;
     if (d->qos > 0 && c->in_flight >= c->send_max) /* [MQTT-3.3.4-9] */
         return -EAGAIN;
-    if (d->state == GW_DELIVERY_RELEASED)
+    if (d->state == GW_DELIVERY_RELEASED) {
+        c->delivering = true;
         acknowledge(c, GW_MQTT_PUBREL, d->id, GW_MQTT_SUCCESS);
-    else
+        c->delivering = false;
+        err = c->state == CONN_ACTIVE ? 0 : -EAGAIN;
+    } else {
         err = send_publish(c, d);
+    }
     c->in_flight += !err && d->qos > 0;
     return err;
 }

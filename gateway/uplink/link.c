@@ -14,6 +14,7 @@
 #define BATCH_BYTES (16u << 10)  /* one TLS record */
 #define HEAD_MAX 16              /* of a PUBLISH, without its topic */
 #define BATCH_MAX (GW_SPOOL_RECORD_MAX + GW_TOPIC_MAX + 2 * BATCH_BYTES)
+#define STALL_MS 60000 /* without one acknowledgement of what is on its way */
 #define IDS 65535u
 
 /* ---- flights ---- */
@@ -46,6 +47,22 @@ uint64_t link_in_flight(const struct gw_uplink *u)
     return in_flight(&u->link);
 }
 
+/* A broker that answers pings and acknowledges nothing is none: another one, or a new try, may. */
+static void on_stall(void *owner)
+{
+    struct gw_uplink *u = owner;
+
+    gw_client_drop(u->link.client, "the broker acknowledges nothing");
+}
+
+static void watch(struct gw_uplink *u)
+{
+    struct link *l = &u->link;
+
+    if (in_flight(l) && !gw_timer_armed(&l->stall))
+        gw_timer_start(u->loop, &l->stall, l->stall_ms);
+}
+
 /*
  * Take what was acknowledged off the front and let the spool release it. A key carries the sequence
  * of the message before it: that sequence is released only when both were acknowledged.
@@ -57,6 +74,7 @@ static void settle(struct gw_uplink *u)
     uint64_t release;
 
     for (; in_flight(l); l->first++) {
+        gw_timer_stop(&l->stall);
         front = flight_at(l, l->first);
         if (!front->acked)
             break;
@@ -67,6 +85,7 @@ static void settle(struct gw_uplink *u)
         }
         front = NULL;
     }
+    watch(u);
     if (!l->dirty || (front && front->kind == FLIGHT_STATUS))
         return;
     release = l->acked_to;
@@ -220,6 +239,7 @@ static void pump(void *owner)
         if (sent == 0)
             sent = send_record(u);
     }
+    watch(u);
     err = sent < 0 ? sent : flush_batch(u);
     if (err)
         gw_client_drop(l->client, gw_error_text(err));
@@ -264,8 +284,9 @@ static void clear(struct gw_uplink *u)
 {
     struct link *l = &u->link;
 
+    gw_timer_stop(&l->stall);
     l->first = l->next = 0;
-    l->online_due = l->dirty = false;
+    l->online_due = l->dirty = l->refusal = false;
     gw_buf_consume(&l->batch, gw_buf_len(&l->batch));
     GW_LIST_EACH(&l->statuses, node)
     status_free(l, GW_LIST_ENTRY(node, struct status, node));
@@ -328,8 +349,8 @@ static int on_puback(struct gw_uplink *u, struct gw_slice body)
     l->refused++;
     uplink_tell(u, "uplink-refused", "%s refused message %llu (0x%02x); it is sent again later.",
                 gw_client_url(l->client), (unsigned long long)f->sequence, ack.reason);
-    settle(u);
-    return GW_EDENIED;
+    l->refusal = true;
+    return 0;
 }
 
 /* Nothing is subscribed to: what an old session still holds is acknowledged and dropped. */
@@ -366,7 +387,10 @@ static void on_turn(void *owner)
     struct gw_uplink *u = owner;
 
     settle(u);
-    link_wake(u);
+    if (u->link.refusal) /* nothing may pass what it will take later */
+        gw_client_drop(u->link.client, "the broker refused a message");
+    else
+        link_wake(u);
 }
 
 /* ---- start and stop ---- */
@@ -452,6 +476,8 @@ int link_start(struct gw_uplink *u)
     int err;
 
     gw_task_init(&l->pump, pump, u);
+    gw_timer_init(&l->stall, on_stall, u);
+    l->stall_ms = STALL_MS;
     if (u->config->uplink.broker_count == 0)
         return 0;
     err = make_room(u);

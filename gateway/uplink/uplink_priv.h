@@ -38,6 +38,8 @@ struct link {
     struct gw_client *client; /* NULL: no broker is configured */
     struct gw_key *key;       /* of our certificate, or NULL */
     struct gw_task pump;
+    struct gw_timer stall; /* armed while something is on its way */
+    uint32_t stall_ms;     /* tests shorten it */
     struct gw_client_limits limits;
     /* Flight n has packet identifier n mod 65535 + 1 and lies in flights[n & mask]. */
     struct flight *flights;
@@ -47,6 +49,7 @@ struct link {
     uint64_t sent_to;  /* the highest sequence ever sent: what comes again is a duplicate */
     bool dirty;        /* acked_to moved and the spool was not told */
     bool online_due;   /* P/status has to be sent */
+    bool refusal;      /* the broker does not want a message now */
     struct gw_list statuses;
     struct gw_map by_device;
     struct gw_buf batch; /* packets on their way to the stream */

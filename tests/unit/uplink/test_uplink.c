@@ -3,7 +3,7 @@
 
 #include "client/fake_broker.h"
 #include "envelope/envelope.h"
-#include "uplink/uplink.h"
+#include "uplink/uplink_priv.h"
 
 /* A gateway's uplink over the real store, spool and TLS, to a broker whose answers are chosen. */
 static char dir[64];
@@ -490,6 +490,27 @@ Test(uplink, sends_again_what_the_broker_refused_for_now)
     broker.refuse = NULL;
     cr_assert(turn_until(loop, all_released, 20000));
     expect_range(5);
+}
+
+static bool was_left(void)
+{
+    return strstr(events, "uplink-down") != NULL;
+}
+
+Test(uplink, leaves_a_broker_that_acknowledges_nothing)
+{
+    broker.hold_acks = true;
+    open_uplink();
+    uplink->link.stall_ms = 300;
+    publish_range(1, 5);
+    cr_assert(turn_until(loop, was_left, 10000));
+    broker.hold_acks = false;
+    cr_assert(turn_until(loop, all_released, 20000));
+    expect_range(5);
+    events[0] = '\0';
+    for (int i = 0; i < 50; i++) /* with nothing on its way there is nothing to wait for */
+        cr_assert_eq(gw_loop_turn(loop, 10), 0);
+    cr_expect_not(was_left());
 }
 
 Test(uplink, gives_up_on_what_the_broker_refuses_for_ever)
