@@ -4,7 +4,9 @@
  * that something changed: then the whole is asked for and compared, once for a batch of events, so
  * a lost event loses nothing.
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if_arp.h>
@@ -384,6 +386,26 @@ static void on_events(void *guard, uint32_t events)
     }
 }
 
+/*
+ * A bridge tells of every link address it learns, as a neighbour of its own family: a flood of
+ * forged ones would keep this process busy, and make it lose what matters. They stay in the kernel.
+ */
+static int leave_out_bridges(int fd)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWNEIGH), 1, 0), /* loads are big-endian */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELNEIGH), 0, 2),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(struct ndmsg, ndm_family)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_BRIDGE, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog program = {GW_COUNT(code), code};
+
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+}
+
 static int open_events(struct gw_guard *g)
 {
     struct nl_sock *s = nl_socket_alloc();
@@ -397,6 +419,8 @@ static int open_events(struct gw_guard *g)
     err = nl_connect(s, NETLINK_ROUTE);
     if (err < 0)
         return failed(err);
+    if (leave_out_bridges(nl_socket_get_fd(s)) != 0)
+        gw_log_debug("the bridges' events are read, and left out here");
     (void)nl_socket_set_buffer_size(s, EVENT_BUFFER, 0); /* a smaller one loses, and asks again */
     err = nl_socket_add_memberships(s, RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR,
                                     RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);

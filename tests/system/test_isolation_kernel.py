@@ -3,9 +3,11 @@
 and what happens where the machine cannot do it."""
 
 import json
+import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -190,6 +192,10 @@ def test_new_devices_can_be_kept_to_repairs_until_approved(lab):
                    f"https://{GATEWAY4}:8443/.well-known/est/cacerts").stdout == "200", "repairs are open"
 
 
+def wakings(pid):
+    return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+
+
 def test_ten_thousand_addresses_do_not_stop_the_port(pair):
     """Random sources: few reach the daemon, and everybody else is served as before."""
     script = ("import os, socket, sys\n"
@@ -198,6 +204,7 @@ def test_ten_thousand_addresses_do_not_stop_the_port(pair):
               "    m = b'\\x02' + os.urandom(5); ip = b'\\x0a' + os.urandom(3)\n"
               "    s.send(b'\\xff' * 6 + m + b'\\x08\\x06\\x00\\x01\\x08\\x00\\x06\\x04\\x00\\x01' + m + ip"
               " + b'\\x00' * 6 + ip)\n")
+    woken = wakings(pair.daemon.enforcer)
     flood = threading.Thread(target=lambda: pair.bad.run("/usr/bin/python3", "-c", script, timeout=120))
     flood.start()
     slow = 0
@@ -208,6 +215,7 @@ def test_ten_thousand_addresses_do_not_stop_the_port(pair):
         time.sleep(0.1)
     flood.join()
     assert slow <= 2
+    assert wakings(pair.daemon.enforcer) - woken < 5000, "not once for each address that the bridge learned"
     pair.daemon.cordon("quarantine", pair.bad.mac)
     time.sleep(0.1)
     assert not pair.bad.ping(GATEWAY4) and pair.good.ping(GATEWAY4)
