@@ -40,7 +40,9 @@ static void print_addresses(uint64_t port)
 {
     struct ifaddrs *all = NULL;
 
-    (void)printf("Enrol at     https://cordon.local:%" PRIu64 "/.well-known/est/\n", port);
+    (void)printf("Enrol at     https://cordon.local:%" PRIu64
+                 "/.well-known/est/  (where that name is known)\n",
+                 port);
     if (getifaddrs(&all) != 0)
         return;
     for (const struct ifaddrs *i = all; i; i = i->ifa_next) {

@@ -416,7 +416,7 @@ Test(cli_verbs, ask_print_and_exit)
          0,
          NULL,
          "{\"seconds\":0}",
-         "https://cordon.local:8443/.well-known/est/\n",
+         "https://cordon.local:8443/.well-known/est/  (where that name is known)\n",
          NULL},
         {"pair --stop", NULL, {{204, ""}}, 0, "DELETE /api/v1/pairing ", NULL, "closed", NULL},
         {"setup-code",
