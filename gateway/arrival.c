@@ -225,6 +225,34 @@ int entrance_open(struct entrance *e)
     return 0;
 }
 
+int entrance_move(struct entrance *e, const struct gw_listen_list *old,
+                  const struct gw_listen_list *now)
+{
+    struct gw_listener *listeners[GW_CONFIG_LIST_MAX] = {NULL};
+    int err = 0;
+
+    for (size_t i = 0; i < now->count; i++) {
+        size_t before = gw_config_listens(old, &now->at[i]);
+        int fd = gw_enforcer_take_listener(e->worker->enforcer, i);
+        int failed = 0;
+
+        if (before < e->fd_count)
+            listeners[i] = GW_TAKE(e->listeners[before]);
+        else if (fd >= 0)
+            failed = gw_listener_new(e->worker->loop, gw_take_fd(&fd), ACCEPT_PER_TURN, on_accept,
+                                     e, &listeners[i]);
+        err = err ? err : failed;
+        gw_close_fd(&fd);
+    }
+    for (size_t i = 0; i < e->fd_count; i++)
+        gw_listener_free(&e->listeners[i]);
+    memcpy(e->listeners, listeners, sizeof(listeners));
+    e->fd_count = now->count;
+    for (size_t i = 0; i < e->fd_count; i++)
+        e->fds[i] = -1;
+    return err;
+}
+
 void entrance_close(struct entrance *e)
 {
     for (size_t i = 0; i < e->fd_count; i++) {

@@ -280,10 +280,9 @@ static void say_unapplied(const struct gw_config *old, const struct gw_config *f
     if (strcmp(old->gateway.state_dir, fresh->gateway.state_dir) != 0 ||
         strcmp(old->gateway.run_dir, fresh->gateway.run_dir) != 0 ||
         strcmp(old->gateway.user, fresh->gateway.user) != 0 ||
-        memcmp(&old->listen, &fresh->listen, sizeof(old->listen)) != 0 ||
-        memcmp(&old->admin.https, &fresh->admin.https, sizeof(old->admin.https)) != 0)
-        gw_log_warning("gateway.state_dir, run_dir and user, listen and admin.https change only "
-                       "with a restart");
+        memcmp(&old->listen, &fresh->listen, sizeof(old->listen)) != 0)
+        gw_log_warning(
+            "gateway.state_dir, run_dir and user, and listen change only with a restart");
 }
 
 void worker_reload(struct worker *w, struct gw_slice bundle, const char *error)
@@ -312,7 +311,8 @@ void worker_reload(struct worker *w, struct gw_slice bundle, const char *error)
     gw_mqtt_server_reload(w->mqtt, fresh);
     gw_enroll_reload(w->enroll, fresh);
     gw_admin_reload(w->admin, fresh);
-    if (gw_uplink_reload(w->uplink, fresh) != 0 || secure_all(w) != 0)
+    if (entrance_move(&w->entrances[ENTRANCE_ADMIN], &old->admin.https, &fresh->admin.https) != 0 ||
+        gw_uplink_reload(w->uplink, fresh) != 0 || secure_all(w) != 0)
         gw_log_error("the new configuration is only partly in force");
     gw_log_info("configuration reloaded");
 }

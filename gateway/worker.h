@@ -87,6 +87,9 @@ int entrance_bind_unix(struct entrance *e, const char *path, gid_t gid) GW_MUST_
 int entrance_secure(struct entrance *e) GW_MUST_CHECK;
 /** Begin to accept. */
 int entrance_open(struct entrance *e) GW_MUST_CHECK;
+/** Listen where `now` says instead of where `old` said; whoever is connected stays. */
+int entrance_move(struct entrance *e, const struct gw_listen_list *old,
+                  const struct gw_listen_list *now) GW_MUST_CHECK;
 /** Stop accepting; what has not arrived yet is dropped. */
 void entrance_close(struct entrance *e);
 

@@ -387,3 +387,13 @@ void gw_config_free(struct gw_config **config)
     blob_fini(&c->uplink.password);
     free(c);
 }
+
+size_t gw_config_listens(const struct gw_listen_list *list, const struct gw_listen_addr *at)
+{
+    size_t i = 0;
+
+    while (i < list->count && (list->at[i].len != at->len ||
+                               memcmp(&list->at[i].addr, &at->addr, (size_t)at->len) != 0))
+        i++;
+    return i;
+}

@@ -40,6 +40,9 @@ struct gw_listen_list {
     size_t count;
 };
 
+/** Where `at` is in the list; `count` when it is not. */
+size_t gw_config_listens(const struct gw_listen_list *list, const struct gw_listen_addr *at);
+
 struct gw_config_grant {
     char *class;          /**< "" : every device */
     char *topic;          /**< a valid filter; %d stands for the device id */

@@ -308,6 +308,13 @@ void gw_child_tell(struct gw_guard *g, const struct gw_note *n)
     post(g, n, -1);
 }
 
+void gw_child_listener(struct gw_guard *g, uint32_t index, int fd)
+{
+    struct gw_note n = {.kind = GW_NOTE_LISTENER, .index = index};
+
+    post(g, &n, fd);
+}
+
 void gw_child_reload(struct gw_guard *g, const char *error)
 {
     struct gw_note n = {.kind = GW_NOTE_RELOAD, .failed = error != NULL};

@@ -25,6 +25,7 @@ struct gw_enforcer {
     bool has_tables;
     struct gw_link_report *links;
     size_t link_count;
+    int listeners[GW_CONFIG_LIST_MAX]; /* for the admin addresses of the coming RELOAD; -1: none */
 };
 
 /* What came with the first message, until gw_enforcer_connect takes it. */
@@ -81,6 +82,25 @@ static void keep_link(struct gw_enforcer *e, const struct gw_link_report *r)
     e->link_count = GW_MAX(e->link_count, i + 1);
 }
 
+static void listeners_drop(struct gw_enforcer *e)
+{
+    for (size_t i = 0; i < GW_CONFIG_LIST_MAX; i++)
+        gw_close_fd(&e->listeners[i]);
+}
+
+int gw_enforcer_take_listener(struct gw_enforcer *e, size_t index)
+{
+    return gw_take_fd(&e->listeners[index]);
+}
+
+static void on_listener(struct gw_enforcer *e, const struct gw_note *n, struct gw_note_fds *fds)
+{
+    if (fds->count != 1)
+        return;
+    gw_close_fd(&e->listeners[n->index]);
+    e->listeners[n->index] = gw_take_fd(&fds->fd[0]);
+}
+
 static void on_reload(struct gw_enforcer *e, const struct gw_note *n, const struct gw_note_fds *fds)
 {
     GW_CLEANUP(gw_buf_fini) struct gw_buf text = {.max = BUNDLE_MAX};
@@ -103,7 +123,7 @@ static void on_reload(struct gw_enforcer *e, const struct gw_note *n, const stru
     e->ops->reload(e->owner, GW_SLICE_NONE, error);
 }
 
-static void serve(struct gw_enforcer *e, const struct gw_note *n, const struct gw_note_fds *fds)
+static void serve(struct gw_enforcer *e, const struct gw_note *n, struct gw_note_fds *fds)
 {
     switch (n->kind) {
     case GW_NOTE_SIGHTING:
@@ -118,6 +138,10 @@ static void serve(struct gw_enforcer *e, const struct gw_note *n, const struct g
         break;
     case GW_NOTE_RELOAD:
         on_reload(e, n, fds);
+        listeners_drop(e); /* what the new configuration did not want */
+        break;
+    case GW_NOTE_LISTENER:
+        on_listener(e, n, fds);
         break;
     case GW_NOTE_STOP:
         gw_task_post(e->loop, &e->stop);
@@ -199,6 +223,8 @@ int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_o
     e->owner = owner;
     e->queue = (struct gw_note_queue){.fd = fd, .out = {.max = QUEUE_BYTES}};
     gw_task_init(&e->stop, on_stop, e);
+    for (size_t i = 0; i < GW_CONFIG_LIST_MAX; i++)
+        e->listeners[i] = -1;
     take_tables(e);
     e->links = calloc(LINKS_MAX, sizeof(*e->links));
     if (!e->links)
@@ -223,6 +249,7 @@ void gw_enforcer_free(struct gw_enforcer **enforcer)
     gw_close_fd(&e->queue.fd);
     gw_note_queue_fini(&e->queue);
     gw_kernel_view_close(&e->table, e->bytes);
+    listeners_drop(e);
     free(e->links);
     free(e);
 }

@@ -98,6 +98,11 @@ const char *gw_sandbox_text(void);
 int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_ops *ops,
                         void *owner, struct gw_enforcer **out) GW_MUST_CHECK;
 void gw_enforcer_free(struct gw_enforcer **e);
+/**
+ * Inside `reload`: the listening socket for the admin address of this index, when the configuration
+ * in force had none like it; the caller's. -1: there is none.
+ */
+int gw_enforcer_take_listener(struct gw_enforcer *e, size_t index) GW_MUST_CHECK;
 
 /**
  * Set or replace the verdict on one address; `applied` answers with `token`. `until_wall_ms` 0:

@@ -131,6 +131,15 @@ int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a) GW_MUST_CH
 /* Verdicts on what has become protected end. */
 void gw_protect(struct gw_guard *g);
 
+/* ---- listen.c ---- */
+
+/* Open what `now` has and `old` has not; fds[i] is for now->at[i], -1: none. -errno with its words.
+ */
+int gw_listen_added(const struct gw_listen_list *old, const struct gw_listen_list *now,
+                    int fds[GW_CONFIG_LIST_MAX], struct gw_config_error *error) GW_MUST_CHECK;
+/* To the worker, before it is told of the configuration. */
+void gw_listen_hand_over(struct gw_guard *g, int fds[GW_CONFIG_LIST_MAX]);
+
 /* ---- child.c ---- */
 
 int gw_child_start(struct gw_guard *g) GW_MUST_CHECK;
@@ -138,6 +147,8 @@ int gw_child_start(struct gw_guard *g) GW_MUST_CHECK;
 void gw_child_reap(struct gw_guard *g);
 void gw_child_stop(struct gw_guard *g);
 /* The new configuration, or why the present one stays. */
+/* A listening socket for the admin address of this index; taken. */
+void gw_child_listener(struct gw_guard *g, uint32_t index, int fd);
 void gw_child_reload(struct gw_guard *g, const char *error);
 void gw_child_close(struct gw_guard *g);
 /* Tell one thing; a worker that does not listen is told later, or told again when it starts. */

@@ -59,6 +59,8 @@ int gw_note_check_to_worker(const struct gw_note *n)
         return link_ok(&n->link) ? 0 : GW_EMALFORMED;
     case GW_NOTE_RELOAD:
         return n->failed <= 1 ? 0 : GW_EMALFORMED;
+    case GW_NOTE_LISTENER:
+        return n->index < GW_CONFIG_LIST_MAX ? 0 : GW_EMALFORMED;
     case GW_NOTE_BUNDLE:
     case GW_NOTE_APPLIED:
     case GW_NOTE_STOP:

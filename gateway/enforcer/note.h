@@ -15,7 +15,8 @@ enum gw_note_kind {
     GW_NOTE_SIGHTING,
     GW_NOTE_LINK,
     GW_NOTE_APPLIED,
-    GW_NOTE_RELOAD, /**< a descriptor of the new bundle or, with `failed`, of the error's text */
+    GW_NOTE_RELOAD,   /**< a descriptor of the new bundle or, with `failed`, of the error's text */
+    GW_NOTE_LISTENER, /**< before a RELOAD: a socket for the admin address of this index */
     GW_NOTE_STOP,
     /* to the enforcer */
     GW_NOTE_VERDICT = 65,
@@ -53,6 +54,7 @@ struct gw_note {
             uint64_t token;
         } verdict;
         struct gw_hwaddr address; /**< RESOLVE */
+        uint32_t index;           /**< LISTENER */
     };
 };
 

@@ -89,8 +89,11 @@ static void bundle_fini(struct gw_buf *bundle)
     gw_buf_fini(bundle);
 }
 
-/* Read, build and judge; `g` gets all of it or nothing, the caller frees what it had before. */
-static int read_config(struct gw_guard *g, struct gw_config_error *error)
+/*
+ * Read, build and judge; `g` gets all of it or nothing, the caller frees what it had before. `fds`
+ * (NULL: at the start) gets what the admin addresses that are new need.
+ */
+static int read_config(struct gw_guard *g, int *fds, struct gw_config_error *error)
 {
     GW_CLEANUP(bundle_fini) struct gw_buf bundle = {.max = BUNDLE_MAX};
     GW_CLEANUP(gw_config_free) struct gw_config *config = NULL;
@@ -102,6 +105,8 @@ static int read_config(struct gw_guard *g, struct gw_config_error *error)
         err = gw_config_unbundle(gw_buf_slice(&bundle), &config, error);
     if (!err)
         err = g->check(g->config_path, config, error);
+    if (!err && fds)
+        err = gw_listen_added(&g->config->admin.https, &config->admin.https, fds, error);
     if (err) {
         if (!*error->text)
             (void)snprintf(error->text, sizeof(error->text), "%s", gw_error_text(err));
@@ -247,9 +252,10 @@ static void reload(struct gw_guard *g)
 {
     struct gw_config *old = g->config;
     struct gw_config_error error;
+    int fds[GW_CONFIG_LIST_MAX];
     char *kept;
 
-    if (read_config(g, &error) != 0) {
+    if (read_config(g, fds, &error) != 0) {
         gw_log_error("configuration not reloaded: %s", error.text);
         gw_child_reload(g, error.text);
         return;
@@ -262,6 +268,7 @@ static void reload(struct gw_guard *g)
     set_policy(g);
     gw_network_refresh(g);
     gw_ports_missing(g);
+    gw_listen_hand_over(g, fds);
     gw_child_reload(g, NULL);
 }
 
@@ -383,7 +390,7 @@ static int prepare(struct gw_guard *g)
 {
     struct gw_config_error error;
 
-    if (read_config(g, &error) != 0)
+    if (read_config(g, NULL, &error) != 0)
         return complain("%s", error.text);
     if (geteuid() != 0)
         return complain("must be started as root: the enforcer loads kernel programs; everything "

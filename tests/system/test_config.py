@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A wrong configuration is named with file, line, key, value and what is allowed, and nothing starts."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -153,6 +155,32 @@ def test_an_interface_that_is_not_there_is_said(lab):
     lab.daemon.configure(lan={"interfaces": ["auto", "eth77"]}).start()
     assert "there is no interface eth77" in lab.daemon.log.read_text()
     assert "no interface auto" not in lab.daemon.log.read_text()
+
+
+def test_reload_moves_the_admin_port(lab):
+    """Also to one that only root may open; what cannot be is refused whole."""
+    def page(port):
+        return lab.gateway.run("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "3",
+                               f"https://127.0.0.1:{port}/", check=False).stdout == "200"
+    daemon = lab.daemon.start()
+    assert page(443)
+    daemon.configure(admin={"https": ["[::]:443", "127.0.0.1:844"]})
+    daemon.reload()
+    wait_until(lambda: page(844), 10, "the second port")
+    assert page(443)
+    daemon.configure(admin={"https": ["127.0.0.1:844"]})
+    daemon.reload()
+    wait_until(lambda: not page(443), 10, "the first port to be left")
+    assert page(844)
+    taken = lab.gateway.popen("socat", "TCP-LISTEN:845,reuseaddr", "EXEC:/bin/true")
+    wait_until(lambda: "845" in lab.gateway.run("ss", "-ltnH").stdout, 5, "somebody else's port")
+    daemon.configure(admin={"https": ["127.0.0.1:845"]}, gateway={"name": "Not this"})
+    daemon.reload()
+    wait_until(lambda: "cannot listen at 127.0.0.1:845" in daemon.log.read_text(), 10, "the refusal")
+    assert page(844) and daemon.json("status")["gateway"]["name"] == "Test house", "nothing changed"
+    taken.kill()
+    os.kill(daemon.worker, signal.SIGKILL)
+    wait_until(lambda: page(844), 20, "the next worker at the port in force")
 
 
 def test_reload_applies_a_good_file_and_refuses_a_bad_one(lab):
