@@ -76,7 +76,10 @@ int cli_call(const struct cli_args *args, const char *method, const char *path, 
 char *cli_path(const char *before, const char *segment, const char *behind);
 
 typedef void cli_event_fn(const struct cli_args *args, const json_t *event);
-/* Follow live events after number `last`, for ever; @return CLI_FAILED when it cannot begin. */
+/*
+ * After a call that worked: follow live events after number `last`, for ever, through every end of
+ * the daemon. @return CLI_FAILED when it refuses from the beginning.
+ */
 int cli_follow(const struct cli_args *args, uint64_t last, cli_event_fn *fn) GW_MUST_CHECK;
 
 /* ---- table.c: words for people ---- */

@@ -171,6 +171,7 @@ struct follower {
     const struct cli_args *args;
     cli_event_fn *fn;
     uint64_t last;
+    bool opened; /* at least once: a refusal is a daemon that starts */
 };
 
 static void take_line(struct follower *f, struct gw_slice line)
@@ -205,12 +206,11 @@ static size_t take_events(char *data, size_t size, size_t count, void *owner)
     return ferror(stdout) ? 0 : size * count;
 }
 
-/* One connection until it ends. @return 0 it was open; CLI_FAILED, said unless `quiet`. */
-static int follow_once(struct follower *f, bool quiet)
+/* One connection until it ends or breaks. @return 0; CLI_FAILED, said, when it was refused. */
+static int follow_once(struct follower *f)
 {
     char header[64];
     long status = 0;
-    CURLcode bad;
     int err = call_begin(&f->call, f->args, "GET", "/api/v1/events/stream");
 
     if (err)
@@ -222,29 +222,24 @@ static int follow_once(struct follower *f, bool quiet)
     (void)curl_easy_setopt(f->call.curl, CURLOPT_WRITEDATA, f);
     (void)curl_easy_setopt(f->call.curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     (void)curl_easy_setopt(f->call.curl, CURLOPT_LOW_SPEED_TIME, 60L); /* keep-alives come */
-    bad = curl_easy_perform(f->call.curl);
+    (void)curl_easy_perform(f->call.curl);
     (void)curl_easy_getinfo(f->call.curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status == 200)
-        return 0;
-    if (quiet)
-        return CLI_FAILED;
-    return bad ? say_unreachable(&f->call, f->args, bad) : say_refused(&f->call, status);
+    f->opened |= status == 200;
+    return status == 0 || f->opened ? 0 : say_refused(&f->call, status);
 }
 
 int cli_follow(const struct cli_args *args, uint64_t last, cli_event_fn *fn)
 {
     struct follower f = {.args = args, .fn = fn, .last = last};
-    bool opened = false;
 
     for (;;) {
-        int err = follow_once(&f, opened);
+        int err = follow_once(&f);
 
         call_fini(&f.call);
         if (ferror(stdout))
             return cli_fail("the output could not be written");
-        if (err && !opened)
+        if (err)
             return err;
-        opened = true;
         (void)sleep(RETRY_S); /* the daemon starts again, perhaps */
     }
 }
