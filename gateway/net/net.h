@@ -75,6 +75,7 @@ struct gw_stream {
     gw_stream_fn *fn;
     void *owner;
     int error;
+    bool *gone; /**< set by gw_stream_free while the owner is told something */
 };
 
 /**

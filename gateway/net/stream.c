@@ -72,6 +72,9 @@ void gw_stream_free(struct gw_stream **s)
 {
     struct gw_stream *own = GW_TAKE(*s);
 
-    if (own)
-        own->ops->free(own);
+    if (!own)
+        return;
+    if (own->gone)
+        *own->gone = true;
+    own->ops->free(own);
 }

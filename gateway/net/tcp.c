@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "net/net.h"
+#include "net/layer.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -30,10 +30,8 @@ struct tcp {
     struct gw_task flush;  /* send at the turn's end */
     struct gw_task wake;   /* deliver what is due: READY, input again, CLOSED */
     struct gw_timer timer; /* the state's time limit */
-    struct gw_slice fresh; /* during DATA: what lies in the shared buffer */
-    struct gw_buf in;      /* what earlier DATA left over */
+    struct gw_layer_input in;
     struct gw_buf out;
-    bool *gone; /* set by free while a callback runs */
     bool ready_due, closed_due, input_due;
     bool paused;
     bool blocked;  /* the kernel takes no more for now */
@@ -51,24 +49,6 @@ static _Thread_local uint8_t shared[RECEIVE_BYTES];
 static struct tcp *tcp_of(const struct gw_stream *s)
 {
     return GW_CONTAINER((uintptr_t)s, struct tcp, base);
-}
-
-/* Tell the owner; false when it freed the stream. */
-static bool emit(struct tcp *t, enum gw_stream_event ev)
-{
-    bool gone = false, *outer = t->gone;
-
-    if (!t->base.fn)
-        return true;
-    t->gone = &gone;
-    t->base.fn(t->base.owner, ev);
-    if (gone) {
-        if (outer)
-            *outer = true;
-        return false;
-    }
-    t->gone = outer;
-    return true;
 }
 
 static bool reading(const struct tcp *t)
@@ -113,8 +93,7 @@ static void end(struct tcp *t, int err)
     gw_timer_stop(&t->timer);
     gw_task_cancel(&t->flush);
     gw_close_fd(&t->fd);
-    t->fresh = GW_SLICE_NONE;
-    gw_buf_fini(&t->in);
+    gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
     t->ready_due = t->input_due = t->blocked = false;
     t->closed_due = true;
@@ -169,7 +148,7 @@ static bool send_queued(struct tcp *t)
         return true;
     }
     watch(t);
-    return !drained || t->state != OPEN || emit(t, GW_STREAM_DRAINED);
+    return !drained || t->state != OPEN || gw_layer_emit(&t->base, GW_STREAM_DRAINED);
 }
 
 static void on_flush(void *owner)
@@ -214,24 +193,12 @@ static size_t tcp_pending(const struct gw_stream *s)
 
 static struct gw_slice tcp_input(struct gw_stream *s)
 {
-    struct tcp *t = tcp_of(s);
-
-    if (t->fresh.len)
-        return t->fresh;
-    return gw_buf_len(&t->in) ? gw_buf_slice(&t->in) : GW_SLICE_NONE;
+    return gw_layer_input(&tcp_of(s)->in);
 }
 
 static void tcp_consume(struct gw_stream *s, size_t len)
 {
-    struct tcp *t = tcp_of(s);
-
-    if (t->fresh.len) {
-        t->fresh = GW_SLICE(t->fresh.ptr + len, t->fresh.len - len);
-        return;
-    }
-    gw_buf_consume(&t->in, len);
-    if (!gw_buf_len(&t->in))
-        gw_buf_fini(&t->in);
+    gw_layer_consume(&tcp_of(s)->in, len);
 }
 
 /* Close from inside: nothing is delivered but CLOSED. */
@@ -245,8 +212,7 @@ static void begin_close(struct tcp *t, int err)
     }
     t->base.error = err;
     t->state = SENDING;
-    t->fresh = GW_SLICE_NONE;
-    gw_buf_fini(&t->in);
+    gw_layer_forget(&t->in);
     t->ready_due = t->input_due = false;
     gw_timer_start(t->loop, &t->timer, LINGER_MS);
     gw_task_post(t->loop, &t->flush);
@@ -255,27 +221,18 @@ static void begin_close(struct tcp *t, int err)
 
 static void deliver(struct tcp *t, struct gw_slice bytes)
 {
-    int err = 0;
+    int result = gw_layer_deliver(&t->base, &t->in, bytes);
 
-    if (gw_buf_len(&t->in))
-        err = gw_buf_append(&t->in, bytes);
-    else
-        t->fresh = bytes;
-    if (!err && !emit(t, GW_STREAM_DATA))
-        return;
-    if (t->fresh.len)
-        err = gw_buf_append(&t->in, t->fresh);
-    t->fresh = GW_SLICE_NONE;
-    if (err)
-        begin_close(t, err == GW_EFULL ? GW_ETOOBIG : err);
+    if (result < 0)
+        begin_close(t, result == GW_EFULL ? GW_ETOOBIG : result);
 }
 
 /* What an owner left over while it was paused comes before the end. */
 static void on_peer_end(struct tcp *t)
 {
-    if (t->input_due && gw_buf_len(&t->in)) {
+    if (t->input_due && gw_layer_input(&t->in).len) {
         t->input_due = false;
-        if (!emit(t, GW_STREAM_DATA) || t->paused)
+        if (!gw_layer_emit(&t->base, GW_STREAM_DATA) || t->paused)
             return; /* the end will be read again after the pause */
     }
     t->peer_ended = true;
@@ -399,17 +356,17 @@ static void on_wake(void *owner)
         return; /* all of it comes when somebody attaches */
     if (t->ready_due) {
         t->ready_due = false;
-        if (!emit(t, GW_STREAM_READY))
+        if (!gw_layer_emit(&t->base, GW_STREAM_READY))
             return;
     }
     if (t->input_due && reading(t)) {
         t->input_due = false;
-        if (gw_buf_len(&t->in) && !emit(t, GW_STREAM_DATA))
+        if (gw_layer_input(&t->in).len && !gw_layer_emit(&t->base, GW_STREAM_DATA))
             return;
     }
     if (t->closed_due) {
         t->closed_due = false;
-        (void)emit(t, GW_STREAM_CLOSED);
+        (void)gw_layer_emit(&t->base, GW_STREAM_CLOSED);
     }
 }
 
@@ -453,14 +410,12 @@ static void tcp_free(struct gw_stream *s)
 {
     struct tcp *t = tcp_of(s);
 
-    if (t->gone)
-        *t->gone = true;
     gw_io_stop(&t->io);
     gw_timer_stop(&t->timer);
     gw_task_cancel(&t->flush);
     gw_task_cancel(&t->wake);
     gw_close_fd(&t->fd);
-    gw_buf_fini(&t->in);
+    gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
     free(t->identity);
     free(t);
@@ -493,7 +448,7 @@ static struct tcp *tcp_new(struct gw_loop *loop, int fd, const struct gw_stream_
     t->base.ops = &tcp_ops;
     t->loop = loop;
     t->fd = fd;
-    t->in.max = limits->input_max ? limits->input_max : INPUT_MAX;
+    t->in.kept.max = limits->input_max ? limits->input_max : INPUT_MAX;
     t->out.max = limits->output_max;
     t->idle_ms = limits->idle_ms;
     gw_task_init(&t->flush, on_flush, t);

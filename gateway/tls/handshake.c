@@ -63,7 +63,7 @@ bool tls_shake_hands(struct tls *t)
         gw_task_post(t->loop, &t->flush);
     tls_hold(t);
     if (t->base.fn)
-        return tls_emit(t, GW_STREAM_READY);
+        return gw_layer_emit(&t->base, GW_STREAM_READY);
     t->ready_due = true;
     return false;
 }

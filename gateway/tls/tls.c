@@ -17,24 +17,6 @@ static struct tls *tls_of(const struct gw_stream *s)
     return GW_CONTAINER((uintptr_t)s, struct tls, base);
 }
 
-/* Tell the owner; false when it freed the stream. */
-bool tls_emit(struct tls *t, enum gw_stream_event ev)
-{
-    bool gone = false, *outer = t->gone;
-
-    if (!t->base.fn)
-        return true;
-    t->gone = &gone;
-    t->base.fn(t->base.owner, ev);
-    if (gone) {
-        if (outer)
-            *outer = true;
-        return false;
-    }
-    t->gone = outer;
-    return true;
-}
-
 /* ---- wolfSSL's view of the socket ---- */
 
 /* A whole chunk was received already: wolfSSL takes its header and body from there. */
@@ -70,8 +52,7 @@ void tls_leave(struct tls *t, int err)
     t->state = TLS_CLOSING;
     t->base.error = err;
     t->ready_due = t->input_due = false;
-    t->fresh = GW_SLICE_NONE;
-    gw_buf_fini(&t->in);
+    gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
     gw_timer_stop(&t->handshake);
     gw_task_cancel(&t->flush);
@@ -189,45 +170,24 @@ static int tls_write(struct gw_stream *s, struct gw_slice bytes)
 
 static struct gw_slice tls_input(struct gw_stream *s)
 {
-    struct tls *t = tls_of(s);
-
-    if (t->fresh.len)
-        return t->fresh;
-    return gw_buf_len(&t->in) ? gw_buf_slice(&t->in) : GW_SLICE_NONE;
+    return gw_layer_input(&tls_of(s)->in);
 }
 
 static void tls_consume(struct gw_stream *s, size_t len)
 {
-    struct tls *t = tls_of(s);
-
-    if (t->fresh.len) {
-        t->fresh = GW_SLICE(t->fresh.ptr + len, t->fresh.len - len);
-        return;
-    }
-    gw_buf_consume(&t->in, len);
-    if (!gw_buf_len(&t->in))
-        gw_buf_fini(&t->in);
+    gw_layer_consume(&tls_of(s)->in, len);
 }
 
 /* False when the stream is gone or takes no more. */
 static bool deliver(struct tls *t, size_t len)
 {
-    int err = 0;
+    int result = len ? gw_layer_deliver(&t->base, &t->in, GW_SLICE(plain, len)) : 1;
 
-    if (!len)
-        return true;
-    if (gw_buf_len(&t->in))
-        err = gw_buf_append(&t->in, GW_SLICE(plain, len));
-    else
-        t->fresh = GW_SLICE(plain, len);
-    if (!err && !tls_emit(t, GW_STREAM_DATA))
+    if (result == 0)
         return false;
-    if (t->fresh.len)
-        err = gw_buf_append(&t->in, t->fresh);
-    t->fresh = GW_SLICE_NONE;
-    if (err)
-        tls_close(&t->base, err == GW_EFULL ? GW_ETOOBIG : err);
-    return t->state == TLS_OPEN;
+    if (result < 0)
+        tls_close(&t->base, result == GW_EFULL ? GW_ETOOBIG : result);
+    return !len || t->state == TLS_OPEN;
 }
 
 static void on_read_end(struct tls *t, int code)
@@ -310,7 +270,7 @@ static void on_tcp_closed(struct tls *t)
     t->state = TLS_ENDED;
     gw_task_cancel(&t->flush);
     gw_task_cancel(&t->wake);
-    (void)tls_emit(t, GW_STREAM_CLOSED);
+    (void)gw_layer_emit(&t->base, GW_STREAM_CLOSED);
 }
 
 void tls_on_socket(void *owner, enum gw_stream_event ev)
@@ -326,7 +286,7 @@ void tls_on_socket(void *owner, enum gw_stream_event ev)
         return;
     case GW_STREAM_DRAINED:
         if (t->state == TLS_OPEN)
-            (void)tls_emit(t, GW_STREAM_DRAINED);
+            (void)gw_layer_emit(&t->base, GW_STREAM_DRAINED);
         return;
     case GW_STREAM_CLOSED:
         on_tcp_closed(t);
@@ -343,12 +303,12 @@ static void on_wake(void *owner)
         return;
     if (t->ready_due) {
         t->ready_due = false;
-        if (!tls_emit(t, GW_STREAM_READY))
+        if (!gw_layer_emit(&t->base, GW_STREAM_READY))
             return;
     }
     if (t->input_due && t->state == TLS_OPEN && !t->paused) {
         t->input_due = false;
-        if (gw_buf_len(&t->in) && !tls_emit(t, GW_STREAM_DATA))
+        if (gw_layer_input(&t->in).len && !gw_layer_emit(&t->base, GW_STREAM_DATA))
             return;
         if (t->end_code && t->state == TLS_OPEN && !t->paused)
             on_read_end(t, t->end_code);
@@ -395,15 +355,13 @@ static void tls_free(struct gw_stream *s)
 {
     struct tls *t = tls_of(s);
 
-    if (t->gone)
-        *t->gone = true;
     gw_timer_stop(&t->handshake);
     gw_task_cancel(&t->flush);
     gw_task_cancel(&t->wake);
     gw_stream_free(&t->tcp);
     wolfSSL_free(t->ssl);
     tls_context_unref(&t->context);
-    gw_buf_fini(&t->in);
+    gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
     free(t->verify.peer.der);
     free(t);
@@ -471,7 +429,7 @@ int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
     t->verify.is_server = is_server;
     t->output_max = limits->output_max;
     t->out.max = SIZE_MAX;
-    t->in.max = limits->input_max ? limits->input_max : INPUT_MAX;
+    t->in.kept.max = limits->input_max ? limits->input_max : INPUT_MAX;
     gw_task_init(&t->flush, on_flush, t);
     gw_task_init(&t->wake, on_wake, t);
     gw_timer_init(&t->handshake, on_handshake_limit, t);

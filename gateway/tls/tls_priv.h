@@ -10,6 +10,7 @@
 
 #include <wolfssl/ssl.h>
 
+#include "net/layer.h"
 #include "tls/tls.h"
 
 #define TLS_RECORD 16384 /* plaintext bytes of one record at most */
@@ -77,11 +78,9 @@ struct tls {
     struct gw_task flush; /* encrypt what was gathered, at the turn's end */
     struct gw_task wake;  /* deliver what is due: READY, input again */
     struct gw_timer handshake;
-    struct gw_slice fresh; /* during DATA: what lies in the shared buffer */
-    struct gw_buf in;      /* what earlier DATA left over */
-    struct gw_buf out;     /* plaintext gathered in this turn */
+    struct gw_layer_input in;
+    struct gw_buf out; /* plaintext gathered in this turn */
     size_t output_max;
-    bool *gone;  /* set by free while a callback runs */
     bool proved; /* the handshake is done, and what the peer showed is its own */
     bool ready_due, input_due, paused;
     int end_code;        /* wolfSSL met the end while the owner was paused */
@@ -90,8 +89,6 @@ struct tls {
     char detail[TLS_DETAIL];
 };
 
-/** Tell the owner; false when it freed the stream. */
-bool tls_emit(struct tls *t, enum gw_stream_event ev);
 /** Leave, with what is queued; CLOSED follows when the socket is done. */
 void tls_leave(struct tls *t, int err);
 /** wolfSSL gave up with this code; its alert, if it had one to send, is queued. */

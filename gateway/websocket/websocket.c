@@ -5,6 +5,8 @@
 
 #include <wslay/wslay.h>
 
+#include "net/layer.h"
+
 #define INPUT_MAX (1u << 20)
 #define EARLY_MAX (64u << 10)
 #define CLOSING_MS 2000 /* for the peer's own Close frame, RFC 6455 §7.1.1 */
@@ -22,41 +24,22 @@ struct websocket {
     struct gw_stream *below;
     wslay_event_context_ptr frames;
     enum state state;
-    struct gw_task flush;  /* make a message of what was gathered, at the turn's end */
-    struct gw_task wake;   /* input is due without an event from below */
-    struct gw_timer timer; /* CLOSING's limit */
-    struct gw_buf early;   /* sent behind the request, read before anything else */
-    struct gw_buf in;      /* unmasked, not yet consumed */
-    struct gw_buf out;     /* gathered in this turn */
+    struct gw_task flush;     /* make a message of what was gathered, at the turn's end */
+    struct gw_task wake;      /* input is due without an event from below */
+    struct gw_timer timer;    /* CLOSING's limit */
+    struct gw_buf early;      /* sent behind the request, read before anything else */
+    struct gw_layer_input in; /* unmasked; never `fresh` */
+    struct gw_buf out;        /* gathered in this turn */
     size_t output_max;
     bool ready_due, paused;
     bool control;     /* the frame that is coming in is no data frame */
     uint16_t goodbye; /* a Close frame to send once all messages are: wslay would send it first */
     int fault;        /* why the peer's frames were refused */
-    bool *gone;       /* set by free while a callback runs */
 };
 
 static struct websocket *websocket_of(const struct gw_stream *s)
 {
     return GW_CONTAINER((uintptr_t)s, struct websocket, base);
-}
-
-/* Tell the owner; false when it freed the stream. */
-static bool emit(struct websocket *w, enum gw_stream_event ev)
-{
-    bool gone = false, *outer = w->gone;
-
-    if (!w->base.fn)
-        return true;
-    w->gone = &gone;
-    w->base.fn(w->base.owner, ev);
-    if (gone) {
-        if (outer)
-            *outer = true;
-        return false;
-    }
-    w->gone = outer;
-    return true;
 }
 
 /* ---- wslay's view ---- */
@@ -128,7 +111,7 @@ static void on_frame_chunk(wslay_event_context_ptr frames,
     (void)frames;
     if (w->state != OPEN || w->fault || w->control)
         return;
-    err = gw_buf_append(&w->in, GW_SLICE(chunk->data, chunk->data_length));
+    err = gw_buf_append(&w->in.kept, GW_SLICE(chunk->data, chunk->data_length));
     if (err)
         refuse(w, err == GW_EFULL ? GW_ETOOBIG : err, WSLAY_CODE_MESSAGE_TOO_BIG);
 }
@@ -155,7 +138,7 @@ static void begin_closing(struct websocket *w, int err)
 {
     w->state = CLOSING;
     w->base.error = err;
-    gw_buf_fini(&w->in);
+    gw_layer_forget(&w->in);
     gw_buf_fini(&w->out);
     gw_timer_start(w->loop, &w->timer, CLOSING_MS);
     gw_stream_pause(w->below, false);
@@ -282,18 +265,12 @@ static void websocket_close(struct gw_stream *s, int err)
 
 static struct gw_slice websocket_input(struct gw_stream *s)
 {
-    const struct websocket *w = websocket_of(s);
-
-    return gw_buf_len(&w->in) ? gw_buf_slice(&w->in) : GW_SLICE_NONE;
+    return gw_layer_input(&websocket_of(s)->in);
 }
 
 static void websocket_consume(struct gw_stream *s, size_t len)
 {
-    struct websocket *w = websocket_of(s);
-
-    gw_buf_consume(&w->in, len);
-    if (!gw_buf_len(&w->in))
-        gw_buf_fini(&w->in);
+    gw_layer_consume(&websocket_of(s)->in, len);
 }
 
 /* The peer said goodbye, or was refused: which of them, and with what error. */
@@ -311,7 +288,7 @@ static void on_read_end(struct websocket *w)
 /* Take in all that is here; deliver what it carried. */
 static void pump(struct websocket *w)
 {
-    size_t had = gw_buf_len(&w->in);
+    size_t had = gw_buf_len(&w->in.kept);
     bool came;
     int err;
 
@@ -320,8 +297,8 @@ static void pump(struct websocket *w)
     err = wslay_event_recv(w->frames);
     if (err && !w->fault) /* wslay has queued a Close by itself */
         w->fault = err == WSLAY_ERR_NOMEM ? -ENOMEM : GW_EPROTOCOL;
-    came = gw_buf_len(&w->in) > had;
-    if (w->state == OPEN && came && !emit(w, GW_STREAM_DATA))
+    came = gw_buf_len(&w->in.kept) > had;
+    if (w->state == OPEN && came && !gw_layer_emit(&w->base, GW_STREAM_DATA))
         return;
     if (w->state == OPEN && !wslay_event_get_read_enabled(w->frames))
         on_read_end(w);
@@ -365,10 +342,11 @@ static void on_wake(void *owner)
         return;
     if (w->ready_due) {
         w->ready_due = false;
-        if (!emit(w, GW_STREAM_READY))
+        if (!gw_layer_emit(&w->base, GW_STREAM_READY))
             return;
     }
-    if (w->state == OPEN && !w->paused && gw_buf_len(&w->in) && !emit(w, GW_STREAM_DATA))
+    if (w->state == OPEN && !w->paused && gw_buf_len(&w->in.kept) &&
+        !gw_layer_emit(&w->base, GW_STREAM_DATA))
         return;
     pump(w);
 }
@@ -383,7 +361,7 @@ static void on_below_closed(struct websocket *w)
     gw_timer_stop(&w->timer);
     gw_task_cancel(&w->flush);
     gw_task_cancel(&w->wake);
-    (void)emit(w, GW_STREAM_CLOSED);
+    (void)gw_layer_emit(&w->base, GW_STREAM_CLOSED);
 }
 
 static void on_below(void *owner, enum gw_stream_event ev)
@@ -400,7 +378,7 @@ static void on_below(void *owner, enum gw_stream_event ev)
         if (wslay_event_want_write(w->frames))
             gw_task_post(w->loop, &w->flush);
         if (w->state == OPEN)
-            (void)emit(w, GW_STREAM_DRAINED);
+            (void)gw_layer_emit(&w->base, GW_STREAM_DRAINED);
         return;
     case GW_STREAM_CLOSED:
         on_below_closed(w);
@@ -434,8 +412,6 @@ static void websocket_free(struct gw_stream *s)
 {
     struct websocket *w = websocket_of(s);
 
-    if (w->gone)
-        *w->gone = true;
     gw_timer_stop(&w->timer);
     gw_task_cancel(&w->flush);
     gw_task_cancel(&w->wake);
@@ -443,7 +419,7 @@ static void websocket_free(struct gw_stream *s)
     if (w->frames)
         wslay_event_context_free(w->frames);
     gw_buf_fini(&w->early);
-    gw_buf_fini(&w->in);
+    gw_layer_forget(&w->in);
     gw_buf_fini(&w->out);
     free(w);
 }
@@ -485,7 +461,7 @@ int gw_websocket_new(struct gw_loop *loop, struct gw_stream *below, struct gw_sl
     w->loop = loop;
     w->below = below;
     w->early.max = EARLY_MAX;
-    w->in.max = limits->input_max ? limits->input_max : INPUT_MAX;
+    w->in.kept.max = limits->input_max ? limits->input_max : INPUT_MAX;
     w->out.max = SIZE_MAX;
     w->output_max = limits->output_max;
     w->ready_due = true;
