@@ -9,6 +9,11 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 import lab as site  # noqa: E402
+import wire  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "statement(*numbers): which of the standard's statements a test checks")
 
 
 def pytest_sessionstart(session):
@@ -23,7 +28,7 @@ def pytest_sessionstart(session):
 def pytest_runtest_makereport(item, call):
     """A failed test shows what the daemon said."""
     report = (yield).get_result()
-    place = item.funcargs.get("lab") or item.funcargs.get("house")
+    place = item.funcargs.get("lab") or item.funcargs.get("house") or item.funcargs.get("broker")
     if report.failed and place and place.daemon.log.exists():
         report.sections.append(("cordond said", place.daemon.tail(120)))
 
@@ -57,3 +62,58 @@ def house():
         raise
     yield place
     finish(place)
+
+
+@pytest.fixture(scope="session")
+def broker():
+    """A running site for the protocol suites: two devices that hear each other, `one` and `two`, and no
+    quarantine, for hardly a packet of theirs is right."""
+    place = site.Lab()
+    try:
+        place.daemon.configure(uplink={"brokers": [place.cloud.url], "ca_file": place.pki.ca,
+                                       "recipients": [place.pki.recipient_pub]},
+                               quarantine={"auto": False})
+        place.daemon.start()
+        place.one, place.two = place.enrolled("one"), place.enrolled("two")
+        for device in ("one", "two"):
+            for topic in ("d/one/#", "d/two/#"):
+                place.daemon.cordon("grant", device, topic, "pubsub")
+    except BaseException:
+        finish(place)
+        raise
+    yield place
+    finish(place)
+
+
+class Desk:
+    """What a protocol test works with: topics of its own and connections that end with it."""
+
+    def __init__(self, broker, name):
+        self.broker, self.one, self.two = broker, broker.one, broker.two
+        self.name, self.clients = name, []
+
+    def topic(self, rest="t"):
+        """A topic of device `one` that no other test uses; `two` may use it as well."""
+        return f"d/one/{self.name}/{rest}"
+
+    def open(self, device=None, version=5):
+        """A connection without a CONNECT."""
+        client = wire.Client(device or self.one, version)
+        self.clients.append(client)
+        return client
+
+    def client(self, client_id="", device=None, version=5, **kw):
+        """A connection that was accepted. Client identifiers are the test's own."""
+        return self.open(device, version).connect(client_id and f"{self.name}-{client_id}", **kw)
+
+
+@pytest.fixture
+def desk(broker, request):
+    number = request.config.stash.setdefault(DESKS, iter(range(10**6)))
+    place = Desk(broker, f"t{next(number)}")
+    yield place
+    for client in place.clients:
+        client.close()
+
+
+DESKS = pytest.StashKey()
