@@ -91,7 +91,7 @@ static void match_node(void *ctx, struct tree_node *n)
     {
         struct sub *sub = GW_LIST_ENTRY(node, struct sub, node_link);
 
-        if (sub->options.no_local && f->msg->origin == sub->session->id) /* [MQTT-3.8.3-3] */
+        if (sub->options.no_local && f->msg->origin == sub->session->origin) /* [MQTT-3.8.3-3] */
             continue;
         session_match(sub->session, &sub->options, f->hub->match_turn, &f->matched);
     }

@@ -144,7 +144,8 @@ int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool
 void gw_session_detach(struct gw_session **s);
 /** The expiry that counts from the next detach. */
 void gw_session_set_expiry(struct gw_session *s, uint32_t expiry_s);
-uint64_t gw_session_id(const struct gw_session *s);
+/** Stands for device and client identifier, after a restart too: what "no local" goes by. Not 0. */
+uint64_t gw_session_origin(const struct gw_session *s);
 
 /** Deliver what waits until `deliver` says -EAGAIN. */
 void gw_session_resume(struct gw_session *s);

@@ -157,7 +157,7 @@ struct gw_session {
     struct gw_hub *hub;
     struct hub_device *device;
     struct gw_list device_link;
-    uint64_t id;
+    uint64_t id, origin;
     const struct gw_session_ops *ops; /* NULL: nobody is attached */
     void *owner;
     struct gw_timer expiry;

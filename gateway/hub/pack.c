@@ -7,9 +7,10 @@
 
 /*
  * One stored message: format, qos, flags, time, end (wall clock, 0: never), then seven fields with
- * their length. The origin is not kept: the connection that published is gone by then.
+ * their length, then the origin, which format 1 did not have.
  */
-#define FORMAT 1
+#define FORMAT 2
+#define FORMAT_WITHOUT_ORIGIN 1
 #define HEAD_BYTES (3 + 8 + 8)
 #define FLAG_RETAIN 1
 #define FLAG_UTF8 2
@@ -36,7 +37,7 @@ int pack_msg(const struct gw_msg *m, struct gw_buf *out)
     const struct gw_slice fields[] = {m->device,       m->topic,          m->payload,
                                       m->content_type, m->response_topic, m->correlation,
                                       m->user_props};
-    size_t size = HEAD_BYTES;
+    size_t size = HEAD_BYTES + sizeof(m->origin);
     struct gw_writer w;
     int err;
 
@@ -55,6 +56,7 @@ int pack_msg(const struct gw_msg *m, struct gw_buf *out)
         gw_writer_u32(&w, (uint32_t)fields[i].len);
         gw_writer_put(&w, fields[i]);
     }
+    gw_writer_u64(&w, m->origin);
     out->tail += w.len;
     return w.err;
 }
@@ -65,10 +67,10 @@ int unpack_msg(struct gw_slice blob, struct gw_msg **out)
     struct gw_msg m = {0};
     struct gw_slice *fields[] = {&m.device,         &m.topic,       &m.payload,   &m.content_type,
                                  &m.response_topic, &m.correlation, &m.user_props};
-    uint8_t flags;
+    uint8_t format = gw_reader_u8(&r), flags;
     int err;
 
-    if (gw_reader_u8(&r) != FORMAT)
+    if (format != FORMAT && format != FORMAT_WITHOUT_ORIGIN)
         return GW_EMALFORMED;
     m.qos = gw_reader_u8(&r);
     flags = gw_reader_u8(&r);
@@ -78,6 +80,8 @@ int unpack_msg(struct gw_slice blob, struct gw_msg **out)
     m.expires_ms = end_as_mono((int64_t)gw_reader_u64(&r));
     for (size_t i = 0; i < GW_COUNT(fields); i++)
         *fields[i] = gw_reader_slice(&r, gw_reader_u32(&r));
+    if (format == FORMAT)
+        m.origin = gw_reader_u64(&r);
     err = gw_reader_end(&r);
     if (err)
         return err;

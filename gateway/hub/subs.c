@@ -153,9 +153,11 @@ void session_match(struct gw_session *s, const struct gw_subscription *o, uint64
 static void replay(void *ctx, struct tree_node *node)
 {
     struct gw_session *s = ctx;
+    struct gw_msg *m = node->retained->msg;
     struct stored *stored = NULL;
 
-    (void)queue_add(s, node->retained->msg, true, true, &stored); /* [MQTT-3.3.1-8] */
+    if (!s->match.no_local || m->origin != s->origin) /* [MQTT-3.8.3-3] */
+        (void)queue_add(s, m, true, true, &stored);
 }
 
 static void replay_retained(struct gw_session *s, struct gw_slice filter,
@@ -165,6 +167,7 @@ static void replay_retained(struct gw_session *s, struct gw_slice filter,
         (o->retain_handling == GW_RETAIN_SEND_IF_NEW && !is_new)) /* [MQTT-3.3.1-9..11] */
         return;
     session_match(s, o, ++s->hub->match_turn, NULL);
+    s->match.no_local = o->no_local;
     tree_retained(&s->hub->tree, filter, replay, s);
 }
 

@@ -26,7 +26,7 @@ struct gw_msg {
     struct gw_slice response_topic; /**< "" : none */
     struct gw_slice correlation;    /**< "" : none */
     struct gw_slice user_props;     /**< MQTT 5 user properties, encoded as on the wire, in order */
-    uint64_t origin;                /**< the publishing session, for "no local"; 0: none */
+    uint64_t origin;                /**< gw_session_origin of who published; 0: none */
 };
 
 /**

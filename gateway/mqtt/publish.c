@@ -118,7 +118,7 @@ static int forward(struct conn *c, const struct gw_mqtt_publish *p)
     m.retain = p->retain;
     m.topic = p->topic;
     m.payload = p->payload;
-    m.origin = gw_session_id(c->session);
+    m.origin = gw_session_origin(c->session);
     if (GW_MQTT_HAS(p->props, message_expiry))
         m.expires_ms = gw_loop_now_ms(c->server->loop) + (uint64_t)p->props.message_expiry * 1000;
     return gw_peer_publish(c->peer, &m, TOKEN(p->qos, p->packet_id));

@@ -48,9 +48,27 @@ Test(hub, keeps_a_publisher_from_hearing_itself_where_it_asked)
                                       &(struct gw_subscription){.no_local = true}),
                  0);
     subscribe(&b, "t", 0);
-    m->origin = gw_session_id(a.session);
+    m->origin = gw_session_origin(a.session);
     cr_expect_eq(gw_hub_publish(hub, 0, m, 0), 1);
     cr_expect_eq(a.count, 0);
+    cr_expect_eq(b.count, 1);
+    gw_msg_unref(&m);
+}
+
+Test(hub, keeps_what_it_retained_from_its_publisher_too)
+{
+    const struct gw_subscription no_local = {.no_local = true};
+    struct client a = {0}, again = {0}, b = {0};
+    struct gw_msg *m = msg("t", "p", 0, true);
+
+    attach(&a, "dev", "1", true, 0);
+    m->origin = gw_session_origin(a.session);
+    cr_expect_eq(gw_hub_publish(hub, 0, m, 0), 1);
+    attach(&again, "dev", "1", true, 0);
+    attach(&b, "dev", "2", true, 0);
+    cr_assert_eq(gw_session_subscribe(again.session, GW_SLICE_LIT("t"), &no_local), 0);
+    cr_assert_eq(gw_session_subscribe(b.session, GW_SLICE_LIT("t"), &no_local), 0);
+    cr_expect_eq(again.count, 0, "another session under the same identifier");
     cr_expect_eq(b.count, 1);
     gw_msg_unref(&m);
 }
