@@ -22,7 +22,7 @@ static const char defaults[] =
     "           spool_max_bytes = 268435456; spool_full = \"refuse\"; };"
     "crypto = { device = \"software\"; };"
     "limits = { connections = 10000; message_bytes = 262144; publish_per_s = 1000;"
-    "           queued_bytes = 1048576; };";
+    "           queued_bytes = 1048576; keep_alive_s = 0; };";
 
 #define OF(member) offsetof(struct gw_config, member)
 #define DAY 86400.0
@@ -92,6 +92,7 @@ static const struct field fields[] = {
     {"limits", "message_bytes", parse_u32, OF(limits.message_bytes), 0, 64, 983040, NULL},
     {"limits", "publish_per_s", parse_u32, OF(limits.publish_per_s), 0, 1, 10000000, NULL},
     {"limits", "queued_bytes", parse_u64, OF(limits.queued_bytes), 0, 4096, 1073741824.0, NULL},
+    {"limits", "keep_alive_s", parse_u32, OF(limits.keep_alive_s), 0, 0, 65535, NULL},
 };
 
 /* ---- reading ---- */

@@ -126,6 +126,7 @@ struct gw_config {
     struct {
         uint32_t connections, message_bytes, publish_per_s;
         uint64_t queued_bytes;
+        uint32_t keep_alive_s; /**< the longest that MQTT 5 gets; 0: whatever is asked for */
     } limits;
 };
 

@@ -14,7 +14,8 @@ enum {
 
 static const struct gw_slice protocol_name = {(const uint8_t *)"MQTT", 4};
 
-/* Name and level: 0 for 3.1.1 and 5; GW_EUNSUPPORTED for another level of MQTT, 3.1's name too. */
+/* Name and level: 0 for 3.1.1 and 5; GW_EUNSUPPORTED for another level of MQTT, 3.1's name too.
+ * The level of something else is none of ours. */
 static int read_protocol(struct gw_reader *r, uint8_t *out_version)
 {
     struct gw_slice name = mqtt_read_bytes(r);
@@ -22,11 +23,13 @@ static int read_protocol(struct gw_reader *r, uint8_t *out_version)
 
     if (r->err)
         return r->err;
-    *out_version = level;
-    if (gw_slice_eq_str(name, "MQIsdp"))
+    if (gw_slice_eq_str(name, "MQIsdp")) {
+        *out_version = level;
         return GW_EUNSUPPORTED;
+    }
     if (!gw_slice_eq(name, protocol_name))
         return GW_EPROTOCOL; /* [MQTT-3.1.2-1]: may be closed without a CONNACK */
+    *out_version = level;
     return level == GW_MQTT_V311 || level == GW_MQTT_V5 ? 0 : GW_EUNSUPPORTED; /* [MQTT-3.1.2-2] */
 }
 
@@ -59,8 +62,7 @@ int gw_mqtt_connect_decode(struct gw_slice body, struct gw_mqtt_connect *out)
     int err = read_protocol(&r, &c.version);
     uint8_t flags;
 
-    if (err == GW_EUNSUPPORTED)
-        out->version = c.version;
+    out->version = c.version;
     if (err)
         return err;
     flags = gw_reader_u8(&r);
@@ -87,6 +89,8 @@ int gw_mqtt_connect_decode(struct gw_slice body, struct gw_mqtt_connect *out)
         return err;
     if (GW_MQTT_HAS(c.props, auth_data) && !GW_MQTT_HAS(c.props, auth_method)) /* §3.1.2.11.10 */
         return GW_EPROTOCOL;
+    if (GW_MQTT_HAS(c.will.props, response_topic) && !gw_topic_valid(c.will.props.response_topic))
+        return GW_EPROTOCOL; /* §3.1.3.2.6, [MQTT-3.3.2-14] */
     *out = c;
     return 0;
 }

@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 
+#define HEARD_BYTES 1024 /* of one packet that is still coming: a sign of life, unlike a dribble   \
+                          */
+
 static int on_pingreq(struct conn *c, uint8_t flags, struct gw_slice body);
 static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body);
 
@@ -103,10 +106,11 @@ void conn_close(struct conn *c, int err, uint8_t reason)
 
     if (c->state == CONN_CLOSED)
         return;
-    if (reason && c->state == CONN_ACTIVE && c->version >= GW_MQTT_V5) {
+    if (reason && c->state == CONN_ACTIVE && c->version >= GW_MQTT_V5) { /* [MQTT-3.14.0-1] */
         gw_mqtt_disconnect_encode(&w, GW_MQTT_DISCONNECT, c->version,
                                   &(struct gw_mqtt_disconnect){.reason = reason});
-        (void)!gw_stream_write(c->stream, gw_writer_done(&w)); /* it is leaving anyway */
+        if (w.len <= c->packet_max)
+            (void)!gw_stream_write(c->stream, gw_writer_done(&w)); /* it is leaving anyway */
     }
     if (c->cause == GW_CAUSE_CONNECT)
         c->cause = cause_of(err);
@@ -173,6 +177,10 @@ void conn_write(struct conn *c, struct gw_slice packet)
 
     if (c->state == CONN_CLOSED)
         return;
+    if (packet.len > c->packet_max) { /* [MQTT-3.1.2-24]: what it asked for cannot be answered */
+        conn_fail_as(c, GW_EUNSUPPORTED, GW_MQTT_TOO_LARGE);
+        return;
+    }
     err = gw_stream_write(c->stream, packet);
     if (err) {
         conn_fail(c, err);
@@ -211,9 +219,20 @@ static int dispatch(struct conn *c, uint8_t head, struct gw_slice body)
     return rules[type].handle(c, head & 15, body);
 }
 
-static size_t packet_max(const struct conn *c)
+static size_t input_max(const struct conn *c)
 {
     return (size_t)c->server->config->limits.message_bytes + PACKET_OVERHEAD;
+}
+
+/* A packet was heard [MQTT-3.1.2-22], or enough more of a large one. */
+static void hear(struct conn *c, size_t used, size_t left)
+{
+    if (!used && left < c->heard_left + HEARD_BYTES)
+        return;
+    c->heard_ms = gw_loop_now_ms(c->server->loop);
+    c->heard_left = left;
+    if (c->peer)
+        gw_peer_touch(c->peer);
 }
 
 /* Every complete packet that waits, in place; then one consume. */
@@ -227,7 +246,7 @@ static void read_packets(struct conn *c)
         struct gw_slice body;
         uint8_t head;
 
-        err = gw_mqtt_frame(left, packet_max(c), &head, &body);
+        err = gw_mqtt_frame(left, input_max(c), &head, &body);
         if (!err)
             err = dispatch(c, head, body);
         if (c->state == CONN_CLOSED)
@@ -239,18 +258,18 @@ static void read_packets(struct conn *c)
             left = GW_SLICE(left.ptr + size, left.len - size);
         }
     }
-    if (c->state < CONN_CLOSED)
+    if (c->state < CONN_CLOSED) {
+        hear(c, used, left.len);
         gw_stream_consume(c->stream, used);
+    }
     if (err && err != -EAGAIN)
         conn_fail(c, err);
 }
 
 static void on_data(struct conn *c)
 {
-    c->heard_ms = gw_loop_now_ms(c->server->loop);
-    if (c->peer)
-        gw_peer_touch(c->peer);
-    read_packets(c);
+    if (!c->paused) /* else nothing is read, and the clock stands */
+        read_packets(c);
 }
 
 static int on_pingreq(struct conn *c, uint8_t flags, struct gw_slice body)
@@ -275,7 +294,7 @@ static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body)
     if (err)
         return err;
     if (GW_MQTT_HAS(d.props, session_expiry)) {
-        if (!c->expiry_s && d.props.session_expiry) /* [MQTT-3.1.2-23] */
+        if (!c->expiry_s && d.props.session_expiry) /* §3.14.2.2.2 */
             return GW_EPROTOCOL;
         c->expiry_s = d.props.session_expiry;
         gw_session_set_expiry(c->session, c->expiry_s);
@@ -300,10 +319,10 @@ static void on_timer(void *owner)
     }
     if (c->paused & (PAUSE_QUOTA | PAUSE_ACKS)) /* we do not listen, so nothing can be heard */
         quiet_ms = 0;
-    if (quiet_ms >= c->keep_alive_ms) /* [MQTT-3.1.2-22] */
+    if (quiet_ms >= keep_alive_ms(c)) /* [MQTT-3.1.2-22] */
         conn_fail(c, GW_EIDLE);
     else
-        gw_timer_start(c->server->loop, &c->timer, c->keep_alive_ms - quiet_ms);
+        gw_timer_start(c->server->loop, &c->timer, keep_alive_ms(c) - quiet_ms);
 }
 
 static void on_quota(void *owner)
@@ -326,7 +345,8 @@ static void on_ready(struct conn *c)
 
 static void on_drained(struct conn *c)
 {
-    c->heard_ms = gw_loop_now_ms(c->server->loop); /* it took what we sent */
+    if (c->paused & PAUSE_OUTPUT) /* until now we did not listen */
+        c->heard_ms = gw_loop_now_ms(c->server->loop);
     conn_unpause(c, PAUSE_OUTPUT);
     if (c->session)
         gw_session_resume(c->session);
@@ -376,6 +396,7 @@ int conn_new(struct gw_mqtt_server *s, struct gw_stream *stream, struct conn **o
     c->server = s;
     c->stream = stream;
     c->cause = GW_CAUSE_CONNECT; /* nothing ended it yet */
+    c->packet_max = SIZE_MAX;    /* until it says otherwise */
     gw_list_init(&c->subacks);
     gw_timer_init(&c->timer, on_timer, c);
     gw_timer_init(&c->quota_timer, on_quota, c);

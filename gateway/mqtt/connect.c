@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 #define ASSIGNED_BYTES 8 /* of randomness in a client identifier that we make */
+#define WELCOME_HEAD 5   /* bytes of a CONNACK in front of its properties, at most */
 
 /* What 3.1.1 can say (§3.2.2.3 there). */
 enum { V311_BAD_VERSION = 1, V311_BAD_CLIENT_ID = 2, V311_UNAVAILABLE = 3, V311_NOT_ALLOWED = 5 };
@@ -70,6 +72,16 @@ static int take_client_id(struct conn *c, const struct gw_mqtt_connect *p, bool 
     return 0;
 }
 
+/* What the client asks for [MQTT-3.2.2-22]; MQTT 5 lets us set a limit. */
+static uint16_t keep_alive_of(const struct conn *c, const struct gw_mqtt_connect *p)
+{
+    uint32_t max_s = c->server->config->limits.keep_alive_s;
+
+    if (p->version < GW_MQTT_V5 || !max_s || (p->keep_alive_s && p->keep_alive_s <= max_s))
+        return p->keep_alive_s;
+    return (uint16_t)max_s;
+}
+
 static void take_terms(struct conn *c, const struct gw_mqtt_connect *p)
 {
     c->send_max = SEND_MAX;
@@ -84,7 +96,7 @@ static void take_terms(struct conn *c, const struct gw_mqtt_connect *p)
             c->packet_max = p->props.maximum_packet_size;
         c->alias_max = GW_MIN(p->props.topic_alias_maximum, (unsigned)ALIAS_MAX); /* absent: 0 */
     }
-    c->keep_alive_ms = (uint32_t)p->keep_alive_s * 1500; /* [MQTT-3.1.2-22] */
+    c->keep_alive_s = keep_alive_of(c, p);
 }
 
 static bool address_of(const struct gw_stream *stream, struct gw_hwaddr *out)
@@ -158,26 +170,61 @@ static int join_session(struct conn *c, bool clean, bool *out_present)
     return err;
 }
 
-static void welcome(struct conn *c, bool present, bool assigned)
-{
-    uint8_t room[64];
-    struct gw_writer w = gw_writer_of(room, sizeof(room));
-    struct gw_mqtt_connack ack = {.session_present = present};
+/* The accepting CONNACK, but for "session present". */
+struct welcome {
+    struct gw_mqtt_connack ack;
+    char own_topics[GW_DEVICE_ID_MAX + sizeof("d//")];
+};
 
-    GW_MQTT_SET(ack.props, receive_maximum, RECEIVE_MAX);
-    GW_MQTT_SET(ack.props, maximum_packet_size,
-                c->server->config->limits.message_bytes + PACKET_OVERHEAD);
-    GW_MQTT_SET(ack.props, topic_alias_maximum, ALIAS_MAX);
-    if (assigned)
-        GW_MQTT_SET(ack.props, assigned_client_id, GW_SLICE(c->client, c->client_len));
-    gw_mqtt_connack_encode(&w, c->version, &ack);
+/* Where answers to the device's requests may go (§3.1.2.11.6): all of its own space. */
+static void offer_response_space(struct conn *c, struct welcome *w)
+{
+    int len = snprintf(w->own_topics, sizeof(w->own_topics), "d/%s/", c->device);
+
+    GW_MQTT_SET(w->ack.props, response_info, GW_SLICE(w->own_topics, (size_t)len));
+}
+
+static bool too_large(const struct conn *c, const struct gw_mqtt_props *props)
+{
+    return WELCOME_HEAD + mqtt_props_size(c->version, props) > c->packet_max; /* [MQTT-3.1.2-24] */
+}
+
+static int prepare_welcome(struct conn *c, const struct gw_mqtt_connect *p, bool assigned,
+                           struct welcome *w)
+{
+    const struct gw_config *config = c->server->config;
+    struct gw_mqtt_props *props = &w->ack.props;
+
+    *w = (struct welcome){0};
+    GW_MQTT_SET(*props, receive_maximum, RECEIVE_MAX);
+    GW_MQTT_SET(*props, maximum_packet_size, config->limits.message_bytes + PACKET_OVERHEAD);
+    GW_MQTT_SET(*props, topic_alias_maximum, ALIAS_MAX);
+    if (assigned) /* [MQTT-3.2.2-16] */
+        GW_MQTT_SET(*props, assigned_client_id, GW_SLICE(c->client, c->client_len));
+    if (c->keep_alive_s != p->keep_alive_s) /* [MQTT-3.2.2-21] */
+        GW_MQTT_SET(*props, server_keep_alive, c->keep_alive_s);
+    if (p->props.request_response && config->access.own_topics) /* [MQTT-3.1.2-28] */
+        offer_response_space(c, w);
+    if (too_large(c, props)) /* the only one that nothing depends on */
+        props->present &= ~(1u << GW_MQTT_BIT_response_info);
+    return too_large(c, props) ? GW_EUNSUPPORTED : 0;
+}
+
+static void welcome(struct conn *c, struct welcome *from, bool present)
+{
+    uint8_t room[GW_DEVICE_ID_MAX + 128];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+
+    from->ack.session_present = present; /* [MQTT-3.2.2-2], [MQTT-3.2.2-3] */
+    gw_mqtt_connack_encode(&w, c->version, &from->ack);
     conn_write(c, gw_writer_done(&w));
 }
 
 /* 0; a failure with the reason that the client hears. */
-static int check(struct conn *c, const struct gw_mqtt_connect *p, bool *out_assigned,
+static int check(struct conn *c, const struct gw_mqtt_connect *p, struct welcome *out,
                  uint8_t *out_reason)
 {
+    bool assigned;
     int err;
 
     *out_reason = GW_MQTT_BAD_AUTH_METHOD;
@@ -187,7 +234,11 @@ static int check(struct conn *c, const struct gw_mqtt_connect *p, bool *out_assi
     if (p->has_will && !gw_topic_valid(p->will.topic))
         return GW_EMALFORMED;
     *out_reason = GW_MQTT_BAD_CLIENT_ID;
-    err = take_client_id(c, p, out_assigned);
+    err = take_client_id(c, p, &assigned);
+    if (err)
+        return err;
+    *out_reason = GW_MQTT_TOO_LARGE;
+    err = prepare_welcome(c, p, assigned, out);
     if (err)
         return err;
     *out_reason = GW_MQTT_UNAVAILABLE;
@@ -196,19 +247,22 @@ static int check(struct conn *c, const struct gw_mqtt_connect *p, bool *out_assi
 
 int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
 {
-    struct gw_mqtt_connect p;
-    bool present, assigned;
+    struct gw_mqtt_connect p = {0};
+    struct welcome accepted;
+    bool present;
     uint8_t reason;
     int err = gw_mqtt_connect_decode(body, &p);
 
     (void)flags;
     if (err == GW_EUNSUPPORTED)
         return refuse_version(c, p.version);
-    if (err)
-        return err;
     c->version = p.version;
+    if (err && p.version == GW_MQTT_V5) /* §4.13.1 */
+        return refuse(c, err, reason_of(err));
+    if (err) /* 3.1.1 [MQTT-3.1.4-1]: without a CONNACK */
+        return err;
     take_terms(c, &p);
-    err = check(c, &p, &assigned, &reason);
+    err = check(c, &p, &accepted, &reason);
     if (!err) {
         err = become_peer(c);
         reason = refusal_of(err);
@@ -225,9 +279,11 @@ int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
     gw_list_remove(&c->link);
     gw_list_append(&c->server->conns, &c->link);
     gw_timer_stop(&c->timer);
-    if (c->keep_alive_ms)
-        gw_timer_start(c->server->loop, &c->timer, c->keep_alive_ms);
-    welcome(c, present, assigned);
+    if (c->keep_alive_s)
+        gw_timer_start(c->server->loop, &c->timer, keep_alive_ms(c));
+    if (c->will)
+        c->will->origin = gw_session_origin(c->session);
+    welcome(c, &accepted, present);
     if (c->session)
         gw_session_resume(c->session);
     return 0;

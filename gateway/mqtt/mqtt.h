@@ -212,8 +212,8 @@ struct gw_mqtt_disconnect {
 
 /*
  * Decoders take the body that gw_mqtt_frame gave. They return 0; GW_ESHORT, GW_ETRAIL,
- * GW_EMALFORMED (reason 0x81); GW_EPROTOCOL (0x82); GW_EUNSUPPORTED: a CONNECT of another version,
- * `out->version` says which.
+ * GW_EMALFORMED (reason 0x81); GW_EPROTOCOL (0x82); GW_EUNSUPPORTED: a CONNECT of another version.
+ * Of a CONNECT that fails `out->version` is told, 0 when it is not known: the form of the answer.
  */
 int gw_mqtt_connect_decode(struct gw_slice body, struct gw_mqtt_connect *out) GW_MUST_CHECK;
 int gw_mqtt_connack_decode(struct gw_slice body, uint8_t version,

@@ -40,6 +40,7 @@ struct will {
     uint32_t delay_s;
     bool expires;
     uint32_t expiry_s; /* from its publishing on */
+    uint64_t origin;   /* gw_session_origin of who left it */
 };
 
 /* A SUBACK or UNSUBACK that waits until its subscriptions are on disk. */
@@ -66,8 +67,9 @@ struct conn {
     struct gw_session *session;
     struct gw_timer timer; /* CONNECT is due, then keep-alive */
     struct gw_timer quota_timer;
-    uint32_t keep_alive_ms; /* one and a half times what the client said; 0: none */
+    uint16_t keep_alive_s; /* what the client said, or we did; 0: none */
     uint64_t heard_ms;
+    size_t heard_left; /* bytes of an unfinished packet that were there then */
     uint32_t expiry_s;
     size_t packet_max;  /* what the client takes */
     unsigned alias_max; /* topic aliases that it takes, and we use */
@@ -113,7 +115,7 @@ struct gw_mqtt_server {
 
 int conn_new(struct gw_mqtt_server *s, struct gw_stream *stream, struct conn **out) GW_MUST_CHECK;
 void conn_free(struct conn *c);
-/** Whole packets only; a client that takes no more is closed. */
+/** Whole packets only; a client that takes no more, or none of this size, is closed. */
 void conn_write(struct conn *c, struct gw_slice packet);
 /** End it for this reason: MQTT 5 hears why, the log and the device's strikes too. */
 void conn_fail(struct conn *c, int err);
@@ -123,6 +125,12 @@ void conn_fail_as(struct conn *c, int err, uint8_t reason);
 void conn_close(struct conn *c, int err, uint8_t reason);
 /** Let go of session and peer, and see to the will. Once. */
 void conn_finish(struct conn *c);
+/** One and a half times the keep-alive [MQTT-3.1.2-22]. */
+static inline uint64_t keep_alive_ms(const struct conn *c)
+{
+    return (uint64_t)c->keep_alive_s * 1500;
+}
+
 void conn_pause(struct conn *c, enum conn_pause why);
 void conn_unpause(struct conn *c, enum conn_pause why);
 /** The reason that MQTT 5 has for one of our errors. */

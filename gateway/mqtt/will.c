@@ -53,6 +53,7 @@ static void publish(struct gw_mqtt_server *s, const char *device, struct will **
     char text[GW_LOG_TEXT];
     int err;
 
+    m.origin = will->origin;
     if (will->expires)
         m.expires_ms = gw_loop_now_ms(s->loop) + (uint64_t)will->expiry_s * 1000;
     err = gw_peers_publish_will(s->peers, device, &m);
