@@ -78,6 +78,8 @@ def broker():
         for device in ("one", "two"):
             for topic in ("d/one/#", "d/two/#"):
                 place.daemon.cordon("grant", device, topic, "pubsub")
+        place.daemon.cordon("grant", "two", "$t/#", "pubsub")
+        place.daemon.cordon("grant", "two", "#", "sub")
     except BaseException:
         finish(place)
         raise
@@ -105,6 +107,16 @@ class Desk:
     def client(self, client_id="", device=None, version=5, **kw):
         """A connection that was accepted. Client identifiers are the test's own."""
         return self.open(device, version).connect(client_id and f"{self.name}-{client_id}", **kw)
+
+    def pair(self, options=2, rest="t", **properties):
+        """A publisher and a subscriber to one topic."""
+        sub = self.client(device=self.two)
+        sub.subscribe(self.topic(rest), options, **properties)
+        return self.client(), sub
+
+    def keeper(self, client_id="keeper", clean=False, expiry=3600, device=None, **properties):
+        """A client of MQTT 5 whose session outlives its connection."""
+        return self.client(client_id, device, clean=clean, properties={"session_expiry": expiry, **properties})
 
 
 @pytest.fixture
