@@ -28,7 +28,17 @@ static void topic_presence(void *owner, struct gw_slice filter, const char *devi
         gw_presence_topic(w->presence, filter, device, joined);
 }
 
-const struct gw_hub_ops wiring_hub = {may_receive, sink, topic_presence};
+static void overflow(void *owner, const char *device, struct gw_slice client)
+{
+    struct worker *w = owner;
+    char text[GW_LOG_TEXT];
+
+    gw_journal_alert(w->journal, GW_WARNING, "queue-full", device, NULL,
+                     "The queue of session \"%s\" is full: messages for it are dropped.",
+                     gw_log_text(client, text));
+}
+
+const struct gw_hub_ops wiring_hub = {may_receive, sink, topic_presence, overflow};
 
 static void durable(void *owner, uint64_t ticket)
 {

@@ -37,6 +37,7 @@ enum gw_error_class {
     X(GW_EQUOTA, LOCAL, "over quota")                                                              \
     X(GW_EFULL, LOCAL, "no room left")                                                             \
     X(GW_ESPOOLFULL, LOCAL, "the spool is full")                                                   \
+    X(GW_EQUEUEFULL, LOCAL, "the queue of everybody it was for is full")                           \
     X(GW_ENOKEY, LOCAL, "no such key")                                                             \
     X(GW_ENOTFOUND, LOCAL, "not found")                                                            \
     X(GW_EEXISTS, LOCAL, "exists already")                                                         \

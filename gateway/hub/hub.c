@@ -27,7 +27,7 @@ int gw_hub_open(struct gw_loop *loop, const struct gw_hub_limits *limits, struct
     hub->owner = owner;
     hub->next_session = 1;
     hub->next_row = 1;
-    hub->drop_log = (struct gw_log_limit){.burst = 1, .per_ms = 10000};
+    overflow_init(hub);
     persist_init(hub);
     hub->told_topic = malloc(GW_TOPIC_MAX);
     err = hub->told_topic ? tree_init(&hub->tree) : -ENOMEM;
@@ -49,6 +49,7 @@ void gw_hub_close(struct gw_hub **hub)
     if (!h)
         return;
     persist_flush(h);
+    gw_task_cancel(&h->overflow_task);
     h->closing = true; /* from here on nothing reaches the database: sessions go from memory only */
     while ((cursor = 0, s = gw_map_next(&h->sessions, &cursor))) {
         s->stored = false;
@@ -80,7 +81,7 @@ struct fanout {
     struct gw_msg *msg;
     struct gw_list matched; /* of sessions, by match_link */
     struct stored *stored;  /* the message's row, once somebody needs it */
-    bool wait;
+    enum fate fate;
 };
 
 static void match_node(void *ctx, struct tree_node *n)
@@ -100,15 +101,17 @@ static void match_node(void *ctx, struct tree_node *n)
 static void match_shares(void *ctx, struct tree_node *n)
 {
     struct fanout *f = ctx;
+    enum fate fate = share_deliver(n, f->msg, &f->stored);
 
-    f->wait |= share_deliver(n, f->msg, &f->stored);
+    f->fate = GW_MAX(f->fate, fate);
 }
 
 /* One copy for each session that matches, however many of its filters do; one more for
  * a member of each group that shares a subscription. */
-static bool fan_out(struct gw_hub *hub, struct gw_msg *m)
+static enum fate fan_out(struct gw_hub *hub, struct gw_msg *m)
 {
     struct fanout f = {.hub = hub, .msg = m};
+    enum fate fate;
 
     gw_list_init(&f.matched);
     hub->match_turn++;
@@ -118,11 +121,12 @@ static bool fan_out(struct gw_hub *hub, struct gw_msg *m)
 
         gw_list_remove(&s->match_link);
         /* [MQTT-3.3.1-12], [MQTT-3.3.1-13] */
-        f.wait |= queue_add(s, m, m->retain && s->match.retain_as_published, false, &f.stored);
+        fate = queue_add(s, m, m->retain && s->match.retain_as_published, false, &f.stored);
+        f.fate = GW_MAX(f.fate, fate);
     }
     if (hub->shared_subs)
         tree_match(&hub->tree, m->topic, match_shares, &f);
-    return f.wait;
+    return f.fate;
 }
 
 static int admits(const struct gw_hub *hub, const struct gw_msg *m)
@@ -132,21 +136,23 @@ static int admits(const struct gw_hub *hub, const struct gw_msg *m)
     return m->retain ? retained_admits(hub, m) : 0;
 }
 
-/* Local subscribers and the retained table. True: rows must be waited for. */
-static bool take_in(struct gw_hub *hub, struct gw_msg *m)
+/* Local subscribers and the retained table. */
+static enum fate take_in(struct gw_hub *hub, struct gw_msg *m)
 {
-    bool wait = false;
+    enum fate kept = FATE_NONE, heard;
 
     hub->stats.published++;
     if (m->retain)
-        wait = retained_set(hub, m);
-    return fan_out(hub, m) || wait;
+        kept = retained_set(hub, m) ? FATE_WAIT : FATE_TAKEN;
+    heard = fan_out(hub, m);
+    return GW_MAX(kept, heard);
 }
 
 int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m, uint32_t token)
 {
     struct tickets *t = &hub->tickets;
-    bool wait_sink = false, wait_store;
+    bool wait_sink = false;
+    enum fate fate;
     int err = admits(hub, m);
 
     if (!err && m->qos > 0)
@@ -161,8 +167,12 @@ int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m, uin
         wait_sink = told == 0 && m->qos > 0;
     }
     t->last += m->qos > 0;
-    wait_store = take_in(hub, m);
-    return m->qos ? tickets_add(t, publisher, token, wait_sink, wait_store) : 1;
+    fate = take_in(hub, m);
+    if (m->qos == 0)
+        return 1;
+    if (fate == FATE_FULL && !wait_sink) /* what nobody has is not acknowledged */
+        return GW_EQUEUEFULL;
+    return tickets_add(t, publisher, token, wait_sink, fate == FATE_WAIT);
 }
 
 int gw_hub_publish_local(struct gw_hub *hub, const struct gw_msg *from)

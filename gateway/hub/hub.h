@@ -41,6 +41,8 @@ struct gw_hub_ops {
     int (*sink)(void *owner, const struct gw_msg *m, uint64_t ticket);
     /** A live session of the device began or ceased to listen to `filter`. */
     void (*topic)(void *owner, struct gw_slice filter, const char *device, bool joined);
+    /** A session's queue is full and loses messages: once, until half of it is free again. */
+    void (*overflow)(void *owner, const char *device, struct gw_slice client);
 };
 
 /** Loads what was kept, before the loop runs. -ENOMEM, GW_ESTORE. */
@@ -68,7 +70,8 @@ void gw_hub_publisher_remove(struct gw_hub *hub, uint64_t id);
  * @param token  comes back with the completion.
  * @return 1 done, nothing to wait for (always so for QoS 0); 0 the publisher is told later, after
  *         everything it published before; GW_ESPOOLFULL and whatever the sink said; GW_EFULL: the
- *         retained table has no room; GW_EMALFORMED: over GW_HUB_LEVELS_MAX. Nobody gets it then.
+ *         retained table has no room; GW_EQUEUEFULL: it was for some, and no queue of theirs had
+ *         room; GW_EMALFORMED: over GW_HUB_LEVELS_MAX. Nobody gets it then.
  */
 int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m,
                    uint32_t token) GW_MUST_CHECK;
@@ -146,6 +149,8 @@ void gw_session_detach(struct gw_session **s);
 void gw_session_set_expiry(struct gw_session *s, uint32_t expiry_s);
 /** Stands for device and client identifier, after a restart too: what "no local" goes by. Not 0. */
 uint64_t gw_session_origin(const struct gw_session *s);
+/** QoS 1 and 2 messages dropped because its queue was full, since this was asked for last. */
+uint64_t gw_session_take_lost(struct gw_session *s);
 
 /** Deliver what waits until `deliver` says -EAGAIN. */
 void gw_session_resume(struct gw_session *s);

@@ -171,6 +171,9 @@ struct gw_session {
     struct gw_list inflight; /* sent, not acknowledged, in order */
     size_t count, qos0_count;
     uint64_t bytes;
+    uint64_t lost;                /* dropped for want of room, and its client was not told yet */
+    bool overflows;               /* it lost some, and half of its queue is not free yet */
+    struct gw_list overflow_link; /* in hub.overflown, until somebody was told */
     uint64_t next_number;
     uint64_t sent_number;
     struct op *sent_op;
@@ -186,9 +189,18 @@ struct gw_session {
     uint8_t key[]; /* device \0 client */
 };
 
-/** One message for one session, `s->match` telling how. True: its row must be waited for. */
-bool queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
-               struct stored **stored);
+/** What became of a message; of several for several sessions the highest counts. */
+enum fate {
+    FATE_NONE,  /* it is for nobody now */
+    FATE_FULL,  /* there was no room for it */
+    FATE_TAKEN, /* somebody has it */
+    FATE_WAIT,  /* and a row must be waited for */
+};
+
+/** One message for one session, `s->match` telling how. */
+enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
+                    struct stored **stored);
+void overflow_init(struct gw_hub *hub);
 void queue_push(struct gw_session *s);
 /** Nobody is attached any more: what was sent comes again first, QoS 0 is forgotten. */
 void queue_rewind(struct gw_session *s);
@@ -225,8 +237,8 @@ void share_leave(struct sub *sub);
 void share_move(struct sub *sub);
 /** True when the subscription is of this group, or (empty name) of none. */
 bool share_is(const struct sub *sub, struct gw_slice name);
-/** To one member of each group at this node. True: a row must be waited for. */
-bool share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored);
+/** To one member of each group at this node. */
+enum fate share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored);
 
 struct hub_device *device_get(struct gw_hub *hub, struct gw_slice id);
 void device_release(struct gw_hub *hub, struct hub_device *d);
@@ -303,7 +315,8 @@ struct gw_hub {
     size_t shared_subs; /* without any, no message looks for them */
     struct tickets tickets;
     struct gw_hub_stats stats;
-    struct gw_log_limit drop_log;
+    struct gw_list overflown; /* sessions, by overflow_link */
+    struct gw_task overflow_task;
     /* persist.c */
     struct gw_list ops_waiting;
     size_t urgent;

@@ -98,6 +98,7 @@ static void drop(struct gw_session *s, struct delivery *d)
     unstore(s, d);
     s->count--;
     s->bytes -= d->bytes;
+    s->overflows &= s->count > COUNT_MAX / 2 || s->bytes > s->hub->limits.queued_bytes / 2;
     s->qos0_count -= d->pub.qos == 0;
     s->hub->stats.queued--;
     s->hub->stats.queued_bytes -= d->bytes;
@@ -174,6 +175,41 @@ static void make_room(struct gw_session *s, size_t bytes, bool replay)
     }
 }
 
+static void tell_overflows(void *owner)
+{
+    struct gw_hub *hub = owner;
+
+    while (!gw_list_empty(&hub->overflown)) {
+        struct gw_session *s = GW_LIST_ENTRY(hub->overflown.next, struct gw_session, overflow_link);
+        size_t device = strlen(s->device->id) + 1;
+
+        gw_list_remove(&s->overflow_link);
+        if (hub->ops.overflow)
+            hub->ops.overflow(hub->owner, s->device->id,
+                              GW_SLICE(s->key + device, s->key_len - device));
+    }
+}
+
+void overflow_init(struct gw_hub *hub)
+{
+    gw_list_init(&hub->overflown);
+    gw_task_init(&hub->overflow_task, tell_overflows, hub);
+}
+
+/* It is told of later: whoever hears it may publish, and a message is on its way just now. */
+static void overflow(struct gw_session *s)
+{
+    struct gw_hub *hub = s->hub;
+
+    hub->stats.dropped_full++;
+    s->lost++;
+    if (s->overflows)
+        return;
+    s->overflows = true;
+    gw_list_append(&hub->overflown, &s->overflow_link);
+    gw_task_post(hub->loop, &hub->overflow_task);
+}
+
 static bool admit(struct gw_session *s, const struct gw_msg *m, uint8_t qos, bool replay)
 {
     struct gw_hub *hub = s->hub;
@@ -183,16 +219,10 @@ static bool admit(struct gw_session *s, const struct gw_msg *m, uint8_t qos, boo
         make_room(s, bytes, replay);
     if (fits(s, bytes, replay) && (qos == 0 || !ids_exhausted(s)))
         return true;
-    if (qos == 0) {
+    if (qos == 0)
         hub->stats.dropped_qos0++;
-        return false;
-    }
-    hub->stats.dropped_full++;
-    if (gw_log_allowed(&hub->drop_log, gw_loop_now_ms(hub->loop)))
-        gw_log_warning("hub: a session's queue is full, messages for it are dropped: device=%s "
-                       "queued_bytes=%llu dropped=%llu",
-                       s->device->id, (unsigned long long)s->bytes,
-                       (unsigned long long)hub->stats.dropped_full);
+    else
+        overflow(s);
     return false;
 }
 
@@ -217,27 +247,27 @@ static bool passed_on(struct gw_session *s, struct gw_msg *m, bool retain)
     return !err || err == GW_ETOOBIG;
 }
 
-bool queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
-               struct stored **stored)
+enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
+                    struct stored **stored)
 {
     uint8_t qos = GW_MIN(s->match.qos, m->qos);
     struct delivery *d;
     bool wait = false;
 
     if (qos == 0 && !s->ops)
-        return false; /* §4.1: not kept for those who are away */
+        return FATE_NONE; /* §4.1: not kept for those who are away */
     if (!session_may_receive(s, m)) {
         s->hub->stats.dropped_denied++;
-        return false;
+        return FATE_NONE;
     }
     if (qos == 0 && !s->pushing && passed_on(s, m, retain))
-        return false;
+        return FATE_TAKEN;
     if (!admit(s, m, qos, replay))
-        return false;
+        return qos ? FATE_FULL : FATE_NONE; /* QoS 0 may be lost, which is no failure */
     d = entry_new(s, m, qos, retain, s->match_ids, s->match_id_count);
     if (!d) {
-        s->hub->stats.dropped_full++;
-        return false;
+        overflow(s);
+        return FATE_FULL;
     }
     if (qos > 0) {
         number(d, s->next_number++);
@@ -245,7 +275,7 @@ bool queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
     }
     d->fresh = true;
     queue_push(s);
-    return wait;
+    return wait ? FATE_WAIT : FATE_TAKEN;
 }
 
 int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored, uint64_t n,

@@ -73,6 +73,7 @@ struct gw_session *session_new(struct gw_hub *hub, struct gw_slice key, uint64_t
     gw_list_init(&s->waiting);
     gw_list_init(&s->inflight);
     gw_list_init(&s->match_link);
+    gw_list_init(&s->overflow_link);
     gw_timer_init(&s->expiry, on_expiry, s);
     s->device = device_get(hub, device);
     if (!s->device || gw_map_put(&hub->sessions, GW_SLICE(s->key, s->key_len), s)) {
@@ -136,6 +137,7 @@ void session_end(struct gw_session *s)
         sub_free(GW_LIST_ENTRY(s->subs.next, struct sub, session_link));
     (void)gw_map_remove(&hub->sessions, GW_SLICE(s->key, s->key_len));
     gw_list_remove(&s->device_link);
+    gw_list_remove(&s->overflow_link);
     device_release(hub, d);
     hub->stats.sessions--;
     free(s->inbound);
@@ -274,6 +276,14 @@ void gw_session_set_expiry(struct gw_session *s, uint32_t expiry_s)
 uint64_t gw_session_origin(const struct gw_session *s)
 {
     return s->origin;
+}
+
+uint64_t gw_session_take_lost(struct gw_session *s)
+{
+    uint64_t lost = s->lost;
+
+    s->lost = 0;
+    return lost;
 }
 
 void gw_session_resume(struct gw_session *s)

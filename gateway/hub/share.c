@@ -106,9 +106,9 @@ static struct sub *member_for(struct share *g, const struct gw_msg *m)
     return sub || m->qos == 0 ? sub : pick(&g->away, m);
 }
 
-bool share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored)
+enum fate share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored)
 {
-    bool wait = false;
+    enum fate best = FATE_NONE, fate;
 
     GW_LIST_EACH(&at->shares, node)
     {
@@ -118,7 +118,8 @@ bool share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **store
         if (!s)
             continue;
         session_match(s, &sub->options, ++s->hub->match_turn, NULL);
-        wait |= queue_add(s, m, m->retain && s->match.retain_as_published, false, stored);
+        fate = queue_add(s, m, m->retain && s->match.retain_as_published, false, stored);
+        best = GW_MAX(best, fate);
     }
-    return wait;
+    return best;
 }

@@ -44,6 +44,7 @@ static const struct {
     X(GW_EQUOTA, GW_MQTT_QUOTA, false)                                                             \
     X(GW_EFULL, GW_MQTT_QUOTA, false)                                                              \
     X(GW_ESPOOLFULL, GW_MQTT_QUOTA, false)                                                         \
+    X(GW_EQUEUEFULL, GW_MQTT_QUOTA, false)                                                         \
     X(GW_ECLOSED, GW_MQTT_SHUTTING_DOWN, false)
 
 static const struct {

@@ -174,6 +174,7 @@ static int join_session(struct conn *c, bool clean, bool *out_present)
 struct welcome {
     struct gw_mqtt_connack ack;
     char own_topics[GW_DEVICE_ID_MAX + sizeof("d//")];
+    char lost[96]; /* words for what the session's queue had no room for */
 };
 
 /* Where answers to the device's requests may go (§3.1.2.11.6): all of its own space. */
@@ -210,11 +211,26 @@ static int prepare_welcome(struct conn *c, const struct gw_mqtt_connect *p, bool
     return too_large(c, props) ? GW_EUNSUPPORTED : 0;
 }
 
+/* The client hears how much its full queue lost while it was away, or did not read. */
+static void tell_lost(struct conn *c, struct welcome *w)
+{
+    uint64_t lost = gw_session_take_lost(c->session);
+
+    if (!lost)
+        return;
+    (void)snprintf(w->lost, sizeof(w->lost), "%llu messages were dropped: the queue was full",
+                   (unsigned long long)lost);
+    GW_MQTT_SET(w->ack.props, reason_string, gw_slice_str(w->lost));
+    if (too_large(c, &w->ack.props)) /* [MQTT-3.2.2-19] */
+        w->ack.props.present &= ~(1u << GW_MQTT_BIT_reason_string);
+}
+
 static void welcome(struct conn *c, struct welcome *from, bool present)
 {
-    uint8_t room[GW_DEVICE_ID_MAX + 128];
+    uint8_t room[GW_DEVICE_ID_MAX + 256];
     struct gw_writer w = gw_writer_of(room, sizeof(room));
 
+    tell_lost(c, from);
     from->ack.session_present = present; /* [MQTT-3.2.2-2], [MQTT-3.2.2-3] */
     gw_mqtt_connack_encode(&w, c->version, &from->ack);
     conn_write(c, gw_writer_done(&w));

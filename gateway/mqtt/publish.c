@@ -40,10 +40,12 @@ static void acknowledge(struct conn *c, enum gw_mqtt_type type, uint16_t packet_
 /*
  * The answer to a QoS 1 or 2 PUBLISH, once it is known. What was not taken is never acknowledged
  * as if it was: MQTT 5 hears the reason; 3.1.1 has no word for it, so the connection ends there
- * [MQTT-3.3.5-2 of 3.1.1].
+ * [MQTT-3.3.5-2 of 3.1.1]. But nobody is sent away because others do not fetch what is theirs.
  */
 static void conclude(struct conn *c, unsigned qos, uint16_t packet_id, int err)
 {
+    if (err == GW_EQUEUEFULL && c->version < GW_MQTT_V5)
+        err = 0;
     if (err && c->version < GW_MQTT_V5) {
         conn_fail(c, err);
         return;

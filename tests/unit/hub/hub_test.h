@@ -66,11 +66,22 @@ static void topic_told(void *owner, struct gw_slice filter, const char *device, 
                    device, (int)filter.len, (const char *)filter.ptr);
 }
 
+static char overflows_told[NOTES_MAX];
+
+static void overflow_told(void *owner, const char *device, struct gw_slice client)
+{
+    size_t used = strlen(overflows_told);
+
+    (void)owner;
+    (void)snprintf(overflows_told + used, sizeof(overflows_told) - used, "%s:%.*s ", device,
+                   (int)client.len, (const char *)client.ptr);
+}
+
 static struct gw_hub_limits hub_limits = {.queued_bytes = 100000};
 
 static inline void hub_start(void)
 {
-    static const struct gw_hub_ops ops = {may_receive, sink, topic_told};
+    static const struct gw_hub_ops ops = {may_receive, sink, topic_told, overflow_told};
 
     cr_assert_eq(gw_loop_new(&loop), 0);
     cr_assert_eq(gw_store_open(loop, dir, &store), 0);

@@ -277,6 +277,89 @@ Test(hub, lets_qos_0_give_way_when_a_queue_is_full)
     cr_expect_leq(stats().queued_bytes, hub_limits.queued_bytes);
 }
 
+/* A queue of one message's room, and what is said of the next. */
+static void fill_queue(struct client *c, const char *id)
+{
+    static char big[90001];
+
+    memset(big, 'x', sizeof(big) - 1);
+    c->room = 1;
+    attach(c, "dev", id, true, 0);
+    subscribe(c, "t", 1);
+    cr_expect_geq(publish("t", "first", 1), 0);
+    cr_expect_geq(publish("t", big, 1), 0);
+}
+
+Test(hub, does_not_acknowledge_what_no_queue_has_room_for)
+{
+    static char big[20001];
+    struct client a = {0}, b = {0};
+
+    memset(big, 'x', sizeof(big) - 1);
+    fill_queue(&a, "1");
+    cr_expect_eq(publish("t", big, 1), GW_EQUEUEFULL);
+    cr_expect_eq(publish("t", big, 2), GW_EQUEUEFULL);
+    cr_expect_eq(publish("t", big, 0), 1, "QoS 0 promises nothing");
+    cr_expect_eq(publish("elsewhere", big, 1), 1, "nobody wants it: nobody lost it");
+    cr_expect_eq(publish_as(NULL, "t", big, 1, true, 0) >= 0, true, "it is retained");
+    attach(&b, "dev", "2", true, 0);
+    subscribe(&b, "t", 1);
+    cr_expect_eq(publish("t", big, 1), 1, "another has it");
+}
+
+Test(hub, acknowledges_what_went_out_though_a_queue_is_full)
+{
+    struct client a = {0};
+    struct sender s = {0};
+
+    fill_queue(&a, "1");
+    sender_add(&s);
+    sink_answer = 0;
+    for (int i = 0; i < 200; i++)
+        (void)publish("t", "until there is no room for one more of this size", 1);
+    cr_expect_gt(stats().dropped_full, 0);
+    cr_expect_eq(
+        publish_as(&s, "t", "until there is no room for one more of this size", 1, false, 1), 0);
+}
+
+Test(hub, tells_once_that_a_queue_overflows)
+{
+    static char big[20001];
+    struct client a = {0};
+
+    memset(big, 'x', sizeof(big) - 1);
+    fill_queue(&a, "1");
+    for (int i = 0; i < 3; i++)
+        (void)publish("t", big, 1);
+    settle();
+    cr_expect_str_eq(overflows_told, "dev:1 ");
+    cr_expect_eq(gw_session_take_lost(a.session), 3);
+    cr_expect_eq(gw_session_take_lost(a.session), 0, "it was told");
+
+    a.room = NOTES_MAX;
+    gw_session_resume(a.session);
+    for (size_t i = 0; i < a.count; i++)
+        (void)gw_session_acked(a.session, a.ids[i]);
+    a.room = 0;
+    for (int i = 0; i < 6; i++)
+        (void)publish("t", big, 1);
+    settle();
+    cr_expect_str_eq(overflows_told, "dev:1 dev:1 ", "there was room in between");
+}
+
+Test(hub, forgets_an_overflow_with_its_session)
+{
+    static char big[20001];
+    struct client a = {0};
+
+    memset(big, 'x', sizeof(big) - 1);
+    fill_queue(&a, "1");
+    (void)publish("t", big, 1);
+    gw_session_detach(&a.session);
+    settle();
+    cr_expect_str_eq(overflows_told, "");
+}
+
 Test(hub, limits_subscriptions_of_a_session)
 {
     struct client a = {0};
