@@ -599,6 +599,12 @@ size_t gw_client_pending(const struct gw_client *c)
     return c->state == UP ? gw_stream_pending(c->stream) : 0;
 }
 
+void gw_client_pause(struct gw_client *c, bool paused)
+{
+    if (c->state == UP)
+        gw_stream_pause(c->stream, paused);
+}
+
 void gw_client_progress(struct gw_client *c)
 {
     c->rounds = 0;

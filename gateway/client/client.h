@@ -80,6 +80,8 @@ const char *gw_client_error(const struct gw_client *c);
 /** Queue whole packets. GW_EFULL, GW_ECLOSED. */
 int gw_client_write(struct gw_client *c, struct gw_slice packets) GW_MUST_CHECK;
 size_t gw_client_pending(const struct gw_client *c);
+/** Leave what the broker says unread; forgotten with the connection. Not from `packet`. */
+void gw_client_pause(struct gw_client *c, bool paused);
 /** Something got done on this connection: the next pause begins small again. */
 void gw_client_progress(struct gw_client *c);
 /** End this connection and come back after a pause; `down` is called. Not from `packet`. */

@@ -14,7 +14,9 @@
 #define BATCH_BYTES (16u << 10)  /* one TLS record */
 #define HEAD_MAX 16              /* of a PUBLISH, without its topic */
 #define BATCH_MAX (GW_SPOOL_RECORD_MAX + GW_TOPIC_MAX + 2 * BATCH_BYTES)
-#define STALL_MS 60000 /* without one acknowledgement of what is on its way */
+#define GATHER_FLIGHTS 128 /* with so many on their way acknowledgements may gather … */
+#define GATHER_MS 2        /* … for so long */
+#define STALL_MS 60000     /* without one acknowledgement of what is on its way */
 #define IDS 65535u
 
 /* ---- flights ---- */
@@ -224,6 +226,39 @@ static int send_record(struct gw_uplink *u)
     return err ? err : 1;
 }
 
+static uint32_t window_of(const struct link *l)
+{
+    return GW_MIN(l->window, (uint32_t)l->limits.receive_maximum);
+}
+
+/*
+ * Most brokers acknowledge one by one. If each of these were read, and answered with the one
+ * message it makes room for, every message would cost two packets, two wake-ups and two records of
+ * its own. So a window is refilled by quarters, and while the broker has enough to do its
+ * acknowledgements wait in the kernel until there are some.
+ */
+static bool may_refill(const struct link *l)
+{
+    return in_flight(l) + window_of(l) / 4 <= window_of(l);
+}
+
+static void gather(struct gw_uplink *u)
+{
+    struct link *l = &u->link;
+
+    if (in_flight(l) < GATHER_FLIGHTS || gw_timer_armed(&l->gather))
+        return;
+    gw_client_pause(l->client, true);
+    gw_timer_start(u->loop, &l->gather, GATHER_MS);
+}
+
+static void on_gathered(void *owner)
+{
+    struct gw_uplink *u = owner;
+
+    gw_client_pause(u->link.client, false);
+}
+
 /* At the turn's end: as much as the window and the stream take. */
 static void pump(void *owner)
 {
@@ -231,9 +266,9 @@ static void pump(void *owner)
     struct link *l = &u->link;
     int sent = 1, err;
 
-    if (!l->client || !gw_client_is_up(l->client))
+    if (!l->client || !gw_client_is_up(l->client) || !may_refill(l))
         return;
-    while (sent > 0 && in_flight(l) < GW_MIN(l->window, (uint32_t)l->limits.receive_maximum) &&
+    while (sent > 0 && in_flight(l) < window_of(l) &&
            gw_client_pending(l->client) + gw_buf_len(&l->batch) < OUTPUT_HIGH) {
         sent = send_status(u);
         if (sent == 0)
@@ -243,6 +278,8 @@ static void pump(void *owner)
     err = sent < 0 ? sent : flush_batch(u);
     if (err)
         gw_client_drop(l->client, gw_error_text(err));
+    else
+        gather(u);
 }
 
 void link_wake(struct gw_uplink *u)
@@ -285,6 +322,7 @@ static void clear(struct gw_uplink *u)
     struct link *l = &u->link;
 
     gw_timer_stop(&l->stall);
+    gw_timer_stop(&l->gather);
     l->first = l->next = 0;
     l->online_due = l->dirty = l->refusal = false;
     gw_buf_consume(&l->batch, gw_buf_len(&l->batch));
@@ -477,6 +515,7 @@ int link_start(struct gw_uplink *u)
 
     gw_task_init(&l->pump, pump, u);
     gw_timer_init(&l->stall, on_stall, u);
+    gw_timer_init(&l->gather, on_gathered, u);
     l->stall_ms = STALL_MS;
     if (u->config->uplink.broker_count == 0)
         return 0;

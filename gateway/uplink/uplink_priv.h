@@ -38,8 +38,9 @@ struct link {
     struct gw_client *client; /* NULL: no broker is configured */
     struct gw_key *key;       /* of our certificate, or NULL */
     struct gw_task pump;
-    struct gw_timer stall; /* armed while something is on its way */
-    uint32_t stall_ms;     /* tests shorten it */
+    struct gw_timer stall;  /* armed while something is on its way */
+    struct gw_timer gather; /* armed while acknowledgements are left in the kernel */
+    uint32_t stall_ms;      /* tests shorten it */
     struct gw_client_limits limits;
     /* Flight n has packet identifier n mod 65535 + 1 and lies in flights[n & mask]. */
     struct flight *flights;

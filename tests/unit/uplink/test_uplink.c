@@ -458,6 +458,59 @@ Test(uplink, never_sends_more_than_the_broker_takes_at_once)
     expect_range(10);
 }
 
+static size_t wanted;
+
+static bool wanted_got(void)
+{
+    return broker.count >= wanted;
+}
+
+/* Leave it at work for so long that it could have sent more. */
+static void let_it_run(void)
+{
+    (void)turn_until(loop, never, 30);
+}
+
+Test(uplink, refills_the_window_by_quarters)
+{
+    GW_MQTT_SET(broker.connack_props, receive_maximum, 8);
+    broker.hold_acks = true;
+    open_uplink();
+    publish_range(1, 20);
+    wanted = 8;
+    cr_assert(turn_until(loop, wanted_got, 10000));
+    broker_ack(&broker, broker.got[broker.acked++].id, 0);
+    let_it_run();
+    cr_expect_eq(broker.count, 8, "one acknowledgement is not worth a record");
+    broker_ack(&broker, broker.got[broker.acked++].id, 0);
+    wanted = 10;
+    cr_assert(turn_until(loop, wanted_got, 10000));
+    broker.hold_acks = false;
+    broker_ack_all(&broker);
+    cr_assert(turn_until(loop, all_released, 10000));
+    expect_range(20);
+}
+
+Test(uplink, takes_acknowledgements_that_gathered)
+{
+    broker.hold_acks = true;
+    config->uplink.window = 256;
+    open_uplink();
+    publish_range(1, 200);
+    wanted = 200;
+    cr_assert(turn_until(loop, wanted_got, 10000));
+    for (int i = 0; i < 4; i++) { /* the gathering begins again while there are so many */
+        for (int k = 0; k < 10; k++)
+            broker_ack(&broker, broker.got[broker.acked++].id, 0);
+        let_it_run();
+        cr_expect_lt(spooled(), 200 - 10 * (uint64_t)i);
+    }
+    broker.hold_acks = false;
+    broker_ack_all(&broker);
+    cr_assert(turn_until(loop, all_released, 10000));
+    expect_range(200);
+}
+
 Test(uplink, drops_what_the_broker_can_never_take_and_says_so)
 {
     static uint8_t big[3000];
