@@ -111,6 +111,7 @@ struct gw_delivery {
     uint8_t qos; /**< the lower of the message's and the subscription's */
     bool retain; /**< as the subscription wants the flag */
     enum gw_delivery_state state; /**< anything but QUEUED: a repetition */
+    bool release_only;            /**< since the attach only its release was sent */
     const uint32_t *sub_ids;      /**< of every subscription that matched and has one */
     size_t sub_id_count;
 };
@@ -154,6 +155,8 @@ uint64_t gw_session_take_lost(struct gw_session *s);
 
 /** Deliver what waits until `deliver` says -EAGAIN. */
 void gw_session_resume(struct gw_session *s);
+/** What is in flight under this identifier, borrowed for the moment; NULL: nothing. */
+const struct gw_delivery *gw_session_inflight(const struct gw_session *s, uint16_t id);
 /** The receiver has the QoS 1 message, or completed the QoS 2 one. GW_ENOTFOUND. */
 int gw_session_acked(struct gw_session *s, uint16_t id);
 /** QoS 2: the receiver has it; from now on only the release is repeated. GW_ENOTFOUND. */

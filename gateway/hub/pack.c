@@ -14,6 +14,9 @@
 #define HEAD_BYTES (3 + 8 + 8)
 #define FLAG_RETAIN 1
 #define FLAG_UTF8 2
+#define FLAG_FORMAT 4
+#define FLAG_CONTENT_TYPE 8
+#define FLAG_CORRELATION 16
 
 static int64_t end_as_wall(uint64_t expires_ms)
 {
@@ -30,6 +33,14 @@ static uint64_t end_as_mono(int64_t wall_ms)
         return 0;
     left = wall_ms - gw_clock_wall_ms();
     return left > 0 ? gw_clock_mono_ms() + (uint64_t)left : 1;
+}
+
+static uint8_t flags_of(const struct gw_msg *m)
+{
+    return (uint8_t)((m->retain ? FLAG_RETAIN : 0) | (m->utf8 ? FLAG_UTF8 : 0) |
+                     (m->has_format ? FLAG_FORMAT : 0) |
+                     (m->content_type.ptr ? FLAG_CONTENT_TYPE : 0) |
+                     (m->correlation.ptr ? FLAG_CORRELATION : 0));
 }
 
 int pack_msg(const struct gw_msg *m, struct gw_buf *out)
@@ -49,7 +60,7 @@ int pack_msg(const struct gw_msg *m, struct gw_buf *out)
     w = gw_writer_of(out->data + out->tail, size);
     gw_writer_u8(&w, FORMAT);
     gw_writer_u8(&w, m->qos);
-    gw_writer_u8(&w, (uint8_t)((m->retain ? FLAG_RETAIN : 0) | (m->utf8 ? FLAG_UTF8 : 0)));
+    gw_writer_u8(&w, flags_of(m));
     gw_writer_u64(&w, (uint64_t)m->time_ms);
     gw_writer_u64(&w, (uint64_t)end_as_wall(m->expires_ms));
     for (size_t i = 0; i < GW_COUNT(fields); i++) {
@@ -76,12 +87,17 @@ int unpack_msg(struct gw_slice blob, struct gw_msg **out)
     flags = gw_reader_u8(&r);
     m.retain = flags & FLAG_RETAIN;
     m.utf8 = flags & FLAG_UTF8;
+    m.has_format = m.utf8 || flags & FLAG_FORMAT;
     m.time_ms = (int64_t)gw_reader_u64(&r);
     m.expires_ms = end_as_mono((int64_t)gw_reader_u64(&r));
     for (size_t i = 0; i < GW_COUNT(fields); i++)
         *fields[i] = gw_reader_slice(&r, gw_reader_u32(&r));
     if (format == FORMAT)
         m.origin = gw_reader_u64(&r);
+    if (!m.content_type.len && !(flags & FLAG_CONTENT_TYPE))
+        m.content_type = GW_SLICE_NONE;
+    if (!m.correlation.len && !(flags & FLAG_CORRELATION))
+        m.correlation = GW_SLICE_NONE;
     err = gw_reader_end(&r);
     if (err)
         return err;

@@ -339,6 +339,7 @@ static void sent(struct gw_session *s, struct delivery *d)
         drop(s, d);
         return;
     }
+    d->pub.release_only = d->pub.state == GW_DELIVERY_RELEASED;
     if (d->pub.state == GW_DELIVERY_QUEUED)
         d->pub.state = GW_DELIVERY_SENT;
     gw_list_remove(&d->node);
@@ -384,6 +385,13 @@ static struct delivery *find_inflight(const struct gw_session *s, uint16_t id)
             return d;
     }
     return NULL;
+}
+
+const struct gw_delivery *gw_session_inflight(const struct gw_session *s, uint16_t id)
+{
+    const struct delivery *d = find_inflight(s, id);
+
+    return d ? &d->pub : NULL;
 }
 
 int gw_session_acked(struct gw_session *s, uint16_t id)

@@ -8,6 +8,8 @@ static struct gw_slice place(uint8_t **at, struct gw_slice from)
 {
     struct gw_slice s = {*at, from.len};
 
+    if (!from.ptr)
+        return GW_SLICE_NONE;
     if (from.len)
         memcpy(*at, from.ptr, from.len);
     *at += from.len;

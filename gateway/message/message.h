@@ -16,15 +16,16 @@ struct gw_msg {
     uint32_t refs;
     uint8_t qos; /**< 0 to 2, as published */
     bool retain;
-    bool utf8;              /**< payload format indicator 1 (MQTT 5 §3.3.2.3.2) */
+    bool has_format;        /**< a payload format indicator was given (MQTT 5 §3.3.2.3.2) */
+    bool utf8;              /**< and it is 1 */
     int64_t time_ms;        /**< when the gateway took it: wall clock */
     uint64_t expires_ms;    /**< monotonic ms after which it is not delivered; 0: never */
     struct gw_slice device; /**< id of the publishing device; empty: the gateway itself */
     struct gw_slice topic;
     struct gw_slice payload;
-    struct gw_slice content_type;   /**< "" : none */
+    struct gw_slice content_type;   /**< without ptr: none, which is not the same as empty */
     struct gw_slice response_topic; /**< "" : none */
-    struct gw_slice correlation;    /**< "" : none */
+    struct gw_slice correlation;    /**< as content_type */
     struct gw_slice user_props;     /**< MQTT 5 user properties, encoded as on the wire, in order */
     uint64_t origin;                /**< gw_session_origin of who published; 0: none */
 };

@@ -4,8 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 
-#define HEARD_BYTES 1024 /* of one packet that is still coming: a sign of life, unlike a dribble   \
-                          */
+#define HEARD_BYTES                                                                                \
+    1024 /* of one packet that is still coming: a sign of life, unlike a dribble                   \
+          */
 
 static int on_pingreq(struct conn *c, uint8_t flags, struct gw_slice body);
 static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body);
@@ -286,6 +287,30 @@ static int on_pingreq(struct conn *c, uint8_t flags, struct gw_slice body)
     return 0;
 }
 
+/* The reasons that a client has to leave (§3.14.2.1). */
+static bool may_say(uint8_t reason)
+{
+    switch (reason) {
+    case GW_MQTT_SUCCESS:
+    case GW_MQTT_DISCONNECT_WITH_WILL:
+    case GW_MQTT_UNSPECIFIED:
+    case GW_MQTT_MALFORMED:
+    case GW_MQTT_PROTOCOL_ERROR:
+    case GW_MQTT_IMPLEMENTATION:
+    case GW_MQTT_BAD_TOPIC:
+    case GW_MQTT_RECEIVE_MAXIMUM:
+    case GW_MQTT_BAD_ALIAS:
+    case GW_MQTT_TOO_LARGE:
+    case GW_MQTT_RATE:
+    case GW_MQTT_QUOTA:
+    case GW_MQTT_ADMINISTRATIVE:
+    case GW_MQTT_BAD_PAYLOAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body)
 {
     struct gw_mqtt_disconnect d;
@@ -294,6 +319,8 @@ static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body)
     (void)flags;
     if (err)
         return err;
+    if (!may_say(d.reason))
+        return GW_EPROTOCOL;
     if (GW_MQTT_HAS(d.props, session_expiry)) {
         if (!c->expiry_s && d.props.session_expiry) /* §3.14.2.2.2 */
             return GW_EPROTOCOL;

@@ -8,6 +8,7 @@
 int msg_of(const struct gw_mqtt_props *p, struct gw_msg *out, struct gw_buf *gathered)
 {
     *out = (struct gw_msg){
+        .has_format = GW_MQTT_HAS(*p, payload_format),
         .utf8 = p->payload_format == 1,
         .content_type = p->content_type,
         .response_topic = p->response_topic,
@@ -139,6 +140,20 @@ static int check_publish(struct conn *c, struct gw_mqtt_publish *p)
     return alias_in(c, p);
 }
 
+/* The identifier stands for a message that is not released yet: true when that settles it. */
+static bool is_taken(struct conn *c, const struct gw_mqtt_publish *p)
+{
+    if (p->qos == 0 || !gw_session_inbound_has(c->session, p->packet_id))
+        return false;
+    if (p->qos == 2) /* [MQTT-4.3.3-10] */
+        acknowledge(c, GW_MQTT_PUBREC, p->packet_id, GW_MQTT_SUCCESS);
+    else if (c->version >= GW_MQTT_V5) /* [MQTT-2.2.1-3] */
+        acknowledge(c, GW_MQTT_PUBACK, p->packet_id, GW_MQTT_ID_IN_USE);
+    else
+        return false; /* 3.1.1 has no word for it, and nothing is lost by taking it */
+    return true;
+}
+
 int on_publish(struct conn *c, uint8_t flags, struct gw_slice body)
 {
     struct gw_mqtt_publish p;
@@ -148,10 +163,8 @@ int on_publish(struct conn *c, uint8_t flags, struct gw_slice body)
         err = check_publish(c, &p);
     if (err)
         return err;
-    if (p.qos == 2 && gw_session_inbound_has(c->session, p.packet_id)) { /* [MQTT-4.3.3-10] */
-        acknowledge(c, GW_MQTT_PUBREC, p.packet_id, GW_MQTT_SUCCESS);
+    if (is_taken(c, &p))
         return 0;
-    }
     result = forward(c, &p);
     if (c->state == CONN_CLOSED)
         return 0; /* a verdict, right now */
@@ -164,10 +177,40 @@ int on_publish(struct conn *c, uint8_t flags, struct gw_slice body)
     return 0;
 }
 
+/* The reasons that each has (§3.4.2.1, §3.5.2.1, §3.6.2.1, §3.7.2.1). */
+static bool has_reason(enum gw_mqtt_type type, uint8_t reason)
+{
+    switch (reason) {
+    case GW_MQTT_SUCCESS:
+        return true;
+    case GW_MQTT_ID_NOT_FOUND:
+        return type == GW_MQTT_PUBREL || type == GW_MQTT_PUBCOMP;
+    case GW_MQTT_NO_SUBSCRIBERS:
+    case GW_MQTT_UNSPECIFIED:
+    case GW_MQTT_IMPLEMENTATION:
+    case GW_MQTT_NOT_AUTHORIZED:
+    case GW_MQTT_BAD_TOPIC:
+    case GW_MQTT_ID_IN_USE:
+    case GW_MQTT_QUOTA:
+    case GW_MQTT_BAD_PAYLOAD:
+        return type == GW_MQTT_PUBACK || type == GW_MQTT_PUBREC;
+    default:
+        return false;
+    }
+}
+
+static int read_ack(const struct conn *c, enum gw_mqtt_type type, struct gw_slice body,
+                    struct gw_mqtt_ack *out)
+{
+    int err = gw_mqtt_ack_decode(body, type, c->version, out);
+
+    return err || has_reason(type, out->reason) ? err : GW_EPROTOCOL;
+}
+
 int on_pubrel(struct conn *c, uint8_t flags, struct gw_slice body)
 {
     struct gw_mqtt_ack a;
-    int err = gw_mqtt_ack_decode(body, GW_MQTT_PUBREL, c->version, &a);
+    int err = read_ack(c, GW_MQTT_PUBREL, body, &a);
     bool known;
 
     (void)flags;
@@ -181,23 +224,34 @@ int on_pubrel(struct conn *c, uint8_t flags, struct gw_slice body)
 /* ---- out ---- */
 
 /* It arrived, as far as the protocol goes: the next may follow. */
-static void delivered(struct conn *c, uint16_t packet_id)
+static void delivered(struct conn *c, const struct gw_delivery *d)
 {
-    if (gw_session_acked(c->session, packet_id))
-        return; /* one of an earlier connection, or none at all: nothing depends on it */
-    if (c->in_flight)
+    if (!d->release_only)
         c->in_flight--;
-    gw_session_resume(c->session);
+    if (gw_session_acked(c->session, d->id) == 0)
+        gw_session_resume(c->session);
+}
+
+/* Is this what the delivery waits for [MQTT-4.3.2-3], [MQTT-4.3.3-3], [MQTT-4.3.3-5]? */
+static bool is_due(enum gw_mqtt_type type, const struct gw_delivery *d)
+{
+    if (type == GW_MQTT_PUBACK)
+        return d->qos == 1;
+    return d->qos == 2 && (type == GW_MQTT_PUBREC || d->state == GW_DELIVERY_RELEASED);
 }
 
 static int on_final_ack(struct conn *c, enum gw_mqtt_type type, struct gw_slice body)
 {
     struct gw_mqtt_ack a;
-    int err = gw_mqtt_ack_decode(body, type, c->version, &a);
+    int err = read_ack(c, type, body, &a);
+    const struct gw_delivery *d = err ? NULL : gw_session_inflight(c->session, a.packet_id);
 
-    if (!err)
-        delivered(c, a.packet_id);
-    return err;
+    if (!d) /* one of an earlier connection, or none at all: nothing depends on it */
+        return err;
+    if (!is_due(type, d))
+        return GW_EPROTOCOL;
+    delivered(c, d);
+    return 0;
 }
 
 int on_puback(struct conn *c, uint8_t flags, struct gw_slice body)
@@ -215,14 +269,19 @@ int on_pubcomp(struct conn *c, uint8_t flags, struct gw_slice body)
 int on_pubrec(struct conn *c, uint8_t flags, struct gw_slice body)
 {
     struct gw_mqtt_ack a;
-    int err = gw_mqtt_ack_decode(body, GW_MQTT_PUBREC, c->version, &a);
+    int err = read_ack(c, GW_MQTT_PUBREC, body, &a);
+    const struct gw_delivery *d;
     bool known;
 
     (void)flags;
     if (err)
         return err;
-    if (a.reason >= GW_MQTT_UNSPECIFIED) { /* the receiver does not want it: §4.3.3 */
-        delivered(c, a.packet_id);
+    d = gw_session_inflight(c->session, a.packet_id);
+    if (d && !is_due(GW_MQTT_PUBREC, d))
+        return GW_EPROTOCOL;
+    if (a.reason >= GW_MQTT_UNSPECIFIED) { /* the receiver does not want it [MQTT-4.4.0-2] */
+        if (d)
+            delivered(c, d);
         return 0;
     }
     known = gw_session_received(c->session, a.packet_id) == 0;
@@ -245,16 +304,16 @@ static void fill(const struct conn *c, const struct gw_delivery *d, struct gw_mq
     };
     if (c->version < GW_MQTT_V5)
         return;
-    if (m->utf8)
-        GW_MQTT_SET(out->props, payload_format, 1);
+    if (m->has_format || m->utf8) /* [MQTT-3.3.2-4] */
+        GW_MQTT_SET(out->props, payload_format, m->utf8);
     if (m->expires_ms) /* [MQTT-3.3.2-6]: what is left of it */
         GW_MQTT_SET(out->props, message_expiry,
                     m->expires_ms > now ? (uint32_t)((m->expires_ms - now + 999) / 1000) : 0);
-    if (m->content_type.len)
+    if (m->content_type.ptr) /* [MQTT-3.3.2-20] */
         GW_MQTT_SET(out->props, content_type, m->content_type);
-    if (m->response_topic.len)
+    if (m->response_topic.len) /* [MQTT-3.3.2-15] */
         GW_MQTT_SET(out->props, response_topic, m->response_topic);
-    if (m->correlation.len)
+    if (m->correlation.ptr) /* [MQTT-3.3.2-16] */
         GW_MQTT_SET(out->props, correlation, m->correlation);
     out->props.user = m->user_props; /* [MQTT-3.3.2-17], [MQTT-3.3.2-18] */
     out->props.sub_ids = d->sub_ids;
@@ -354,16 +413,15 @@ int on_deliver(void *owner, const struct gw_delivery *d)
 
     if (c->state != CONN_ACTIVE || c->corked || gw_stream_pending(c->stream) >= OUTPUT_HIGH)
         return -EAGAIN;
-    if (d->qos > 0 && c->in_flight >= c->send_max) /* [MQTT-3.3.4-9] */
-        return -EAGAIN;
-    if (d->state == GW_DELIVERY_RELEASED) {
+    if (d->state == GW_DELIVERY_RELEASED) { /* [MQTT-3.3.4-10]: whatever else is on its way */
         c->delivering = true;
         acknowledge(c, GW_MQTT_PUBREL, d->id, GW_MQTT_SUCCESS);
         c->delivering = false;
-        err = c->state == CONN_ACTIVE ? 0 : -EAGAIN;
-    } else {
-        err = send_publish(c, d);
+        return c->state == CONN_ACTIVE ? 0 : -EAGAIN;
     }
+    if (d->qos > 0 && c->in_flight >= c->send_max) /* [MQTT-3.3.4-9] */
+        return -EAGAIN;
+    err = send_publish(c, d);
     c->in_flight += !err && d->qos > 0;
     return err;
 }

@@ -9,7 +9,9 @@ static struct gw_msg *packed_and_back(size_t cut, uint8_t format)
 {
     const struct gw_msg from = {.qos = 2,
                                 .retain = true,
+                                .has_format = true,
                                 .utf8 = true,
+                                .correlation = GW_SLICE_LIT(""),
                                 .origin = 0x0102030405060708,
                                 .topic = GW_SLICE_LIT("t"),
                                 .payload = GW_SLICE_LIT("p"),
@@ -32,6 +34,8 @@ Test(pack, keeps_a_message_with_its_origin)
     cr_expect_eq(m->origin, 0x0102030405060708);
     cr_expect_eq(m->qos, 2);
     cr_expect(m->retain && m->utf8);
+    cr_expect_null(m->content_type.ptr);
+    cr_expect(m->correlation.ptr && m->correlation.len == 0, "empty is not absent");
     cr_expect(gw_slice_eq(m->user_props, GW_SLICE_LIT("\x26\0\1a\0\1b")));
     gw_msg_unref(&m);
 }
