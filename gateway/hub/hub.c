@@ -28,6 +28,7 @@ int gw_hub_open(struct gw_loop *loop, const struct gw_hub_limits *limits, struct
     hub->next_session = 1;
     hub->next_row = 1;
     overflow_init(hub);
+    wills_init(hub);
     persist_init(hub);
     hub->told_topic = malloc(GW_TOPIC_MAX);
     err = hub->told_topic ? tree_init(&hub->tree) : -ENOMEM;
@@ -64,6 +65,7 @@ void gw_hub_close(struct gw_hub **hub)
     }
     gw_map_fini(&h->devices);
     persist_fini(h);
+    wills_fini(h);
     tickets_fini(&h->tickets);
     free(h->told_topic);
     free(h);

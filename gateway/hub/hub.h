@@ -6,7 +6,7 @@
  * only.
  *
  * After a crash: durable sessions, their subscriptions, every QoS 1 and 2 message queued for them
- * whose publisher was told so, and the retained messages of devices are there again.
+ * whose publisher was told so, the retained messages of devices, and wills are there again.
  */
 #pragma once
 
@@ -189,6 +189,31 @@ int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
                          const struct gw_subscription *sub) GW_MUST_CHECK;
 /** GW_ENOTFOUND: there was none. */
 int gw_session_unsubscribe(struct gw_session *s, struct gw_slice filter);
+
+/* ---- wills: kept for the protocol, so that no crash swallows them ---- */
+
+struct gw_hub_will {
+    struct gw_session_key of; /**< whose */
+    struct gw_msg *msg;
+    uint64_t origin;  /**< gw_session_origin of whose it is; filled in by the hub */
+    uint32_t delay_s; /**< from the connection's end on */
+    int64_t expiry_s; /**< the message's, from its publishing on; negative: none */
+    int64_t due_ms;   /**< wall clock; 0: its client is connected */
+};
+
+/**
+ * Keep a will; whoever keeps it publishes it and drops it again. Its id, durable with the next
+ * batch; 0: no memory, so it does not outlive a crash.
+ */
+uint32_t gw_hub_will_keep(struct gw_hub *hub, const struct gw_hub_will *w);
+/** Its client has gone, and it is due then; an id of 0 is fine, here and below. */
+void gw_hub_will_due(struct gw_hub *hub, uint32_t id, int64_t due_ms);
+void gw_hub_will_drop(struct gw_hub *hub, uint32_t id);
+
+/** Borrowed for this call, but for the message, of which a reference may be taken. */
+typedef void gw_hub_will_fn(void *owner, uint32_t id, const struct gw_hub_will *w);
+/** Hand over, once, what the last run kept and did not drop, the oldest first. */
+void gw_hub_wills_left(struct gw_hub *hub, gw_hub_will_fn *fn, void *owner);
 
 /** End every session of a device that is gone for good. Attached ones are told taken_over. */
 void gw_hub_forget(struct gw_hub *hub, const char *device);

@@ -67,6 +67,9 @@ enum op_kind {
     OP_QUEUE_DROP,    /* a session, b number */
     OP_RETAINED_PUT,  /* msg */
     OP_RETAINED_DROP, /* bytes: topic */
+    OP_WILL_PUT,      /* a id, b delay_s, c due_ms, d expiry_s; bytes: device \0 client; msg */
+    OP_WILL_DUE,      /* a id, c due_ms */
+    OP_WILL_DROP,     /* a id */
 };
 
 struct op {
@@ -240,6 +243,20 @@ bool share_is(const struct sub *sub, struct gw_slice name);
 /** To one member of each group at this node. */
 enum fate share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored);
 
+/* ---- wills (wills.c) ---- */
+
+void wills_init(struct gw_hub *hub);
+void wills_fini(struct gw_hub *hub);
+/** Both on the storage thread. */
+int wills_load(struct gw_hub *hub, sqlite3 *db) GW_MUST_CHECK;
+int will_put(sqlite3 *db, const struct op *op) GW_MUST_CHECK;
+
+#define GW_HUB_KEY_MAX (GW_HUB_DEVICE_MAX + 1 + GW_HUB_CLIENT_MAX)
+/** What "no local" goes by. Not 0. */
+uint64_t origin_of(struct gw_slice key);
+/** Where the key fits: device, a zero, the client identifier. */
+struct gw_slice session_key(const struct gw_session_key *k, uint8_t room[GW_HUB_KEY_MAX]);
+
 struct hub_device *device_get(struct gw_hub *hub, struct gw_slice id);
 void device_release(struct gw_hub *hub, struct hub_device *d);
 
@@ -315,6 +332,8 @@ struct gw_hub {
     size_t shared_subs; /* without any, no message looks for them */
     struct tickets tickets;
     struct gw_hub_stats stats;
+    struct gw_list wills_left;
+    uint32_t next_will;
     struct gw_list overflown; /* sessions, by overflow_link */
     struct gw_task overflow_task;
     /* persist.c */

@@ -76,6 +76,12 @@ static int run_op(sqlite3 *db, const struct op *op)
                            op->b);
     case OP_RETAINED_DROP:
         return gw_sql_exec(db, "DELETE FROM hub_retained WHERE topic=?", "b", bytes);
+    case OP_WILL_PUT:
+        return will_put(db, op);
+    case OP_WILL_DUE:
+        return gw_sql_exec(db, "UPDATE hub_wills SET due_ms=? WHERE id=?", "ii", op->c, op->a);
+    case OP_WILL_DROP:
+        return gw_sql_exec(db, "DELETE FROM hub_wills WHERE id=?", "i", op->a);
     case OP_MESSAGE_PUT:
     case OP_RETAINED_PUT:
         return with_body(db, op);
@@ -100,7 +106,8 @@ static int write_batch(struct gw_store_job *job, sqlite3 *db)
 
 static bool is_urgent(enum op_kind kind)
 {
-    return kind != OP_SESSION_SENT && kind != OP_MESSAGE_DROP && kind != OP_QUEUE_DROP;
+    return kind != OP_SESSION_SENT && kind != OP_MESSAGE_DROP && kind != OP_QUEUE_DROP &&
+           kind != OP_WILL_DUE;
 }
 
 static void op_free(struct op *op)
@@ -405,6 +412,8 @@ static int load_all(struct gw_store_job *job, sqlite3 *db)
                        load_queue);
     if (!err)
         err = each_row(l, db, "SELECT body FROM hub_retained", load_retained);
+    if (!err)
+        err = wills_load(l->hub, db);
     return err;
 }
 

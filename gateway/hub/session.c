@@ -46,7 +46,7 @@ static void on_expiry(void *owner)
 
 /* FNV-1a: it is stored, so it has no secret. Two that meet hide their messages from each other's
  * "no local", and from nobody else's anything. */
-static uint64_t origin_of(struct gw_slice key)
+uint64_t origin_of(struct gw_slice key)
 {
     uint64_t hash = 0xcbf29ce484222325;
 
@@ -147,8 +147,7 @@ void session_end(struct gw_session *s)
 
 /* ---- attach, detach ---- */
 
-/* Where the key fits: device, a zero, the client identifier. */
-static struct gw_slice key_of(const struct gw_session_key *k, uint8_t *room)
+struct gw_slice session_key(const struct gw_session_key *k, uint8_t room[GW_HUB_KEY_MAX])
 {
     size_t len = strlen(k->device);
 
@@ -192,13 +191,13 @@ int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool
                       uint32_t expiry_s, const struct gw_session_ops *ops, void *owner,
                       struct gw_session **out, bool *out_present)
 {
-    uint8_t room[GW_HUB_DEVICE_MAX + 1 + GW_HUB_CLIENT_MAX];
+    uint8_t room[GW_HUB_KEY_MAX];
     struct gw_session *s;
     struct gw_slice k;
 
     if (key->client.len > GW_HUB_CLIENT_MAX || strlen(key->device) > GW_HUB_DEVICE_MAX)
         return GW_ETOOBIG;
-    k = key_of(key, room);
+    k = session_key(key, room);
     s = take_over(hub, k);
     if (s && clean) {
         session_end(s);

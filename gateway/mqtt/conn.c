@@ -328,7 +328,7 @@ static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body)
         gw_session_set_expiry(c->session, c->expiry_s);
     }
     if (d.reason == GW_MQTT_SUCCESS) /* [MQTT-3.14.4-3] */
-        will_free(&c->will);
+        will_forget(&c->will);
     c->cause = GW_CAUSE_LEFT;
     conn_close(c, 0, 0);
     return 0;

@@ -257,8 +257,8 @@ static int check(struct conn *c, const struct gw_mqtt_connect *p, struct welcome
     err = prepare_welcome(c, p, assigned, out);
     if (err)
         return err;
-    *out_reason = GW_MQTT_UNAVAILABLE;
-    return p->has_will ? will_new(&p->will, &c->will) : 0;
+    *out_reason = GW_MQTT_QUOTA;
+    return p->has_will ? will_new(c, &p->will) : 0;
 }
 
 int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
@@ -297,8 +297,7 @@ int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
     gw_timer_stop(&c->timer);
     if (c->keep_alive_s)
         gw_timer_start(c->server->loop, &c->timer, keep_alive_ms(c));
-    if (c->will)
-        c->will->origin = gw_session_origin(c->session);
+    will_accept(c);
     welcome(c, &accepted, present);
     if (c->session)
         gw_session_resume(c->session);

@@ -31,9 +31,13 @@ int gw_mqtt_server_new(struct gw_loop *loop, const struct gw_config *config, str
     s->refusals = (struct gw_log_limit){.burst = 10, .per_ms = 10000};
     gw_list_init(&s->fresh);
     gw_list_init(&s->conns);
+    gw_list_init(&s->parked_wills);
     err = resize(s);
+    if (!err)
+        err = gw_hub_publisher_add(hub, on_will_published, s, &s->will_publisher);
     if (err)
         return err;
+    wills_restore(s);
     *out = GW_TAKE(s);
     return 0;
 }
@@ -117,6 +121,7 @@ void gw_mqtt_server_free(struct gw_mqtt_server **server)
     free_all(&s->fresh);
     free_all(&s->conns);
     gw_map_fini(&s->wills);
+    gw_hub_publisher_remove(s->hub, s->will_publisher);
     gw_msg_unref(&s->cache.msg);
     free(s->scratch);
     free(s);

@@ -35,13 +35,7 @@ enum conn_pause {
     PAUSE_OUTPUT = 1 << 2, /* the client does not read what it asked for */
 };
 
-struct will {
-    struct gw_msg *msg;
-    uint32_t delay_s;
-    bool expires;
-    uint32_t expiry_s; /* from its publishing on */
-    uint64_t origin;   /* gw_session_origin of who left it */
-};
+struct will;
 
 /* A SUBACK or UNSUBACK that waits until its subscriptions are on disk. */
 struct suback {
@@ -99,7 +93,10 @@ struct gw_mqtt_server {
     struct gw_list fresh; /* no CONNECT yet, the oldest first */
     struct gw_list conns; /* the others */
     size_t count;
-    struct gw_map wills; /* of struct parked_will, by device and client identifier */
+    struct gw_list parked_wills; /* whose clients are gone, and whose delay runs */
+    struct gw_map wills;         /* the same by device and client identifier */
+    size_t large_wills;          /* bytes of all large ones */
+    uint64_t will_publisher;
     struct gw_log_limit refusals;
     bool stopping;
     struct head_cache cache;
@@ -172,8 +169,16 @@ void alias_sent(struct conn *c, unsigned alias, struct gw_slice topic);
 
 /* ---- wills (will.c) ---- */
 
-int will_new(const struct gw_mqtt_will *w, struct will **out) GW_MUST_CHECK;
+/** Into c->will. -ENOMEM; GW_EFULL: large ones take too much memory already. */
+int will_new(struct conn *c, const struct gw_mqtt_will *w) GW_MUST_CHECK;
+/** The CONNECT is accepted: from now on a crash leaves the will to the next run. */
+void will_accept(struct conn *c);
+/** Frees the memory, and nothing else. */
 void will_free(struct will **w);
+/** It will never be published. A NULL inside is fine. */
+void will_forget(struct will **w);
+/** gw_hub_published, for wills: their ids are the tokens. */
+void on_will_published(void *owner, uint32_t token, int err);
 /** The connection ended without a good-bye: publish now, or when its delay runs out. Takes it. */
 void will_due(struct conn *c, struct will **w);
 /** The client is back: a will that still waits is forgotten, or (`ended`: new session) published.
@@ -181,3 +186,5 @@ void will_due(struct conn *c, struct will **w);
 void will_settle(struct conn *c, bool ended);
 /** Publish all that wait: the gateway stops and could not keep its word later. */
 void wills_flush(struct gw_mqtt_server *s);
+/** Take over what the last run left behind. */
+void wills_restore(struct gw_mqtt_server *s);

@@ -91,10 +91,12 @@ int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t to
 uint32_t gw_peer_quota_ms(const struct gw_peer *peer);
 
 /**
- * The same for a device that is no longer connected: a will whose delay ran out. No quota; nobody
- * is told. 0; GW_EDENIED, ….
+ * The same for a device that is no longer connected: its will. No quota.
+ * @param publisher  of the hub, told with `token` when the result is 0.
+ * @return 1 done; 0 the publisher is told later; GW_EDENIED, ….
  */
-int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from);
+int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from,
+                          uint64_t publisher, uint32_t token) GW_MUST_CHECK;
 
 /** GW_EDENIED; GW_EMALFORMED; GW_EPROTOCOL: a share with "no local"; GW_EFULL; -ENOMEM. */
 int gw_peer_subscribe(struct gw_peer *peer, struct gw_session *session, struct gw_slice filter,

@@ -137,13 +137,12 @@ int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t to
     return result;
 }
 
-int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from)
+int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from,
+                          uint64_t publisher, uint32_t token)
 {
     int result = check(peers, device, from);
 
-    if (!result)
-        result = hand_over(peers, device, 0, from, 0);
-    return result < 0 ? result : 0;
+    return result ? result : hand_over(peers, device, publisher, from, token);
 }
 
 /* ---- subscribe ---- */

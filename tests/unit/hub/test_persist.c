@@ -187,3 +187,59 @@ Test(persist, loses_nothing_acknowledged_when_killed)
         cr_assert_str_eq(b.notes[i], want);
     }
 }
+
+/* ---- wills ---- */
+
+static char left[256];
+
+static void note_left(void *owner, uint32_t id, const struct gw_hub_will *w)
+{
+    size_t used = strlen(left);
+
+    (void)owner;
+    (void)snprintf(left + used, sizeof(left) - used, "%u:%s/%.*s=%.*s %u %lld %lld ", id,
+                   w->of.device, (int)w->of.client.len, (const char *)w->of.client.ptr,
+                   (int)w->msg->payload.len, (const char *)w->msg->payload.ptr, w->delay_s,
+                   (long long)w->expiry_s, (long long)w->due_ms);
+    cr_expect_neq(w->origin, 0);
+}
+
+static uint32_t keep(const char *client, const char *payload, uint32_t delay_s)
+{
+    struct gw_msg *m = msg("w", payload, 1, false);
+    const struct gw_hub_will w = {
+        .of = {"dev", gw_slice_str(client)}, .msg = m, .delay_s = delay_s, .expiry_s = -1};
+    uint32_t id = gw_hub_will_keep(hub, &w);
+
+    gw_msg_unref(&m);
+    return id;
+}
+
+Test(persist, keeps_wills_until_they_are_dropped)
+{
+    uint32_t gone;
+
+    cr_expect_eq(keep("a", "connected", 5), 1);
+    gone = keep("b", "waiting", 7);
+    gw_hub_will_due(hub, gone, 1234567);
+    gone = keep("c", "dropped at once", 0);
+    gw_hub_will_drop(hub, gone);
+    gone = keep("d", "dropped later", 0);
+    settle();
+    gw_hub_will_drop(hub, gone);
+    gw_hub_will_drop(hub, 0);
+    restart();
+
+    cr_expect_eq(keep("e", "new", 0), 3, "no id is used twice while its will is there");
+    gw_hub_wills_left(hub, note_left, NULL);
+    cr_expect_str_eq(left, "1:dev/a=connected 5 -1 0 2:dev/b=waiting 7 -1 1234567 ");
+    left[0] = 0;
+    gw_hub_wills_left(hub, note_left, NULL);
+    cr_expect_str_eq(left, "", "they are handed over once");
+    restart();
+    gw_hub_wills_left(hub, note_left, NULL);
+    cr_expect_str_eq(left,
+                     "1:dev/a=connected 5 -1 0 2:dev/b=waiting 7 -1 1234567 "
+                     "3:dev/e=new 0 -1 0 ",
+                     "and stay until somebody drops them");
+}

@@ -354,10 +354,10 @@ Test(peer, publishes_a_will_with_the_devices_rights)
     const struct gw_msg bad = {.topic = GW_SLICE_LIT("d/tv/w"), .payload = GW_SLICE_LIT("p")};
 
     (void)proved("cam", NULL, 0);
-    cr_expect_eq(gw_peers_publish_will(at.peers, "cam", &good), 0);
+    cr_expect_eq(gw_peers_publish_will(at.peers, "cam", &good, 0, 0), 1);
     cr_expect_str_eq(at.last, "cam d/cam/w");
-    cr_expect_eq(gw_peers_publish_will(at.peers, "cam", &bad), GW_EDENIED);
-    cr_expect_eq(gw_peers_publish_will(at.peers, "stranger", &good), GW_EDENIED);
+    cr_expect_eq(gw_peers_publish_will(at.peers, "cam", &bad, 0, 0), GW_EDENIED);
+    cr_expect_eq(gw_peers_publish_will(at.peers, "stranger", &good, 0, 0), GW_EDENIED);
 }
 
 Test(peer, publishes_the_gateways_figures)
