@@ -78,7 +78,7 @@ def broker():
         for device in ("one", "two"):
             for topic in ("d/one/#", "d/two/#"):
                 place.daemon.cordon("grant", device, topic, "pubsub")
-        place.daemon.cordon("grant", "two", "$t/#", "pubsub")
+        place.daemon.cordon("grant", "two", "$SYS/#", "sub")
         place.daemon.cordon("grant", "two", "#", "sub")
     except BaseException:
         finish(place)

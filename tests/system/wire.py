@@ -465,10 +465,14 @@ class Client:
         return self.take(UNSUBACK, packet_id=packet_id)
 
     def publish(self, topic, payload=b"", qos=0, retain=False, **properties):
-        """PUBLISH, and the whole exchange that its QoS asks for; every reason must be Success."""
+        """PUBLISH, and the whole exchange that its QoS asks for; every reason must be Success. At QoS 0 a
+        ping follows, so that the server has it in any case."""
         packet_id = next(self.ids) if qos else None
         self.send(publish(topic, payload, qos, packet_id, retain, properties=properties, version=self.version))
-        if qos == 1:
+        if qos == 0:
+            self.send(pingreq())
+            self.take(PINGRESP)
+        elif qos == 1:
             assert self.take(PUBACK, packet_id=packet_id).reason in (SUCCESS, NO_SUBSCRIBERS)
         elif qos == 2:
             assert self.take(PUBREC, packet_id=packet_id).reason in (SUCCESS, NO_SUBSCRIBERS)
