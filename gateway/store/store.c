@@ -272,6 +272,7 @@ static int open_db(struct gw_store *s, const char *path)
         "PRAGMA foreign_keys = ON",
         "PRAGMA trusted_schema = OFF",
         "PRAGMA journal_size_limit = 4194304",
+        "PRAGMA temp_store = MEMORY", /* the sandbox has no place for temporary files */
         ("CREATE TABLE IF NOT EXISTS schema(room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
          " WITHOUT ROWID"),
     };
