@@ -3,6 +3,8 @@
 #include "websocket/websocket.h"
 #include "worker.h"
 
+#define PROTOCOLS_MAX 1024 /* bytes of subprotocols that are looked at */
+
 static void on_upgraded(void *owner, struct gw_stream *below, struct gw_slice early)
 {
     struct worker *w = owner;
@@ -46,16 +48,19 @@ static void refuse(struct gw_http_request *r, int err)
 
 static void on_mqtt(void *owner, struct gw_http_request *r)
 {
+    char protocols[PROTOCOLS_MAX];
     const struct gw_websocket_request req = {
         .upgrade = gw_http_header(r, "Upgrade"),
         .connection = gw_http_header(r, "Connection"),
         .version = gw_http_header(r, "Sec-WebSocket-Version"),
         .key = gw_http_header(r, "Sec-WebSocket-Key"),
-        .protocols = gw_http_header(r, "Sec-WebSocket-Protocol"),
+        .protocols = protocols, /* RFC 6455 §11.3.4: in one line or in several */
     };
     char accept[GW_WEBSOCKET_ACCEPT];
-    int err = gw_websocket_accept(&req, "mqtt", accept);
+    int err;
 
+    gw_http_header_list(r, "Sec-WebSocket-Protocol", protocols, sizeof(protocols));
+    err = gw_websocket_accept(&req, "mqtt", accept);
     if (err) {
         refuse(r, err);
     } else if (admitted(owner, r)) {

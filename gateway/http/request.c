@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <errno.h>
+#include <stdio.h>
+#include <strings.h>
 
 #include "http/http_priv.h"
 
@@ -62,6 +64,34 @@ unsigned gw_http_route_flags(const struct gw_http_request *r)
 const char *gw_http_header(const struct gw_http_request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+struct header_list {
+    const char *name;
+    char *out;
+    size_t size, len;
+};
+
+static enum MHD_Result add_line(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                const char *value)
+{
+    struct header_list *l = ctx;
+    int n;
+
+    (void)kind;
+    if (!value || strcasecmp(name, l->name) != 0)
+        return MHD_YES;
+    n = snprintf(l->out + l->len, l->size - l->len, "%s%s", l->len ? "," : "", value);
+    l->len = GW_MIN(l->len + (size_t)GW_MAX(n, 0), l->size - 1);
+    return MHD_YES;
+}
+
+void gw_http_header_list(const struct gw_http_request *r, const char *name, char *out, size_t size)
+{
+    struct header_list l = {.name = name, .out = out, .size = size};
+
+    out[0] = '\0';
+    (void)MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, add_line, &l);
 }
 
 const char *gw_http_query(struct gw_http_request *r, const char *name)
