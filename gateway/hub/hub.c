@@ -128,6 +128,7 @@ static enum fate fan_out(struct gw_hub *hub, struct gw_msg *m)
     }
     if (hub->shared_subs)
         tree_match(&hub->tree, m->topic, match_shares, &f);
+    stored_release(hub, f.stored);
     return f.fate;
 }
 

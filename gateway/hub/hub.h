@@ -159,7 +159,10 @@ void gw_session_resume(struct gw_session *s);
 const struct gw_delivery *gw_session_inflight(const struct gw_session *s, uint16_t id);
 /** The receiver has the QoS 1 message, or completed the QoS 2 one. GW_ENOTFOUND. */
 int gw_session_acked(struct gw_session *s, uint16_t id);
-/** QoS 2: the receiver has it; from now on only the release is repeated. GW_ENOTFOUND. */
+/**
+ * QoS 2: the receiver has it; from now on only the release is repeated, after a crash too.
+ * @return 1: the release may leave now; 0: when gw_hub_settle says so; GW_ENOTFOUND; -ENOMEM.
+ */
 int gw_session_received(struct gw_session *s, uint16_t id);
 
 /** QoS 2, other direction: packet identifiers taken and not yet released. -ENOMEM; GW_EFULL. */

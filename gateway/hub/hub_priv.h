@@ -56,20 +56,21 @@ void tree_retained(struct tree *t, struct gw_slice filter, tree_visit *fn, void 
 /* ---- changes on their way to the database (persist.c) ---- */
 
 enum op_kind {
-    OP_SESSION_PUT,   /* a id, b expiry_s, c ends_ms (0: attached); bytes: device \0 client */
-    OP_SESSION_SENT,  /* a id, b number */
-    OP_SESSION_DROP,  /* a id */
-    OP_SUB_PUT,       /* a session, b options, c subscription id; bytes: filter */
-    OP_SUB_DROP,      /* a session; bytes: filter */
-    OP_MESSAGE_PUT,   /* a row, msg */
-    OP_MESSAGE_DROP,  /* a row */
-    OP_QUEUE_PUT,     /* a session, b number, c row, d qos | retain << 2; bytes: subscription ids */
-    OP_QUEUE_DROP,    /* a session, b number */
-    OP_RETAINED_PUT,  /* msg */
-    OP_RETAINED_DROP, /* bytes: topic */
-    OP_WILL_PUT,      /* a id, b delay_s, c due_ms, d expiry_s; bytes: device \0 client; msg */
-    OP_WILL_DUE,      /* a id, c due_ms */
-    OP_WILL_DROP,     /* a id */
+    OP_SESSION_PUT,  /* a id, b expiry_s, c ends_ms (0: attached); bytes: device \0 client */
+    OP_SESSION_SENT, /* a id, b number */
+    OP_SESSION_DROP, /* a id */
+    OP_SUB_PUT,      /* a session, b options, c subscription id; bytes: filter */
+    OP_SUB_DROP,     /* a session; bytes: filter */
+    OP_MESSAGE_PUT,  /* a row, msg */
+    OP_MESSAGE_DROP, /* a row */
+    OP_QUEUE_PUT,    /* a session, b number, c row, d qos | retain << 2; bytes: subscription ids */
+    OP_QUEUE_RELEASED, /* a session, b number */
+    OP_QUEUE_DROP,     /* a session, b number */
+    OP_RETAINED_PUT,   /* msg */
+    OP_RETAINED_DROP,  /* bytes: topic */
+    OP_WILL_PUT,       /* a id, b delay_s, c due_ms, d expiry_s; bytes: device \0 client; msg */
+    OP_WILL_DUE,       /* a id, c due_ms */
+    OP_WILL_DROP,      /* a id */
 };
 
 struct op {
@@ -77,7 +78,8 @@ struct op {
     enum op_kind kind;
     int64_t a, b, c, d;
     struct gw_msg *msg;
-    struct op **back; /* cleared when the op leaves for the storage thread */
+    struct op **back; /* who points here; cleared when it was written, or failed for good */
+    bool flying;      /* the storage thread has it: it is neither changed nor taken back */
     size_t len;
     uint8_t bytes[];
 };
@@ -85,7 +87,7 @@ struct op {
 /** A message's one row, shared by the queues that hold it. */
 struct stored {
     int64_t row;
-    size_t queues;
+    size_t queues; /* and the fan-out that is under way */
     struct op *put;
 };
 
@@ -103,8 +105,16 @@ int persist_load(struct gw_hub *hub) GW_MUST_CHECK;
 /** Queue one change; NULL when memory is out (logged). `back`, if any, is set to the op. */
 struct op *persist_add(struct gw_hub *hub, const struct op *what, struct gw_slice bytes,
                        struct gw_msg *msg, struct op **back);
-/** Take back one that has not left yet; a NULL inside is fine. */
-void persist_cancel(struct gw_hub *hub, struct op **op);
+/**
+ * Let go of one; a NULL inside is fine. True: it had not left yet, and never will. False: there is
+ * none, or it is being written.
+ */
+bool persist_cancel(struct gw_hub *hub, struct op **op);
+/** One that may still be changed in place. */
+static inline bool persist_waits(const struct op *op)
+{
+    return op && !op->flying;
+}
 /** True when something urgent waits or is being written. */
 bool persist_busy(const struct gw_hub *hub);
 void persist_flush(struct gw_hub *hub);
@@ -151,8 +161,10 @@ struct delivery {
     uint64_t number; /* 0 for QoS 0 */
     size_t bytes;
     bool fresh;            /* the receiver's right was asked for in this very call */
+    bool restored;         /* it was there at the start: it may have been sent, though not marked */
+    bool lost;             /* its row was not written, as its publisher was told */
     struct stored *stored; /* NULL: in memory only */
-    struct op *put;
+    struct op *put;        /* its row, or the mark in it, is on its way */
     uint32_t ids[];
 };
 
@@ -179,7 +191,9 @@ struct gw_session {
     struct gw_list overflow_link; /* in hub.overflown, until somebody was told */
     uint64_t next_number;
     uint64_t sent_number;
-    struct op *sent_op;
+    struct op *sent_op, *row_op;
+    bool committed;            /* its row is on disk */
+    struct gw_list block_link; /* in hub.blocked while a QoS 2 delivery waits for its row */
     uint16_t *inbound;
     size_t inbound_count, inbound_cap;
     /* while one message is matched */
@@ -203,6 +217,8 @@ enum fate {
 /** One message for one session, `s->match` telling how. */
 enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
                     struct stored **stored);
+/** The fan-out has no more sessions to ask; a NULL is fine. */
+void stored_release(struct gw_hub *hub, struct stored *st);
 void overflow_init(struct gw_hub *hub);
 void queue_push(struct gw_session *s);
 /** Nobody is attached any more: what was sent comes again first, QoS 0 is forgotten. */
@@ -211,6 +227,8 @@ void queue_clear(struct gw_session *s);
 /** The session ceases to be durable: its rows are dropped elsewhere. */
 void queue_unstore(struct gw_session *s);
 /** Put back one row at load. */
+/** The row of this delivery was not written. */
+void queue_lost(struct delivery *d);
 int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored, uint64_t number,
                   unsigned flags, struct gw_slice ids, uint64_t sent) GW_MUST_CHECK;
 
@@ -339,6 +357,9 @@ struct gw_hub {
     /* persist.c */
     struct gw_list ops_waiting;
     size_t urgent;
+    bool broken;            /* the last batch failed: the next one waits a little */
+    bool flushing;          /* no second try: the end */
+    struct gw_list blocked; /* sessions, by block_link */
     int64_t next_row;
     struct batch batch;
     struct gw_task flush_task, idle_task;

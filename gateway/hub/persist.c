@@ -5,6 +5,7 @@
 
 /* Forgetting may wait this long; a change that somebody waits for leaves at the turn's end. */
 #define LAZY_MS 200
+#define RETRY_MS 1000 /* after a batch that failed */
 
 static const char *const schema[] = {
     "CREATE TABLE hub_sessions (id INTEGER PRIMARY KEY, name BLOB NOT NULL, expiry_s INTEGER NOT"
@@ -71,6 +72,10 @@ static int run_op(sqlite3 *db, const struct op *op)
     case OP_QUEUE_PUT:
         return gw_sql_exec(db, "INSERT OR REPLACE INTO hub_queue VALUES (?,?,?,?,?)", "iiiib",
                            op->a, op->b, op->c, op->d, bytes);
+    case OP_QUEUE_RELEASED:
+        return gw_sql_exec(db,
+                           "UPDATE hub_queue SET flags = flags | 8 WHERE session=? AND number=?",
+                           "ii", op->a, op->b);
     case OP_QUEUE_DROP:
         return gw_sql_exec(db, "DELETE FROM hub_queue WHERE session=? AND number=?", "ii", op->a,
                            op->b);
@@ -113,34 +118,111 @@ static bool is_urgent(enum op_kind kind)
 static void op_free(struct op *op)
 {
     gw_list_remove(&op->node);
+    if (op->back)
+        *op->back = NULL;
     gw_msg_unref(&op->msg);
     free(op);
 }
 
 static void submit(struct gw_hub *hub);
 
+/* What must be written some day, or a crash would undo what others were told already. There is one
+ * of each for its owner, so a disk that stays full does not gather more of them. */
+static bool is_repeated(const struct op *op)
+{
+    return op->back && (op->kind == OP_SESSION_PUT || op->kind == OP_SESSION_SENT ||
+                        op->kind == OP_QUEUE_RELEASED);
+}
+
+static void tell_written(const struct op *op)
+{
+    if (op->back && op->kind == OP_SESSION_PUT)
+        GW_CONTAINER(op->back, struct gw_session, row_op)->committed = true;
+}
+
+static void tell_failed(const struct op *op)
+{
+    if (op->back && op->kind == OP_QUEUE_PUT)
+        queue_lost(GW_CONTAINER(op->back, struct delivery, put));
+}
+
+static void all_written(struct batch *b)
+{
+    GW_LIST_EACH(&b->ops, node)
+    {
+        struct op *op = GW_LIST_ENTRY(node, struct op, node);
+
+        tell_written(op);
+        op_free(op);
+    }
+}
+
+/* The newest first, so that those which are repeated come before all that is newer, in order. */
+static void all_failed(struct gw_hub *hub, struct batch *b)
+{
+    while (!gw_list_empty(&b->ops)) {
+        struct op *op = GW_LIST_ENTRY(b->ops.prev, struct op, node);
+
+        if (hub->flushing || !is_repeated(op)) {
+            tell_failed(op);
+            op_free(op);
+            continue;
+        }
+        gw_list_remove(&op->node);
+        gw_list_insert(&hub->ops_waiting, &op->node);
+        op->flying = false;
+        hub->urgent += is_urgent(op->kind);
+    }
+}
+
+/* QoS 2 deliveries that waited for this batch, or wait for the next. */
+static void wake_blocked(struct gw_hub *hub)
+{
+    struct gw_list blocked;
+
+    gw_list_init(&blocked);
+    gw_list_insert(hub->blocked.prev, &blocked);
+    gw_list_remove(&hub->blocked);
+    while (!gw_list_empty(&blocked)) {
+        struct gw_session *s = GW_LIST_ENTRY(blocked.next, struct gw_session, block_link);
+
+        gw_list_remove(&s->block_link);
+        queue_push(s);
+    }
+}
+
+static void wait_for_timer(struct gw_hub *hub)
+{
+    if (!gw_timer_armed(&hub->flush_timer))
+        gw_timer_start(hub->loop, &hub->flush_timer, hub->broken ? RETRY_MS : LAZY_MS);
+}
+
 static void batch_done(struct gw_store_job *job, int err)
 {
     struct batch *b = GW_CONTAINER(job, struct batch, job);
     struct gw_hub *hub = b->hub;
     uint64_t mark = b->mark;
+    bool newer = hub->urgent > 0;
 
-    if (err)
-        gw_log_error("hub: sessions could not be stored: %s", gw_error_text(err));
-    GW_LIST_EACH(&b->ops, node)
-    {
-        op_free(GW_LIST_ENTRY(node, struct op, node));
-    }
     b->writing = false;
+    hub->broken = err != 0;
+    if (err) {
+        gw_log_error("hub: sessions could not be stored: %s", gw_error_text(err));
+        all_failed(hub, b);
+    } else {
+        all_written(b);
+    }
     /* With nothing urgent left, whatever anybody waits for has been written. */
-    if (!hub->urgent)
+    if (!newer)
         mark = hub->tickets.last;
-    else
+    else if (!hub->broken)
         submit(hub);
-    if (!gw_list_empty(&hub->ops_waiting) && !gw_timer_armed(&hub->flush_timer))
-        gw_timer_start(hub->loop, &hub->flush_timer, LAZY_MS);
-    if (!hub->closing)
-        tickets_stored(&hub->tickets, mark, err);
+    if (!gw_list_empty(&hub->ops_waiting))
+        wait_for_timer(hub);
+    if (hub->closing)
+        return;
+    tickets_stored(&hub->tickets, mark, err);
+    wake_blocked(hub);
 }
 
 static void submit(struct gw_hub *hub)
@@ -156,11 +238,7 @@ static void submit(struct gw_hub *hub)
     gw_list_init(&hub->ops_waiting);
     GW_LIST_EACH(&b->ops, node)
     {
-        struct op *op = GW_LIST_ENTRY(node, struct op, node);
-
-        if (op->back)
-            *op->back = NULL;
-        op->back = NULL;
+        GW_LIST_ENTRY(node, struct op, node)->flying = true;
     }
     hub->urgent = 0;
     b->writing = true;
@@ -184,6 +262,7 @@ struct op *persist_add(struct gw_hub *hub, const struct op *what, struct gw_slic
         return NULL;
     }
     *op = *what;
+    op->flying = false;
     op->msg = msg ? gw_msg_ref(msg) : NULL;
     op->back = back;
     op->len = bytes.len;
@@ -192,27 +271,30 @@ struct op *persist_add(struct gw_hub *hub, const struct op *what, struct gw_slic
     gw_list_append(&hub->ops_waiting, &op->node);
     if (back)
         *back = op;
-    if (is_urgent(op->kind)) {
-        hub->urgent++;
+    hub->urgent += is_urgent(op->kind);
+    if (is_urgent(op->kind) && !hub->broken)
         gw_task_post(hub->loop, &hub->flush_task);
-    } else if (!gw_timer_armed(&hub->flush_timer)) {
-        gw_timer_start(hub->loop, &hub->flush_timer, LAZY_MS);
-    }
+    else
+        wait_for_timer(hub);
     return op;
 }
 
-void persist_cancel(struct gw_hub *hub, struct op **op)
+bool persist_cancel(struct gw_hub *hub, struct op **op)
 {
     struct op *o = *op;
 
     if (!o)
-        return;
+        return false;
     *op = NULL;
+    o->back = NULL;
+    if (o->flying)
+        return false;
     hub->urgent -= is_urgent(o->kind);
     op_free(o);
     /* Nothing will be written for those who wait for it: what remains is done already. */
     if (!hub->urgent)
         gw_task_post(hub->loop, &hub->idle_task);
+    return true;
 }
 
 static void nothing_urgent(void *owner)
@@ -230,15 +312,18 @@ bool persist_busy(const struct gw_hub *hub)
 
 void persist_flush(struct gw_hub *hub)
 {
+    hub->flushing = true;
     while (hub->batch.writing || !gw_list_empty(&hub->ops_waiting)) {
         submit(hub);
         gw_store_flush(hub->store);
     }
+    hub->flushing = false;
 }
 
 void persist_init(struct gw_hub *hub)
 {
     gw_list_init(&hub->ops_waiting);
+    gw_list_init(&hub->blocked);
     gw_list_init(&hub->batch.ops);
     hub->batch.hub = hub;
     gw_task_init(&hub->flush_task, flush_now, hub);
@@ -301,7 +386,7 @@ static int load_session(struct load *l, sqlite3_stmt *row)
     s->session = session_new(l->hub, name, (uint64_t)s->id);
     if (!s->session)
         return -ENOMEM;
-    s->session->stored = true;
+    s->session->stored = s->session->committed = true;
     s->session->expiry_s = (uint32_t)sqlite3_column_int64(row, 2);
     s->session->sent_number = (uint64_t)s->sent;
     s->session->next_number = (uint64_t)s->sent + 1;

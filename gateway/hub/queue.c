@@ -7,6 +7,7 @@
 #define IDS 65535u      /* packet identifiers: 1 to 65535 */
 #define REPLAY_SHARE 8  /* retained messages may queue so many times the limit, */
 #define SITE_SHARE 128  /* and all sessions together so many times that of one */
+#define ROW_RELEASED 8u /* in a row's flags, beside QoS and retain */
 
 /* A number leads to its packet identifier, so a repetition has the same one after a restart too. */
 static uint16_t id_of(uint64_t number)
@@ -28,6 +29,7 @@ static bool is_expired(const struct gw_hub *hub, const struct gw_msg *m)
 
 /* ---- rows ---- */
 
+/* Held by the fan-out that makes it, until it has asked everyone. */
 static struct stored *stored_new(struct gw_hub *hub, struct gw_msg *m)
 {
     struct stored *st = calloc(1, sizeof(*st));
@@ -35,6 +37,7 @@ static struct stored *stored_new(struct gw_hub *hub, struct gw_msg *m)
     if (!st)
         return NULL;
     st->row = hub->next_row++;
+    st->queues = 1;
     if (!persist_add(hub, &(struct op){.kind = OP_MESSAGE_PUT, .a = st->row}, GW_SLICE_NONE, m,
                      &st->put)) {
         free(st);
@@ -43,13 +46,11 @@ static struct stored *stored_new(struct gw_hub *hub, struct gw_msg *m)
     return st;
 }
 
-static void stored_release(struct gw_hub *hub, struct stored *st)
+void stored_release(struct gw_hub *hub, struct stored *st)
 {
-    if (--st->queues)
+    if (!st || --st->queues)
         return;
-    if (st->put)
-        persist_cancel(hub, &st->put);
-    else
+    if (!persist_cancel(hub, &st->put))
         (void)persist_add(hub, &(struct op){.kind = OP_MESSAGE_DROP, .a = st->row}, GW_SLICE_NONE,
                           NULL, NULL);
     free(st);
@@ -69,20 +70,22 @@ static bool store(struct gw_session *s, struct delivery *d, struct stored **shar
     if (!*shared)
         return false;
     put.c = (*shared)->row;
+    if (!persist_add(s->hub, &put, GW_SLICE(d->ids, d->pub.sub_id_count * sizeof(*d->ids)), NULL,
+                     &d->put))
+        return false;
     d->stored = *shared;
     d->stored->queues++;
-    (void)persist_add(s->hub, &put, GW_SLICE(d->ids, d->pub.sub_id_count * sizeof(*d->ids)), NULL,
-                      &d->put);
     return true;
 }
 
 static void unstore(struct gw_session *s, struct delivery *d)
 {
+    bool has_row = !d->put || d->put->kind != OP_QUEUE_PUT;
+
     if (!d->stored)
         return;
-    if (d->put)
-        persist_cancel(s->hub, &d->put);
-    else if (s->stored)
+    has_row |= !persist_cancel(s->hub, &d->put);
+    if (has_row && s->stored)
         (void)persist_add(
             s->hub,
             &(struct op){.kind = OP_QUEUE_DROP, .a = (int64_t)s->id, .b = (int64_t)d->number},
@@ -272,6 +275,11 @@ enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool re
     if (qos > 0) {
         number(d, s->next_number++);
         wait = s->stored && store(s, d, stored);
+        if (qos == 2 && s->stored && !wait) {
+            drop(s, d);
+            overflow(s);
+            return FATE_FULL;
+        }
     }
     d->fresh = true;
     queue_push(s);
@@ -292,6 +300,9 @@ int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored,
         return -ENOMEM;
     number(d, n);
     d->pub.state = n <= sent ? GW_DELIVERY_SENT : GW_DELIVERY_QUEUED;
+    if (flags & ROW_RELEASED)
+        d->pub.state = GW_DELIVERY_RELEASED;
+    d->restored = true;
     d->stored = stored;
     stored->queues++;
     s->next_number = GW_MAX(s->next_number, n + 1);
@@ -308,17 +319,65 @@ static void note_sent(struct gw_session *s, uint64_t n)
     s->sent_number = n;
     if (!s->stored)
         return;
-    if (s->sent_op)
+    if (persist_waits(s->sent_op)) {
         s->sent_op->b = (int64_t)n;
-    else
-        (void)persist_add(
-            s->hub, &(struct op){.kind = OP_SESSION_SENT, .a = (int64_t)s->id, .b = (int64_t)n},
-            GW_SLICE_NONE, NULL, &s->sent_op);
+        return;
+    }
+    (void)persist_cancel(s->hub, &s->sent_op);
+    (void)persist_add(s->hub,
+                      &(struct op){.kind = OP_SESSION_SENT, .a = (int64_t)s->id, .b = (int64_t)n},
+                      GW_SLICE_NONE, NULL, &s->sent_op);
+}
+
+/* ---- QoS 2: what the disk knows comes before what the receiver knows ---- */
+
+/* A number that a crash makes forgotten is given again, and with it the packet identifier: whoever
+ * holds that would take another message for a repetition. */
+static bool is_on_its_way(const struct delivery *d)
+{
+    return d->pub.qos == 2 && d->put;
+}
+
+static void block(struct gw_session *s)
+{
+    if (gw_list_empty(&s->block_link))
+        gw_list_append(&s->hub->blocked, &s->block_link);
+}
+
+static int release(struct gw_session *s, struct delivery *d)
+{
+    if (d->pub.state == GW_DELIVERY_RELEASED)
+        return 0;
+    if (d->stored &&
+        !persist_add(
+            s->hub,
+            &(struct op){.kind = OP_QUEUE_RELEASED, .a = (int64_t)s->id, .b = (int64_t)d->number},
+            GW_SLICE_NONE, NULL, &d->put))
+        return -ENOMEM;
+    d->pub.state = GW_DELIVERY_RELEASED;
+    return 0;
+}
+
+/*
+ * It must not go out any more, but its packet identifier may be in the receiver's hands, from
+ * before. Released, it comes back in any case: a receiver that does not know it says so.
+ */
+static bool give_up(struct gw_session *s, struct delivery *d)
+{
+    return d->pub.qos == 2 && (d->restored || d->pub.state == GW_DELIVERY_SENT) &&
+           release(s, d) == 0;
+}
+
+void queue_lost(struct delivery *d)
+{
+    d->lost = d->pub.qos == 2;
 }
 
 /* What must not go out any more, though it was queued. */
 static bool is_void(struct gw_session *s, const struct delivery *d)
 {
+    if (d->lost)
+        return true;
     if (d->pub.state != GW_DELIVERY_QUEUED)
         return false;                 /* §4.4: begun deliveries are completed */
     if (is_expired(s->hub, d->msg)) { /* [MQTT-3.3.2-5] */
@@ -357,15 +416,21 @@ void queue_push(struct gw_session *s)
     while (!gw_list_empty(&s->waiting)) {
         struct delivery *d = GW_LIST_ENTRY(s->waiting.next, struct delivery, node);
 
+        if (is_on_its_way(d)) {
+            block(s);
+            break;
+        }
         if (is_void(s, d)) {
-            drop(s, d);
+            if (!give_up(s, d))
+                drop(s, d);
             continue;
         }
         d->fresh = false;
         err = s->ops->deliver(s->owner, &d->pub);
         if (err == GW_ETOOBIG) { /* [MQTT-3.1.2-25]: as if it had been sent */
             s->hub->stats.dropped_too_big++;
-            drop(s, d);
+            if (!give_up(s, d))
+                drop(s, d);
             continue;
         }
         if (err)
@@ -408,10 +473,14 @@ int gw_session_received(struct gw_session *s, uint16_t id)
 {
     struct delivery *d = find_inflight(s, id);
 
+    int err;
+
     if (!d || d->pub.qos != 2)
         return GW_ENOTFOUND;
-    d->pub.state = GW_DELIVERY_RELEASED;
-    return 0;
+    err = release(s, d);
+    if (err)
+        return err;
+    return !is_on_its_way(d);
 }
 
 /* ---- ends ---- */

@@ -92,7 +92,7 @@ static bool drop_row(struct retained *r)
 {
     bool stored = r->stored;
 
-    persist_cancel(r->hub, &r->put);
+    (void)persist_cancel(r->hub, &r->put);
     if (stored)
         (void)persist_add(r->hub, &(struct op){.kind = OP_RETAINED_DROP}, r->msg->topic, NULL,
                           NULL);
@@ -104,11 +104,12 @@ static bool put_row(struct retained *r)
     if (is_own(r->msg))
         return false;
     r->stored = true;
-    if (r->put) { /* the older one has not left yet: it never will */
+    if (persist_waits(r->put)) { /* the older one has not left yet: it never will */
         gw_msg_unref(&r->put->msg);
         r->put->msg = gw_msg_ref(r->msg);
         return true;
     }
+    (void)persist_cancel(r->hub, &r->put);
     return persist_add(r->hub, &(struct op){.kind = OP_RETAINED_PUT}, GW_SLICE_NONE, r->msg,
                        &r->put);
 }

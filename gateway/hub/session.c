@@ -73,6 +73,7 @@ struct gw_session *session_new(struct gw_hub *hub, struct gw_slice key, uint64_t
     gw_list_init(&s->waiting);
     gw_list_init(&s->inflight);
     gw_list_init(&s->match_link);
+    gw_list_init(&s->block_link);
     gw_list_init(&s->overflow_link);
     gw_timer_init(&s->expiry, on_expiry, s);
     s->device = device_get(hub, device);
@@ -88,12 +89,18 @@ struct gw_session *session_new(struct gw_hub *hub, struct gw_slice key, uint64_t
 
 static void put_row(struct gw_session *s, int64_t ends_ms)
 {
+    s->stored = true;
+    if (persist_waits(s->row_op)) {
+        s->row_op->b = (int64_t)s->expiry_s;
+        s->row_op->c = ends_ms;
+        return;
+    }
+    (void)persist_cancel(s->hub, &s->row_op);
     (void)persist_add(
         s->hub,
         &(struct op){
             .kind = OP_SESSION_PUT, .a = (int64_t)s->id, .b = (int64_t)s->expiry_s, .c = ends_ms},
-        GW_SLICE(s->key, s->key_len), NULL, NULL);
-    s->stored = true;
+        GW_SLICE(s->key, s->key_len), NULL, &s->row_op);
 }
 
 static void drop_row(struct gw_session *s)
@@ -101,7 +108,8 @@ static void drop_row(struct gw_session *s)
     if (!s->stored)
         return;
     s->stored = false;
-    persist_cancel(s->hub, &s->sent_op);
+    (void)persist_cancel(s->hub, &s->sent_op);
+    (void)persist_cancel(s->hub, &s->row_op);
     (void)persist_add(s->hub, &(struct op){.kind = OP_SESSION_DROP, .a = (int64_t)s->id},
                       GW_SLICE_NONE, NULL, NULL);
     queue_unstore(s);
@@ -138,6 +146,7 @@ void session_end(struct gw_session *s)
     (void)gw_map_remove(&hub->sessions, GW_SLICE(s->key, s->key_len));
     gw_list_remove(&s->device_link);
     gw_list_remove(&s->overflow_link);
+    gw_list_remove(&s->block_link);
     device_release(hub, d);
     hub->stats.sessions--;
     free(s->inbound);

@@ -158,6 +158,7 @@ static void replay(void *ctx, struct tree_node *node)
 
     if (!s->match.no_local || m->origin != s->origin) /* [MQTT-3.8.3-3] */
         (void)queue_add(s, m, true, true, &stored);
+    stored_release(s->hub, stored);
 }
 
 static void replay_retained(struct gw_session *s, struct gw_slice filter,

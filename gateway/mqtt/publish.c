@@ -38,6 +38,38 @@ static void acknowledge(struct conn *c, enum gw_mqtt_type type, uint16_t packet_
     conn_write(c, gw_writer_done(&w));
 }
 
+static bool reads_on(const struct conn *c)
+{
+    return c->unacked < RECEIVE_MAX / 2 && c->suback_count < SUBACKS_MAX && c->owed < OWED_MAX / 2;
+}
+
+/* When all that was changed in the session is on disk: the peer acts on it, and must never find
+ * that we forgot. */
+static void acknowledge_durably(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id,
+                                uint8_t reason)
+{
+    int told = gw_hub_settle(c->server->hub, gw_peer_publisher(c->peer),
+                             TOKEN((unsigned)type << 8 | reason, packet_id));
+
+    if (told == 1)
+        acknowledge(c, type, packet_id, reason);
+    else if (told < 0)
+        conn_fail(c, told);
+    else if (++c->owed >= OWED_MAX)
+        conn_pause(c, PAUSE_ACKS);
+}
+
+static void acknowledge_settled(struct conn *c, uint32_t token, int err)
+{
+    c->owed--;
+    if (err)
+        conn_fail(c, err); /* it asks again, and so do we */
+    else
+        acknowledge(c, (enum gw_mqtt_type)(token >> 24), (uint16_t)token, (uint8_t)(token >> 16));
+    if (reads_on(c))
+        conn_unpause(c, PAUSE_ACKS);
+}
+
 /*
  * The answer to a QoS 1 or 2 PUBLISH, once it is known. What was not taken is never acknowledged
  * as if it was: MQTT 5 hears the reason; 3.1.1 has no word for it, so the connection ends there
@@ -66,6 +98,10 @@ void on_published(void *owner, uint32_t token, int err)
 
     if (c->state != CONN_ACTIVE)
         return;
+    if (kind >= TOKEN_ACK) {
+        acknowledge_settled(c, token, err);
+        return;
+    }
     if (kind == TOKEN_SUBACK) {
         if (err)
             conn_fail(c, err);
@@ -75,7 +111,7 @@ void on_published(void *owner, uint32_t token, int err)
     }
     c->unacked--;
     conclude(c, kind, (uint16_t)token, err);
-    if (c->unacked < RECEIVE_MAX / 2 && c->suback_count < SUBACKS_MAX)
+    if (reads_on(c))
         conn_unpause(c, PAUSE_ACKS);
 }
 
@@ -271,7 +307,7 @@ int on_pubrec(struct conn *c, uint8_t flags, struct gw_slice body)
     struct gw_mqtt_ack a;
     int err = read_ack(c, GW_MQTT_PUBREC, body, &a);
     const struct gw_delivery *d;
-    bool known;
+    int result;
 
     (void)flags;
     if (err)
@@ -284,9 +320,13 @@ int on_pubrec(struct conn *c, uint8_t flags, struct gw_slice body)
             delivered(c, d);
         return 0;
     }
-    known = gw_session_received(c->session, a.packet_id) == 0;
-    acknowledge(c, GW_MQTT_PUBREL, a.packet_id, known ? GW_MQTT_SUCCESS : GW_MQTT_ID_NOT_FOUND);
-    return 0;
+    result = gw_session_received(c->session, a.packet_id);
+    if (result == 0)
+        acknowledge_durably(c, GW_MQTT_PUBREL, a.packet_id, GW_MQTT_SUCCESS);
+    else if (result == 1 || result == GW_ENOTFOUND)
+        acknowledge(c, GW_MQTT_PUBREL, a.packet_id,
+                    result == 1 ? GW_MQTT_SUCCESS : GW_MQTT_ID_NOT_FOUND);
+    return result == -ENOMEM ? result : 0;
 }
 
 static void fill(const struct conn *c, const struct gw_delivery *d, struct gw_mqtt_publish *out)

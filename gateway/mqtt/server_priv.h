@@ -15,6 +15,7 @@
 #define CONNECT_MS 10000     /* from READY to a complete CONNECT */
 #define PACKET_OVERHEAD 4096 /* topic and properties on top of limits.message_bytes */
 #define RECEIVE_MAX 256      /* publishes of one client that may wait for their acknowledgement */
+#define OWED_MAX 1024        /* other acknowledgements to one client that wait for the database */
 #define SUBACKS_MAX 64       /* subscribes of one client that may wait for the database */
 #define SEND_MAX 1024        /* deliveries in flight to one client, whatever it offers */
 #define ALIAS_MAX 16         /* topic aliases of one connection, each way */
@@ -70,6 +71,7 @@ struct conn {
     struct alias_table *aliases_in, *aliases_out;
     unsigned send_max, in_flight;
     unsigned unacked; /* publishes whose completion is still to come */
+    unsigned owed;    /* PUBREL and the like that wait for the database */
     struct gw_list subacks;
     unsigned suback_count;
     struct will *will;
@@ -104,9 +106,11 @@ struct gw_mqtt_server {
     size_t scratch_size;
 };
 
-/* Tokens tell the completions apart: the QoS, or TOKEN_SUBACK, and the packet identifier. */
+/* Tokens tell the completions apart: the QoS, TOKEN_SUBACK, or an acknowledgement's type and reason
+ * (from TOKEN_ACK on), and the packet identifier. */
 #define TOKEN(kind, id) ((uint32_t)(kind) << 16 | (id))
 #define TOKEN_SUBACK 3
+#define TOKEN_ACK (1u << 8)
 
 /* ---- conn.c ---- */
 

@@ -227,11 +227,15 @@ Test(hub, repeats_only_the_release_of_what_a_qos_2_receiver_has)
     attach(&a, "dev", "1", false, 60);
     subscribe(&a, "t", 2);
     (void)publish("t", "x", 2);
+    cr_expect_eq(a.count, 0, "its row comes first");
+    settle();
     cr_assert_eq(a.count, 1);
     cr_expect_eq(gw_session_received(a.session, a.ids[0]), 0);
     gw_session_detach(&a.session);
     attach(&b, "dev", "1", false, 60);
     gw_session_resume(b.session);
+    cr_expect_eq(b.count, 0, "a release is on disk before it leaves");
+    settle();
     cr_assert_eq(b.count, 1);
     cr_expect_str_eq(b.notes[0], "t=x 2 rel");
     cr_expect_eq(b.ids[0], a.ids[0]);
