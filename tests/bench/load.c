@@ -5,7 +5,7 @@
  *
  *   load publish … --connections 100 --messages 200000 --size 256 [--qos 1] [--subscribers 1]
  *                                            one JSON line with the rates; with subscribers each of
- *                                            them has to get every message
+ *                                            them has to get every message; QoS 0, 1 or 2
  *   load publish … --rate 5000               so many a second, and how long each took to arrive
  *   load connect … --connections 20 --messages 2000
  *                                            whole handshakes with CONNECT, 20 at a time
@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,8 +27,10 @@
 
 #define FILE_MAX (1u << 20)
 #define DIALS_PER_TICK 10
+#define DIALS_AT_ONCE 100 /* handshakes under way: more would only wait for each other */
 #define TICK_MS 10
 #define AHEAD 5000 /* messages that a subscriber may lag behind */
+#define PACKET_MAX (1u << 20)
 #define TIMEOUT_MS 60000
 
 struct load;
@@ -224,12 +227,19 @@ static void on_up(void *owner, const struct gw_client_limits *limits)
     }
 }
 
+static int answer(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id)
+{
+    uint8_t room[8];
+    struct gw_writer w = gw_writer_of(room, sizeof(room));
+
+    gw_mqtt_ack_encode(&w, type, GW_MQTT_V5, &(struct gw_mqtt_ack){.packet_id = packet_id});
+    return gw_client_write(c->client, gw_writer_done(&w));
+}
+
 static int on_delivery(struct conn *c, uint8_t flags, struct gw_slice body)
 {
     struct load *l = c->load;
     struct gw_mqtt_publish p;
-    uint8_t room[8];
-    struct gw_writer w = gw_writer_of(room, sizeof(room));
     uint64_t sent;
     int err = gw_mqtt_publish_decode(body, flags, GW_MQTT_V5, &p);
 
@@ -239,42 +249,57 @@ static int on_delivery(struct conn *c, uint8_t flags, struct gw_slice body)
         memcpy(&sent, p.payload.ptr, sizeof(sent));
         l->latency_us[l->latencies++] = (uint32_t)((now_ns() - sent) / 1000);
     }
-    if (p.qos) {
-        gw_mqtt_ack_encode(&w, GW_MQTT_PUBACK, GW_MQTT_V5,
-                           &(struct gw_mqtt_ack){.packet_id = p.packet_id});
-        err = gw_client_write(c->client, gw_writer_done(&w));
-    }
+    if (p.qos)
+        err = answer(c, p.qos == 1 ? GW_MQTT_PUBACK : GW_MQTT_PUBREC, p.packet_id);
     l->delivered++;
     end_if_done(l);
     return err;
 }
 
+static int on_suback(struct load *l, struct gw_slice body)
+{
+    struct gw_mqtt_suback granted;
+    int err = gw_mqtt_suback_decode(body, GW_MQTT_SUBACK, GW_MQTT_V5, &granted);
+
+    if (err || granted.codes.len != 1 || granted.codes.ptr[0] != l->qos)
+        return err ? err : GW_EDENIED;
+    is_ready(l);
+    return 0;
+}
+
+static int on_ack(struct conn *c, enum gw_mqtt_type type, struct gw_slice body)
+{
+    struct load *l = c->load;
+    struct gw_mqtt_ack ack;
+    int err = gw_mqtt_ack_decode(body, type, GW_MQTT_V5, &ack);
+
+    if (err)
+        return err;
+    l->failures += ack.reason >= 0x80;
+    if (type == GW_MQTT_PUBREC && ack.reason < 0x80)
+        return answer(c, GW_MQTT_PUBREL, ack.packet_id);
+    if (type == GW_MQTT_PUBREL)
+        return answer(c, GW_MQTT_PUBCOMP, ack.packet_id);
+    c->acked++;
+    l->acked++;
+    end_if_done(l);
+    return 0;
+}
+
 static int on_packet(void *owner, enum gw_mqtt_type type, uint8_t flags, struct gw_slice body)
 {
     struct conn *c = owner;
-    struct load *l = c->load;
-    struct gw_mqtt_suback granted;
-    struct gw_mqtt_ack ack;
-    int err;
 
     switch (type) {
     case GW_MQTT_PUBLISH:
         return on_delivery(c, flags, body);
     case GW_MQTT_SUBACK:
-        err = gw_mqtt_suback_decode(body, type, GW_MQTT_V5, &granted);
-        if (err || granted.codes.len != 1 || granted.codes.ptr[0] != l->qos)
-            return err ? err : GW_EDENIED;
-        is_ready(l);
-        return 0;
+        return on_suback(c->load, body);
     case GW_MQTT_PUBACK:
-        err = gw_mqtt_ack_decode(body, type, GW_MQTT_V5, &ack);
-        if (err)
-            return err;
-        l->failures += ack.reason >= 0x80;
-        c->acked++;
-        l->acked++;
-        end_if_done(l);
-        return 0;
+    case GW_MQTT_PUBREC:
+    case GW_MQTT_PUBREL:
+    case GW_MQTT_PUBCOMP:
+        return on_ack(c, type, body);
     default:
         return GW_EPROTOCOL;
     }
@@ -313,9 +338,9 @@ static int dial(struct load *l, struct conn *c)
         .chain_pem = gw_buf_slice(&l->cert),
         .key = l->key,
         .keep_alive_s = 600,
-        .packet_max = 65536,
+        .packet_max = PACKET_MAX,
         .receive_maximum = 1000,
-        .output_max = 256u << 10,
+        .output_max = PACKET_MAX,
     };
 
     c->load = l;
@@ -349,7 +374,9 @@ static void on_timer(void *owner)
         stop(l, die("timeout", "not everything came through"));
         return;
     }
-    for (unsigned i = 0; i < DIALS_PER_TICK && l->dialled < all; i++)
+    for (unsigned i = 0; i < DIALS_PER_TICK && l->dialled < all &&
+                         (l->connect || l->dialled - l->up < DIALS_AT_ONCE);
+         i++)
         if (dial(l, &l->conns[l->dialled++])) {
             stop(l, die("connection", "out of memory"));
             return;
@@ -496,9 +523,21 @@ static int parse(int argc, char **argv, struct load *l)
         return 2;
     l->idle = strcmp(argv[optind], "idle") == 0;
     l->connect = strcmp(argv[optind], "connect") == 0;
-    if (l->qos > 1 || !l->connections || !l->window || (l->rate && l->size < sizeof(uint64_t)))
+    if (l->qos > 2 || !l->connections || !l->window || (l->rate && l->size < sizeof(uint64_t)))
         return 2;
     return l->idle || l->connect || strcmp(argv[optind], "publish") == 0 ? 0 : 2;
+}
+
+/* As many descriptors as the connections take. */
+static int raise_limits(const struct load *l)
+{
+    struct rlimit limit;
+    rlim_t want = all_connections(l) + 100u;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= want)
+        return 0;
+    limit = (struct rlimit){want, GW_MAX(limit.rlim_max, want)};
+    return setrlimit(RLIMIT_NOFILE, &limit) ? die("descriptors", strerror(errno)) : 0;
 }
 
 static int by_size(const void *a, const void *b)
@@ -530,6 +569,8 @@ static int run(struct load *l)
 
     if (err)
         return die("loop", gw_error_text(err));
+    if (raise_limits(l))
+        return 1;
     l->conns = calloc(all_connections(l), sizeof(*l->conns));
     l->latency_us = calloc(l->messages, sizeof(*l->latency_us));
     if (!l->conns || !l->latency_us || make_packet(l))
@@ -566,10 +607,11 @@ int main(int argc, char **argv)
         return die("cryptography", "does not start");
     status = parse(argc, argv, &l);
     if (status == 2)
-        (void)fputs("usage: load publish|connect|idle --host H --port P --ca F --cert F --key F\n"
-                    "            [--topic T] [--connections N] [--messages N] [--size B]\n"
-                    "            [--qos 0|1] [--subscribers N] [--rate N] [--window N] [--wait]\n",
-                    stderr);
+        (void)fputs(
+            "usage: load publish|connect|idle --host H --port P --ca F --cert F --key F\n"
+            "            [--topic T] [--connections N] [--messages N] [--size B]\n"
+            "            [--qos 0|1|2] [--subscribers N] [--rate N] [--window N] [--wait]\n",
+            stderr);
     if (!status)
         status = run(&l);
     for (unsigned i = 0; l.conns && i < l.dialled; i++)
