@@ -378,6 +378,7 @@ void gw_quarantine_close(struct gw_quarantine **quarantine)
         return;
     gw_devices_unlisten(&q->listener);
     q->enforcer = NULL;
+    q->ops.changed = NULL; /* whoever is told may be gone: what fails now concerns nobody */
     quarantine_abandon(q);
     quarantine_kernel_fini(q);
     quarantine_strikes_fini(q);

@@ -137,10 +137,13 @@ static void judge(struct gw_quarantine *q, const struct rule *r, const char *dev
 void gw_quarantine_strike(struct gw_quarantine *q, const char *device, enum gw_strike kind)
 {
     const struct gw_device *d = gw_devices_get(q->devices, device);
-    struct striker *s = d ? striker_of(q, d->id) : NULL;
     uint64_t now_ms = gw_loop_now_ms(q->loop);
+    struct striker *s;
 
-    if (!s || gw_map_get_str(&q->entries, d->id))
+    if (!d || gw_map_get_str(&q->entries, d->id)) /* it is cut off already */
+        return;
+    s = striker_of(q, d->id);
+    if (!s)
         return;
     gw_list_remove(&s->node);
     gw_list_append(&q->strikes.recent, &s->node);
