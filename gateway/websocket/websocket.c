@@ -98,6 +98,8 @@ static void on_frame_start(wslay_event_context_ptr frames,
     w->control = wslay_is_ctrl_frame(frame->opcode);
     if (frame->opcode == WSLAY_TEXT_FRAME) /* [MQTT-6.0.0-1] */
         refuse(w, GW_EPROTOCOL, WSLAY_CODE_UNSUPPORTED_DATA);
+    if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1) /* §5.5.1: a code */
+        refuse(w, GW_EPROTOCOL, WSLAY_CODE_PROTOCOL_ERROR);
     if (wslay_event_get_queued_msg_count(w->frames) > REPLIES_MAX)
         refuse(w, GW_EQUOTA, WSLAY_CODE_POLICY_VIOLATION);
 }

@@ -192,6 +192,7 @@ static const struct broken broken[] = {
     ROW("a length in too long a form", "\x82\xfe\x00\x01\x01\x02\x03\x04\x60", 0, GW_EPROTOCOL),
     ROW("a length over 2^63", "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04", 0,
         GW_EPROTOCOL),
+    ROW("half a close code", "\x88\x81\x01\x02\x03\x04\x02", 1002, GW_EPROTOCOL),
     ROW("a close with a forbidden code", "\x88\x82\x01\x02\x03\x04\x02\xef", 1002, GW_EPROTOCOL),
 };
 
