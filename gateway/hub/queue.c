@@ -253,7 +253,7 @@ static bool passed_on(struct gw_session *s, struct gw_msg *m, bool retain)
 enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool replay,
                     struct stored **stored)
 {
-    uint8_t qos = GW_MIN(s->match.qos, m->qos);
+    uint8_t qos = GW_MIN(s->match.qos, m->qos); /* [MQTT-3.8.4-8] */
     struct delivery *d;
     bool wait = false;
 

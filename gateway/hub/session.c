@@ -39,6 +39,7 @@ void device_release(struct gw_hub *hub, struct hub_device *d)
 
 /* ---- life ---- */
 
+/* [MQTT-4.1.0-2] */
 static void on_expiry(void *owner)
 {
     session_end(owner);
@@ -208,11 +209,11 @@ int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool
         return GW_ETOOBIG;
     k = session_key(key, room);
     s = take_over(hub, k);
-    if (s && clean) {
+    if (s && clean) { /* [MQTT-3.1.2-4] */
         session_end(s);
         s = NULL;
     }
-    *out_present = s != NULL;
+    *out_present = s != NULL; /* [MQTT-3.1.2-5], [MQTT-3.1.2-6] */
     if (!s)
         s = session_new(hub, k, hub->next_session++);
     if (!s)
@@ -269,7 +270,7 @@ void gw_session_detach(struct gw_session **session)
     s->owner = NULL;
     s->hub->stats.attached--;
     tell_topics(s, false);
-    queue_rewind(s);
+    queue_rewind(s); /* [MQTT-4.4.0-1] */
     ends_ms = gw_clock_wall_ms() + (int64_t)s->expiry_s * 1000;
     put_row(s, s->expiry_s == GW_HUB_FOREVER ? 0 : ends_ms);
     session_keep(s, ends_ms);

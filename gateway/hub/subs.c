@@ -147,7 +147,7 @@ void session_match(struct gw_session *s, const struct gw_subscription *o, uint64
         s->match_ids = more;
         s->match_id_cap = cap;
     }
-    s->match_ids[s->match_id_count++] = o->id;
+    s->match_ids[s->match_id_count++] = o->id; /* [MQTT-3.3.4-3], [MQTT-3.3.4-4] */
 }
 
 static void replay(void *ctx, struct tree_node *node)
@@ -188,7 +188,7 @@ int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
         if (err)
             return err;
     }
-    sub->options = *o;
+    sub->options = *o; /* [MQTT-3.8.4-3] */
     if (s->stored)
         put_sub(s, sub, filter);
     if (is_new)
@@ -200,7 +200,7 @@ int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
 
 int gw_session_unsubscribe(struct gw_session *s, struct gw_slice filter)
 {
-    struct sub *sub = sub_find(s, filter);
+    struct sub *sub = sub_find(s, filter); /* [MQTT-3.10.4-1] */
 
     if (!sub)
         return GW_ENOTFOUND;

@@ -48,6 +48,7 @@ bool gw_filter_share(struct gw_slice filter, struct gw_slice *out_name, struct g
     return out_filter->len > 0;
 }
 
+/* [MQTT-4.7.3-4]: byte for byte */
 bool gw_topic_level(struct gw_slice *rest, struct gw_slice *out)
 {
     const uint8_t *slash;

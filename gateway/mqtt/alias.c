@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Topic aliases (MQTT 5 §3.3.2.3.4), both ways. They live as long as the connection. */
+/* Topic aliases (MQTT 5 §3.3.2.3.4), both ways. They end with the connection [MQTT-3.3.2-7]. */
 #include "mqtt/server_priv.h"
 
 #include <errno.h>
@@ -71,8 +71,10 @@ unsigned alias_out(const struct conn *c, struct gw_slice topic, bool *out_known)
     const struct alias_table *t = c->aliases_out;
 
     *out_known = false;
+    /* [MQTT-3.1.2-27] */
     if (c->alias_max == 0 || topic.len < OUT_TOPIC_MIN || topic.len > OUT_TOPIC_MAX)
         return 0;
+    /* [MQTT-3.1.2-26], [MQTT-3.3.2-11] */
     for (unsigned alias = 1; t && alias <= c->alias_max; alias++) {
         if (gw_slice_eq(get(t, alias), topic)) {
             *out_known = true;

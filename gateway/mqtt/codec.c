@@ -10,9 +10,9 @@
 /* The flags that each type must carry [MQTT-2.1.3-1]. */
 static const uint8_t flags_of[16] = {
     [GW_MQTT_PUBLISH] = ANY_FLAGS,
-    [GW_MQTT_PUBREL] = 2,
-    [GW_MQTT_SUBSCRIBE] = 2,
-    [GW_MQTT_UNSUBSCRIBE] = 2,
+    [GW_MQTT_PUBREL] = 2,      /* [MQTT-3.6.1-1] */
+    [GW_MQTT_SUBSCRIBE] = 2,   /* [MQTT-3.8.1-1] */
+    [GW_MQTT_UNSUBSCRIBE] = 2, /* [MQTT-3.10.1-1] */
 };
 
 int gw_mqtt_frame(struct gw_slice input, size_t max, uint8_t *out_head, struct gw_slice *out_body)
@@ -60,7 +60,7 @@ int gw_mqtt_publish_decode(struct gw_slice body, uint8_t flags, uint8_t version,
     struct gw_reader r = gw_reader_of(body);
     int err;
 
-    p.topic = mqtt_read_text(&r);
+    p.topic = mqtt_read_text(&r); /* [MQTT-3.3.2-1] */
     if (p.qos > 0)
         p.packet_id = gw_reader_u16(&r);
     mqtt_read_props(&r, version, GW_MQTT_PUBLISH, &p.props);

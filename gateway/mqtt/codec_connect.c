@@ -51,7 +51,7 @@ static int check_flags(uint8_t flags, uint8_t version)
 static void read_will(struct gw_reader *r, uint8_t version, struct gw_mqtt_will *out)
 {
     mqtt_read_props(r, version, MQTT_WILL, &out->props);
-    out->topic = mqtt_read_text(r);
+    out->topic = mqtt_read_text(r); /* [MQTT-3.1.2-9], [MQTT-3.1.3-11] */
     out->payload = mqtt_read_bytes(r);
 }
 
@@ -77,13 +77,13 @@ int gw_mqtt_connect_decode(struct gw_slice body, struct gw_mqtt_connect *out)
     c.will.retain = flags & FLAG_WILL_RETAIN;
     c.keep_alive_s = gw_reader_u16(&r);
     mqtt_read_props(&r, c.version, GW_MQTT_CONNECT, &c.props);
-    c.client_id = mqtt_read_text(&r);
+    c.client_id = mqtt_read_text(&r); /* [MQTT-3.1.3-3], [MQTT-3.1.3-4] */
     if (c.has_will)
         read_will(&r, c.version, &c.will);
     if (c.has_user)
-        c.user = mqtt_read_text(&r);
+        c.user = mqtt_read_text(&r); /* [MQTT-3.1.2-17], [MQTT-3.1.3-12] */
     if (c.has_password)
-        c.password = mqtt_read_bytes(&r);
+        c.password = mqtt_read_bytes(&r); /* [MQTT-3.1.2-19] */
     err = gw_reader_end(&r);
     if (err)
         return err;

@@ -27,6 +27,7 @@ static void read_filter(struct gw_reader *r, enum gw_mqtt_type type, uint8_t ver
 {
     int err;
 
+    /* [MQTT-3.8.3-1], [MQTT-3.10.3-1] */
     *out = (struct gw_mqtt_filter){.filter = mqtt_read_text(r)};
     if (type == GW_MQTT_UNSUBSCRIBE)
         return;

@@ -121,8 +121,8 @@ void conn_close(struct conn *c, int err, uint8_t reason)
     gw_timer_stop(&c->quota_timer);
     if (c->server->stopping) /* no loop will turn again */
         gw_stream_flush(c->stream);
-    gw_stream_close(c->stream, err);
-    if (!c->delivering) /* the hub is in the middle of a fan-out: at CLOSED then */
+    gw_stream_close(c->stream, err); /* [MQTT-3.14.4-2], [MQTT-4.13.2-1] */
+    if (!c->delivering)              /* the hub is in the middle of a fan-out: at CLOSED then */
         conn_finish(c);
 }
 
@@ -148,7 +148,7 @@ void conn_fail_as(struct conn *c, int err, uint8_t reason)
         return;
     say_failure(c, err);
     if (*c->device && is_strike(err)) /* a verdict may close the connection right here */
-        gw_peers_strike(c->server->peers, c->device, GW_STRIKE_MALFORMED);
+        gw_peers_strike(c->server->peers, c->device, GW_STRIKE_MALFORMED); /* [MQTT-4.13.1-1] */
     conn_close(c, err, reason);
 }
 
@@ -214,6 +214,7 @@ static int dispatch(struct conn *c, uint8_t head, struct gw_slice body)
 {
     unsigned type = head >> 4;
 
+    /* [MQTT-4.12.0-7] */
     if (!rules[type].handle) /* what only a server sends, and AUTH, which was refused */
         return c->state == CONN_FRESH ? GW_ESTATE : GW_EPROTOCOL;
     if (rules[type].when != c->state)
@@ -327,7 +328,7 @@ static int on_disconnect(struct conn *c, uint8_t flags, struct gw_slice body)
         c->expiry_s = d.props.session_expiry;
         gw_session_set_expiry(c->session, c->expiry_s);
     }
-    if (d.reason == GW_MQTT_SUCCESS) /* [MQTT-3.14.4-3] */
+    if (d.reason == GW_MQTT_SUCCESS) /* [MQTT-3.14.4-3], [MQTT-3.1.2-10] */
         will_forget(&c->will);
     c->cause = GW_CAUSE_LEFT;
     conn_close(c, 0, 0);

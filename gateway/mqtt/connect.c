@@ -56,7 +56,7 @@ static int take_client_id(struct conn *c, const struct gw_mqtt_connect *p, bool 
 
     *out_assigned = p->client_id.len == 0;
     if (!*out_assigned) {
-        if (p->client_id.len > sizeof(c->client))
+        if (p->client_id.len > sizeof(c->client)) /* [MQTT-3.1.3-5] */
             return GW_ETOOBIG;
         memcpy(c->client, p->client_id.ptr, p->client_id.len);
         c->client_len = p->client_id.len;
@@ -200,7 +200,7 @@ static int prepare_welcome(struct conn *c, const struct gw_mqtt_connect *p, bool
     GW_MQTT_SET(*props, receive_maximum, RECEIVE_MAX);
     GW_MQTT_SET(*props, maximum_packet_size, config->limits.message_bytes + PACKET_OVERHEAD);
     GW_MQTT_SET(*props, topic_alias_maximum, ALIAS_MAX);
-    if (assigned) /* [MQTT-3.2.2-16] */
+    if (assigned) /* [MQTT-3.2.2-16], [MQTT-3.1.3-7] */
         GW_MQTT_SET(*props, assigned_client_id, GW_SLICE(c->client, c->client_len));
     if (c->keep_alive_s != p->keep_alive_s) /* [MQTT-3.2.2-21] */
         GW_MQTT_SET(*props, server_keep_alive, c->keep_alive_s);
@@ -278,18 +278,18 @@ int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
     if (err) /* 3.1.1 [MQTT-3.1.4-1]: without a CONNACK */
         return err;
     take_terms(c, &p);
-    err = check(c, &p, &accepted, &reason);
+    err = check(c, &p, &accepted, &reason); /* [MQTT-3.1.4-2] */
     if (!err) {
         err = become_peer(c);
         reason = refusal_of(err);
     }
     if (!err) {
-        err = join_session(c, p.clean, &present);
+        err = join_session(c, p.clean, &present); /* [MQTT-3.1.3-2], [MQTT-3.1.4-4] */
         reason = GW_MQTT_UNAVAILABLE;
     }
     if (err) {
-        will_free(&c->will); /* it was never accepted */
-        return refuse(c, err, reason);
+        will_free(&c->will);           /* it was never accepted */
+        return refuse(c, err, reason); /* [MQTT-3.1.4-6], [MQTT-3.1.3-8] */
     }
     c->state = CONN_ACTIVE;
     gw_list_remove(&c->link);
@@ -298,7 +298,7 @@ int on_connect(struct conn *c, uint8_t flags, struct gw_slice body)
     if (c->keep_alive_s)
         gw_timer_start(c->server->loop, &c->timer, keep_alive_ms(c));
     will_accept(c);
-    welcome(c, &accepted, present);
+    welcome(c, &accepted, present); /* [MQTT-3.1.4-5], [MQTT-3.2.0-1] */
     if (c->session)
         gw_session_resume(c->session);
     return 0;

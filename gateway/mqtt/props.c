@@ -160,6 +160,7 @@ static uint32_t read_number(struct gw_reader *r, enum prop_type type)
     return 0;
 }
 
+/* [MQTT-1.5.7-1] */
 static void read_user(struct gw_reader *r, struct gw_mqtt_props *out)
 {
     const uint8_t *start = r->pos - 1; /* with its identifier */
@@ -347,7 +348,7 @@ void mqtt_write_props(struct gw_writer *w, uint8_t version, const struct gw_mqtt
 {
     if (version < GW_MQTT_V5)
         return;
-    mqtt_write_varint(w, block_size(p));
+    mqtt_write_varint(w, block_size(p)); /* [MQTT-2.2.2-1] */
     for (uint32_t left = p->present; left; left &= left - 1)
         write_prop(w, id_of[__builtin_ctz(left)], p);
     for (size_t i = 0; p->sub_ids && i < p->sub_id_count; i++) {

@@ -95,7 +95,7 @@ static int subscribe_one(struct conn *c, struct gw_mqtt_filter *f, uint32_t sub_
 
     f->options.id = sub_id;
     err = gw_peer_subscribe(c->peer, c->session, f->filter, &f->options);
-    *out_code = code_of(c, err, f->options.qos);
+    *out_code = code_of(c, err, f->options.qos); /* [MQTT-3.8.4-7] */
     return err == GW_EPROTOCOL ? err : 0;
 }
 
@@ -103,6 +103,7 @@ static int unsubscribe_one(struct conn *c, const struct gw_mqtt_filter *f, uint8
 {
     int err = gw_session_unsubscribe(c->session, f->filter);
 
+    /* [MQTT-3.10.4-5] */
     *out_code = err == GW_ENOTFOUND ? GW_MQTT_NO_SUBSCRIPTION_EXISTED : GW_MQTT_SUCCESS;
     return 0;
 }
@@ -116,6 +117,7 @@ static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe
 
     /* What the filters bring comes behind their SUBACK. */
     c->corked = true;
+    /* [MQTT-3.8.4-5], [MQTT-3.9.3-1], [MQTT-3.10.4-6] */
     while (gw_mqtt_subscribe_next(&p->filters, type, c->version, &f)) {
         int err = count == FILTERS_MAX ? GW_EFULL
                   : subscribe          ? subscribe_one(c, &f, p->props.sub_id, &codes[count])
@@ -125,6 +127,7 @@ static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe
             return err;
         count++;
     }
+    /* [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-6], [MQTT-3.10.4-4] */
     return settle(c, subscribe ? GW_MQTT_SUBACK : GW_MQTT_UNSUBACK, p->packet_id,
                   GW_SLICE(codes, count));
 }

@@ -95,7 +95,7 @@ int will_new(struct conn *c, const struct gw_mqtt_will *w)
     if (err || !will)
         return err ? err : -ENOMEM;
     m.qos = w->qos;
-    m.retain = w->retain;
+    m.retain = w->retain; /* [MQTT-3.1.2-14], [MQTT-3.1.2-15] */
     m.topic = w->topic;
     m.payload = w->payload;
     err = gw_msg_new(&m, &will->msg);
