@@ -61,6 +61,8 @@ int entrance_secure(struct entrance *e)
         .handshake_ms = HANDSHAKE_MS,
         .admit = e->admit,
         .owner = e->worker,
+        /* The pages' visitors show no certificate: their session is a cookie's. */
+        .tickets_max = e->auth == GW_TLS_AUTH_NONE ? 0 : config->limits.connections,
     };
 
     if (e->plain)

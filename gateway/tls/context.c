@@ -35,6 +35,7 @@ void tls_context_unref(struct tls_context **c)
     wolfSSL_CTX_free(own->ctx);
     wolfSSL_EC_KEY_free(own->nobody);
     gw_buf_fini(&own->device_ca);
+    tls_tickets_unref(&own->tickets);
     free(own);
 }
 
@@ -53,9 +54,9 @@ static int harden(WOLFSSL_CTX *ctx)
     for (size_t i = 0; i < GW_COUNT(groups); i++)
         if (wolfSSL_CTX_UseSupportedCurve(ctx, (word16)groups[i]) != WOLFSSL_SUCCESS)
             return GW_ECRYPTO;
-    /* A resumed session comes without the certificate that proved who it is: none is resumed. */
+    /* A session from wolfSSL's cache comes without the identity that was proved: see tickets.c. */
     (void)wolfSSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    return wolfSSL_CTX_NoTicketTLSv12(ctx) == WOLFSSL_SUCCESS ? 0 : GW_ECRYPTO;
+    return 0;
 }
 
 static int context_new(WOLFSSL_METHOD *method, struct tls_context **out)
@@ -176,7 +177,18 @@ static int list_alpn(struct tls_context *c, const char *const *alpn)
     return 0;
 }
 
-int tls_context_server(const struct gw_tls_server_config *cfg, struct tls_context **out)
+static int offer_tickets(struct tls_context *c, struct tls_tickets *tickets)
+{
+    if (tickets)
+        return tls_tickets_offer(c, tickets);
+    return wolfSSL_CTX_NoTicketTLSv12(c->ctx) == WOLFSSL_SUCCESS &&
+                   wolfSSL_CTX_no_ticket_TLSv13(c->ctx) == 0
+               ? 0
+               : GW_ECRYPTO;
+}
+
+int tls_context_server(const struct gw_tls_server_config *cfg, struct tls_tickets *tickets,
+                       struct tls_context **out)
 {
     GW_CLEANUP(tls_context_unref) struct tls_context *c = NULL;
     int err = context_new(wolfTLS_server_method(), &c);
@@ -187,8 +199,8 @@ int tls_context_server(const struct gw_tls_server_config *cfg, struct tls_contex
         err = trust_clients(c, cfg);
     if (!err)
         err = list_alpn(c, cfg->alpn);
-    if (!err && wolfSSL_CTX_no_ticket_TLSv13(c->ctx) != 0)
-        err = GW_ECRYPTO;
+    if (!err)
+        err = offer_tickets(c, tickets);
     if (err)
         return err;
     (void)wolfSSL_CTX_set_options(c->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -205,8 +217,12 @@ int tls_context_server(const struct gw_tls_server_config *cfg, struct tls_contex
 int gw_tls_server_new(const struct gw_tls_server_config *cfg, struct gw_tls_server **out)
 {
     struct gw_tls_server *s = calloc(1, sizeof(*s));
-    int err = s ? tls_context_server(cfg, &s->now) : -ENOMEM;
+    int err = s ? 0 : -ENOMEM;
 
+    if (!err && cfg->tickets_max)
+        err = tls_tickets_new(cfg->tickets_max, &s->tickets);
+    if (!err)
+        err = tls_context_server(cfg, s->tickets, &s->now);
     if (err)
         gw_tls_server_free(&s);
     else
@@ -217,10 +233,13 @@ int gw_tls_server_new(const struct gw_tls_server_config *cfg, struct gw_tls_serv
 int gw_tls_server_reload(struct gw_tls_server *s, const struct gw_tls_server_config *cfg)
 {
     struct tls_context *next = NULL;
-    int err = tls_context_server(cfg, &next);
+    int err = tls_context_server(cfg, s->tickets, &next);
 
     if (err)
         return err;
+    if (s->tickets &&
+        !gw_slice_eq(gw_buf_slice(&s->now->device_ca), gw_buf_slice(&next->device_ca)))
+        tls_tickets_clear(s->tickets);
     tls_context_unref(&s->now);
     s->now = next;
     return 0;
@@ -233,6 +252,7 @@ void gw_tls_server_free(struct gw_tls_server **s)
     if (!own)
         return;
     tls_context_unref(&own->now);
+    tls_tickets_unref(&own->tickets);
     free(own);
 }
 

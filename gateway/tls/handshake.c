@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #define OVERHEAD (128u << 10) /* records and handshake messages around what the owner queued */
@@ -53,6 +54,11 @@ bool tls_shake_hands(struct tls *t)
 
         if (code != WOLFSSL_ERROR_WANT_READ)
             tls_fail(t, code);
+        return false;
+    }
+    if (!tls_resumed(t)) {
+        (void)snprintf(t->detail, sizeof(t->detail), "the resumed session is nobody's");
+        tls_leave(t, GW_EIDENTITY);
         return false;
     }
     settle(t);

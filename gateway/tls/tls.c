@@ -363,7 +363,8 @@ static void tls_free(struct gw_stream *s)
     tls_context_unref(&t->context);
     gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
-    free(t->verify.peer.der);
+    tls_peer_forget(&t->verify.peer);
+    tls_peer_forget(&t->verify.resumed);
     free(t);
 }
 

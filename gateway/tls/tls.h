@@ -38,6 +38,11 @@ struct gw_tls_server_config {
      * re-enrolment); the identity's `expired` tells. 0: none.
      */
     uint32_t grace_days;
+    /**
+     * Sessions of devices that may be resumed (RFC 8446 §2.2, RFC 5077), so many at most, for a day
+     * and not past their certificate; `admit` is asked each time. In memory only. 0: none.
+     */
+    uint32_t tickets_max;
 };
 
 struct gw_tls_server;

@@ -15,6 +15,10 @@
 
 #define TLS_RECORD 16384 /* plaintext bytes of one record at most */
 #define TLS_DETAIL 96
+#define TLS_TICKET_S 86400 /* a session may be resumed for so long */
+#define TLS_TICKET_MAX 512 /* more than wolfSSL's state of a session takes */
+
+struct tls_tickets;
 
 /** One configuration. Connections keep the one they began with alive. */
 struct tls_context {
@@ -27,11 +31,13 @@ struct tls_context {
     char alpn[96]; /* comma-separated, as wolfSSL wants it */
     uint32_t handshake_ms;
     uint32_t grace_days;
+    struct tls_tickets *tickets; /* NULL: nothing is resumed */
     int (*admit)(void *owner, const struct gw_identity *id);
     void *owner;
 };
 
-int tls_context_server(const struct gw_tls_server_config *cfg,
+/** `tickets` NULL: nothing is resumed. */
+int tls_context_server(const struct gw_tls_server_config *cfg, struct tls_tickets *tickets,
                        struct tls_context **out) GW_MUST_CHECK;
 int tls_context_client(const struct gw_tls_client_config *cfg,
                        struct tls_context **out) GW_MUST_CHECK;
@@ -46,6 +52,7 @@ int tls_use_chain(WOLFSSL_CTX *ctx, WOLFSSL *ssl, struct gw_slice chain_pem,
 struct tls_peer {
     struct gw_identity id;
     uint8_t *der;       /* what id.der points to */
+    int64_t ends_s;     /* when its certificate ends: seconds since 1970 */
     int refusal;        /* why its certificate was refused, 0: it was not */
     const char *reason; /* the same in words */
 };
@@ -54,10 +61,12 @@ struct tls_peer {
 struct tls_verify {
     const struct tls_context *context;
     struct tls_peer peer;
+    struct tls_peer resumed; /* what a ticket says, until the handshake ends */
     struct gw_slice address; /* client: what the certificate has to name; empty: a DNS name */
     bool is_server;
 };
 int tls_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);
+void tls_peer_forget(struct tls_peer *p);
 
 /** One connection. */
 enum tls_state {
@@ -107,7 +116,20 @@ void tls_on_socket(void *owner, enum gw_stream_event ev);
 
 struct gw_tls_server {
     struct tls_context *now;
+    struct tls_tickets *tickets;
 };
+
+/* ---- resumption (tickets.c) ---- */
+
+int tls_tickets_new(uint32_t max, struct tls_tickets **out) GW_MUST_CHECK;
+struct tls_tickets *tls_tickets_ref(struct tls_tickets *all);
+void tls_tickets_unref(struct tls_tickets **all);
+/** Every one of them leads to a full handshake now. */
+void tls_tickets_clear(struct tls_tickets *all);
+/** Connections of this context give tickets out and take them back. */
+int tls_tickets_offer(struct tls_context *c, struct tls_tickets *all) GW_MUST_CHECK;
+/** At the handshake's end: who a resumed peer is. False: resumed, and not known. */
+bool tls_resumed(struct tls *t) GW_MUST_CHECK;
 
 /** Words for why wolfSSL failed with `code`: the peer's alert, or our own reason. */
 void tls_words(WOLFSSL *ssl, int code, char out[TLS_DETAIL]);

@@ -46,12 +46,19 @@ static bool in_grace(const struct tls_context *c, const struct gw_cert_info *inf
            now_s - info->not_after_s <= (int64_t)c->grace_days * DAY_S;
 }
 
+void tls_peer_forget(struct tls_peer *p)
+{
+    free(p->der);
+    *p = (struct tls_peer){0};
+}
+
 static int keep(struct tls_peer *p, const struct gw_cert_info *info, struct gw_slice der)
 {
     p->der = (uint8_t *)gw_slice_dup(der);
     if (!p->der)
         return -ENOMEM;
     p->id.der = GW_SLICE(p->der, der.len);
+    p->ends_s = info->not_after_s;
     memcpy(p->id.thumbprint, info->thumbprint, sizeof(p->id.thumbprint));
     return 0;
 }
