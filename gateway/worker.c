@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -15,6 +16,7 @@
 #define DEVICE_BODY_MAX (16u << 10) /* a certification request */
 #define DEVICE_IDLE_S 30
 #define DEVICE_REQUESTS_MAX 256
+#define KEEP_BYTES (2 << 20)
 #define DESCRIPTORS_MAX 1048576 /* the kernel's own limit (fs.nr_open) */
 
 /* ---- before privileges are dropped ---- */
@@ -26,6 +28,17 @@ static void ignore_signals(void)
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGTERM, SIG_IGN);
+}
+
+/*
+ * A turn's output to many takes memory and gives it back. Returned to the kernel each time, every
+ * page of it would be asked for, cleared and faulted in anew in the next turn.
+ */
+static void keep_some_memory(void)
+{
+#ifdef M_TRIM_THRESHOLD /* glibc's; others have no such habit */
+    (void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+#endif
 }
 
 /* What limits.connections may become with a reload, when there is no privilege any more. */
@@ -338,6 +351,7 @@ int gw_worker_run(int fd)
         return 1;
     }
     gw_wipe(bundle.data, bundle.cap);
+    keep_some_memory();
     raise_hard_limit();
     raise_descriptor_limit(w.config);
     err = gw_crypto_init();
