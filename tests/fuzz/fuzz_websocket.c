@@ -196,8 +196,10 @@ static bool read_frame(struct reading *r, const struct frame *f)
         r->in_message = !f->fin || !whole;
         return whole;
     }
-    if (!whole)
+    if (!whole) {
+        r->suspect = f->opcode == CLOSING && f->payload.len; /* its first bytes may break one */
         return false;
+    }
     if (f->opcode == PING)
         note(&r->pings, f);
     if (f->opcode == CLOSING)
