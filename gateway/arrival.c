@@ -207,6 +207,8 @@ static void on_accept(void *owner, int fd, const struct gw_addr *peer)
         err = take(e, fd);
     else
         gw_close_fd(&fd);
+    if (err == GW_EFULL)
+        gw_peers_limit(e->worker->peers, GW_LIMIT_CONNECTIONS);
     if (err && gw_log_allowed(&e->refusals, gw_loop_now_ms(e->worker->loop)))
         gw_log_warning("connection not taken at=%s peer=%s: %s", e->name, gw_addr_text(peer, text),
                        gw_error_text(err));

@@ -324,6 +324,34 @@ static void uplink_of(void *owner, struct gw_admin_uplink *out)
                                     s.spooled_bytes, s.in_flight, s.acknowledged};
 }
 
+static void broker_of(void *owner, struct gw_admin_broker *out)
+{
+    struct worker *w = owner;
+    struct gw_peers_figures f;
+
+    gw_peers_figures(w->peers, &f);
+    *out = (struct gw_admin_broker){
+        .connections = f.connections,
+        .sessions = f.hub.sessions,
+        .subscriptions = f.hub.subscriptions,
+        .retained = f.hub.retained,
+        .queued = f.hub.queued,
+        .queued_bytes = f.hub.queued_bytes,
+        .received = f.hub.published,
+        .sent = f.hub.delivered,
+        .dropped = {f.hub.dropped_qos0, f.hub.dropped_full, f.hub.dropped_expired,
+                    f.hub.dropped_denied, f.hub.dropped_too_big},
+        .limits = {{.max = w->config->limits.connections},
+                   {.max = w->config->limits.message_bytes},
+                   {.max = w->config->limits.publish_per_s},
+                   {.max = w->config->limits.queued_bytes}},
+    };
+    for (enum gw_limit i = 0; i < GW_LIMIT_COUNT; i++) {
+        out->limits[i].name = gw_limit_text(i);
+        out->limits[i].reached = f.reached[i];
+    }
+}
+
 struct gw_admin_rooms wiring_admin(struct worker *w)
 {
     return (struct gw_admin_rooms){.config = w->config,
@@ -338,6 +366,7 @@ struct gw_admin_rooms wiring_admin(struct worker *w)
                                    .pki = w->pki,
                                    .gateway_id = gw_pki_gateway_id(w->pki),
                                    .uplink = uplink_of,
+                                   .broker = broker_of,
                                    .owner = w};
 }
 

@@ -23,6 +23,23 @@ struct gw_admin_uplink {
     uint64_t spooled_messages, spooled_bytes, in_flight, acknowledged;
 };
 
+/** One limit of the configuration, and how often it was reached since the start. */
+struct gw_admin_limit {
+    const char *name;
+    uint64_t max, reached;
+};
+
+/** What it sees of the broker; likewise. */
+struct gw_admin_broker {
+    uint64_t connections, sessions, subscriptions, retained, queued, queued_bytes;
+    uint64_t received, sent; /**< messages since the start */
+    /** Deliveries that did not happen, since the start, by what kept them. */
+    struct {
+        uint64_t qos0, full, expired, denied, too_big;
+    } dropped;
+    struct gw_admin_limit limits[8]; /**< up to the first without a name */
+};
+
 /** Everything is borrowed and outlives the admin part. */
 struct gw_admin_rooms {
     const struct gw_config *config;
@@ -37,6 +54,7 @@ struct gw_admin_rooms {
     const struct gw_pki *pki;
     const char *gateway_id;
     void (*uplink)(void *owner, struct gw_admin_uplink *out);
+    void (*broker)(void *owner, struct gw_admin_broker *out);
     void *owner;
 };
 

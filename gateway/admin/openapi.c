@@ -44,11 +44,17 @@ static const struct {
      "'properties':{'version':#Text,'gateway':{'type':'object','properties':{'id':#Text,"
      "'name':#Text}},'uptime_s':#Count,'devices':{'type':'object','properties':{'known':#Count,"
      "'online':#Count,'pending':#Count,'quarantined':#Count}},'uplink':#Uplink,"
-     "'isolation':#Isolation,'security':{'type':'object','properties':{'sandbox':#Text,"
+     "'broker':#Broker,'isolation':#Isolation,'security':{'type':'object','properties':{'sandbox':#"
+     "Text,"
      "'aes':#Text}}}}"},
     {"Uplink", "{'type':'object','properties':{'state':{'enum':['off','connecting','connected']},"
                "'broker':#Text,'spooled_messages':#Count,'spooled_bytes':#Count,'in_flight':#Count,"
                "'acknowledged':#Count,'last_error':{'type':['string','null']}}}"},
+    {"Broker",
+     "{'type':'object','properties':{'connections':#Count,'sessions':#Count,"
+     "'subscriptions':#Count,'retained':#Count,'queued':#Count,'queued_bytes':#Count,"
+     "'received':#Count,'sent':#Count,'dropped':#Count,'limits':{'type':'object',"
+     "'additionalProperties':{'type':'object','properties':{'max':#Count,'reached':#Count}}}}}"},
     {"Isolation",
      "{'type':'object','properties':{'state':{'enum':['enforcing','degraded','off']},"
      "'interfaces':{'type':'array','items':{'type':'object','properties':{'name':#Text,"

@@ -82,6 +82,36 @@ static json_t *uplink_json(const struct gw_admin *a)
                      "last_error", error);
 }
 
+static json_t *limits_json(const struct gw_admin_broker *b)
+{
+    json_t *json = json_object();
+
+    for (const struct gw_admin_limit *l = b->limits; l->name; l++)
+        json_object_set_new(
+            json, l->name,
+            json_pack("{s:I, s:I}", "max", (json_int_t)l->max, "reached", (json_int_t)l->reached));
+    return json;
+}
+
+static uint64_t dropped(const struct gw_admin_broker *b)
+{
+    return b->dropped.qos0 + b->dropped.full + b->dropped.expired + b->dropped.denied +
+           b->dropped.too_big;
+}
+
+static json_t *broker_json(const struct gw_admin *a)
+{
+    struct gw_admin_broker b = {0};
+
+    a->rooms.broker(a->rooms.owner, &b);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "connections",
+                     (json_int_t)b.connections, "sessions", (json_int_t)b.sessions, "subscriptions",
+                     (json_int_t)b.subscriptions, "retained", (json_int_t)b.retained, "queued",
+                     (json_int_t)b.queued, "queued_bytes", (json_int_t)b.queued_bytes, "received",
+                     (json_int_t)b.received, "sent", (json_int_t)b.sent, "dropped",
+                     (json_int_t)dropped(&b), "limits", limits_json(&b));
+}
+
 static uint64_t uptime_s(const struct gw_admin *a)
 {
     return (gw_clock_mono_ms() - a->started_ms) / 1000;
@@ -94,15 +124,15 @@ void on_status(void *owner, struct gw_http_request *req)
 
     gw_http_reply_json(
         req, 200,
-        json_pack("{s:s, s:{s:s, s:s}, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:{s:s, s:s}}",
+        json_pack("{s:s, s:{s:s, s:s}, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:{s:s, s:s}}",
                   "version", CORDON_VERSION, "gateway", "id", r->gateway_id, "name",
                   r->config->gateway.name, "uptime_s", (json_int_t)uptime_s(a), "devices", "known",
                   (json_int_t)gw_devices_total(r->devices), "online",
                   (json_int_t)gw_presence_online(r->presence), "pending",
                   (json_int_t)gw_devices_count(r->devices, GW_DEVICE_PENDING), "quarantined",
                   (json_int_t)gw_quarantine_count(r->quarantine), "uplink", uplink_json(a),
-                  "isolation", isolation_json(a), "security", "sandbox", gw_sandbox_text(), "aes",
-                  gw_crypto_aes_name()));
+                  "broker", broker_json(a), "isolation", isolation_json(a), "security", "sandbox",
+                  gw_sandbox_text(), "aes", gw_crypto_aes_name()));
 }
 
 /* ---- Prometheus ---- */
@@ -148,6 +178,60 @@ static void write_uplink(FILE *f, const struct gw_admin *a)
            u.in_flight);
     metric(f, "cordon_uplink_acknowledged_total", "counter",
            "Messages that the cloud acknowledged since the start.", u.acknowledged);
+}
+
+static void write_limits(FILE *f, const struct gw_admin_broker *b)
+{
+    (void)fputs("# HELP cordon_limit What the configuration allows.\n"
+                "# TYPE cordon_limit gauge\n",
+                f);
+    for (const struct gw_admin_limit *l = b->limits; l->name; l++)
+        (void)fprintf(f, "cordon_limit{limit=\"%s\"} %" PRIu64 "\n", l->name, l->max);
+    (void)fputs("# HELP cordon_limit_reached_total How often a limit was reached.\n"
+                "# TYPE cordon_limit_reached_total counter\n",
+                f);
+    for (const struct gw_admin_limit *l = b->limits; l->name; l++)
+        (void)fprintf(f, "cordon_limit_reached_total{limit=\"%s\"} %" PRIu64 "\n", l->name,
+                      l->reached);
+}
+
+static void write_dropped(FILE *f, const struct gw_admin_broker *b)
+{
+    const struct {
+        const char *reason;
+        uint64_t count;
+    } rows[] = {{"qos0", b->dropped.qos0},
+                {"full", b->dropped.full},
+                {"expired", b->dropped.expired},
+                {"denied", b->dropped.denied},
+                {"too_big", b->dropped.too_big}};
+
+    (void)fputs("# HELP cordon_messages_dropped_total Deliveries that did not happen, by reason.\n"
+                "# TYPE cordon_messages_dropped_total counter\n",
+                f);
+    for (size_t i = 0; i < GW_COUNT(rows); i++)
+        (void)fprintf(f, "cordon_messages_dropped_total{reason=\"%s\"} %" PRIu64 "\n",
+                      rows[i].reason, rows[i].count);
+}
+
+static void write_broker(FILE *f, const struct gw_admin *a)
+{
+    struct gw_admin_broker b = {0};
+
+    a->rooms.broker(a->rooms.owner, &b);
+    metric(f, "cordon_connections", "gauge", "Connected clients.", b.connections);
+    metric(f, "cordon_sessions", "gauge", "Sessions, connected or kept.", b.sessions);
+    metric(f, "cordon_subscriptions", "gauge", "Subscriptions of all sessions.", b.subscriptions);
+    metric(f, "cordon_retained_messages", "gauge", "Retained messages.", b.retained);
+    metric(f, "cordon_queued_messages", "gauge", "Deliveries that wait or are in flight.",
+           b.queued);
+    metric(f, "cordon_queued_bytes", "gauge", "Their bytes.", b.queued_bytes);
+    metric(f, "cordon_messages_received_total", "counter", "Messages published since the start.",
+           b.received);
+    metric(f, "cordon_messages_sent_total", "counter", "Messages delivered since the start.",
+           b.sent);
+    write_dropped(f, &b);
+    write_limits(f, &b);
 }
 
 /* A label's value with the three characters escaped that the format gives a meaning. */
@@ -212,6 +296,7 @@ void on_metrics(void *owner, struct gw_http_request *req)
     metric(f, "cordon_uptime_seconds", "gauge", "Since the worker started.", uptime_s(a));
     write_devices(f, a);
     write_uplink(f, a);
+    write_broker(f, a);
     write_isolation(f, a);
     if (fclose(f) != 0)
         admin_refuse(req, -ENOMEM, "The metrics were not written");

@@ -79,6 +79,23 @@ static void show_uplink(const json_t *u)
         linef("", "last error: %s", cli_text(u, "last_error"));
 }
 
+static void show_broker(const json_t *b)
+{
+    const char *name;
+    json_t *limit;
+    char size[32];
+
+    linef("Clients", "%" PRIu64 " connected, %" PRIu64 " sessions, %" PRIu64 " messages wait (%s)",
+          cli_number(b, "connections"), cli_number(b, "sessions"), cli_number(b, "queued"),
+          cli_bytes(cli_number(b, "queued_bytes"), size));
+    json_object_foreach(json_object_get(b, "limits"), name, limit)
+    {
+        if (cli_number(limit, "reached"))
+            linef("", "limit %s = %" PRIu64 " was reached %" PRIu64 " times", name,
+                  cli_number(limit, "max"), cli_number(limit, "reached"));
+    }
+}
+
 static void show_isolation(const json_t *isolation)
 {
     static const char *const titles[] = {"  PORT", "LINK", "IN", "OUT", "DROPPED", "BYTES", "NOTE"};
@@ -122,6 +139,7 @@ int cli_status(const struct cli_args *args)
           cli_number(devices, "known"), cli_number(devices, "online"),
           cli_number(devices, "pending"), cli_number(devices, "quarantined"));
     show_uplink(json_object_get(s, "uplink"));
+    show_broker(json_object_get(s, "broker"));
     show_isolation(json_object_get(s, "isolation"));
     line("Sandbox", cli_text(security, "sandbox"));
     line("AES", cli_text(security, "aes"));

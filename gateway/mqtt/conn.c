@@ -250,6 +250,8 @@ static void read_packets(struct conn *c)
         uint8_t head;
 
         err = gw_mqtt_frame(left, input_max(c), &head, &body);
+        if (err == GW_ETOOBIG)
+            gw_peers_limit(c->server->peers, GW_LIMIT_MESSAGE_BYTES);
         if (!err)
             err = dispatch(c, head, body);
         if (c->state == CONN_CLOSED)

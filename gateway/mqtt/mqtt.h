@@ -272,7 +272,7 @@ void gw_mqtt_server_reload(struct gw_mqtt_server *s, const struct gw_config *con
 
 /**
  * Speak MQTT over a stream, READY or not yet, and take it (also on failure). Whom it carries is
- * gw_stream_identity, once READY; without a device there the connection is closed. At
+ * gw_stream_identity, once READY; without a device there the connection is closed. A little past
  * limits.connections the oldest that has not said CONNECT gives way. GW_EFULL, -ENOMEM.
  */
 int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream) GW_MUST_CHECK;

@@ -59,6 +59,14 @@ static bool make_way(struct gw_mqtt_server *s)
     return true;
 }
 
+/* With a few more than may stay: who comes at the limit is to hear so, in a CONNACK. */
+static size_t room(const struct gw_mqtt_server *s)
+{
+    size_t max = s->config->limits.connections;
+
+    return max + 1 + GW_MIN(max / 8, (size_t)LOBBY_MAX - 1);
+}
+
 int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream)
 {
     struct conn *c;
@@ -66,8 +74,10 @@ int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream)
 
     if (s->stopping)
         err = GW_ECLOSED;
-    else if (s->count >= s->config->limits.connections && !make_way(s))
+    else if (s->count >= room(s) && !make_way(s))
         err = GW_EFULL;
+    if (err == GW_EFULL)
+        gw_peers_limit(s->peers, GW_LIMIT_CONNECTIONS);
     if (!err)
         err = conn_new(s, stream, &c);
     if (err)

@@ -14,6 +14,7 @@
 
 #define CONNECT_MS 10000     /* from READY to a complete CONNECT */
 #define PACKET_OVERHEAD 4096 /* topic and properties on top of limits.message_bytes */
+#define LOBBY_MAX 64         /* connections past the limit that may say CONNECT, and hear why not */
 #define RECEIVE_MAX 256      /* publishes of one client that may wait for their acknowledgement */
 #define OWED_MAX 1024        /* other acknowledgements to one client that wait for the database */
 #define SUBACKS_MAX 64       /* subscribes of one client that may wait for the database */

@@ -76,6 +76,8 @@ int gw_peer_new(struct gw_peers *peers, const char *device, const struct gw_hwad
     struct gw_device *record;
     int err = room_for(peers, d);
 
+    if (err == GW_EFULL)
+        gw_peers_limit(peers, GW_LIMIT_CONNECTIONS);
     if (!err)
         err = gw_devices_prove(peers->rooms.devices, device, ip, NULL, &record);
     if (err)

@@ -44,6 +44,32 @@ size_t gw_peers_count(const struct gw_peers *peers, const char *device);
 /** Close every connection of the device now: GW_EQUARANTINED, GW_EREVOKED, GW_EDENIED. */
 void gw_peers_close_device(struct gw_peers *peers, const char *device, int err);
 
+/** The limits of the configuration that a device can reach, X(name, key). */
+#define GW_LIMITS(X)                                                                               \
+    X(CONNECTIONS, "connections")     /* connections refused */                                    \
+    X(MESSAGE_BYTES, "message_bytes") /* messages and packets refused */                           \
+    X(PUBLISH_PER_S, "publish_per_s") /* publishes over it: lost at QoS 0, made to wait above */   \
+    X(QUEUED_BYTES, "queued_bytes")   /* messages dropped for a session whose queue was full */
+
+enum gw_limit {
+#define X(name, key) GW_LIMIT_##name,
+    GW_LIMITS(X)
+#undef X
+        GW_LIMIT_COUNT
+};
+
+/** Its key below `limits` in the configuration. */
+const char *gw_limit_text(enum gw_limit which);
+/** One was reached, and somebody outside this room refused for it. */
+void gw_peers_limit(struct gw_peers *peers, enum gw_limit which);
+
+struct gw_peers_figures {
+    uint64_t connections;
+    struct gw_hub_stats hub;
+    uint64_t reached[GW_LIMIT_COUNT]; /**< how often, since the start */
+};
+void gw_peers_figures(const struct gw_peers *peers, struct gw_peers_figures *out);
+
 /** Broker figures as retained $SYS/… topics; main calls it every few seconds. */
 void gw_peers_publish_figures(struct gw_peers *peers);
 

@@ -27,6 +27,7 @@ struct gw_peers {
     struct gw_peers_rooms rooms;
     struct gw_map devices;
     size_t count;
+    uint64_t reached[GW_LIMIT_COUNT];
     struct gw_device_listener listener;
 };
 

@@ -80,8 +80,10 @@ static int check(struct gw_peers *peers, const char *device, const struct gw_msg
 {
     if (!gw_topic_valid(m->topic))
         return GW_EMALFORMED;
-    if (m->payload.len > peers->rooms.config->limits.message_bytes)
+    if (m->payload.len > peers->rooms.config->limits.message_bytes) {
+        gw_peers_limit(peers, GW_LIMIT_MESSAGE_BYTES);
         return GW_ETOOBIG;
+    }
     return gw_access_may(peers->rooms.access, device, GW_PERM_PUB, m->topic) ? 0 : GW_EDENIED;
 }
 
@@ -108,6 +110,7 @@ static int over_quota(struct gw_peer *peer, const struct gw_msg *m)
     struct peer_device *d = peer->device;
     uint64_t now = gw_loop_now_ms(peer->peers->loop);
 
+    gw_peers_limit(peer->peers, GW_LIMIT_PUBLISH_PER_S);
     if (m->qos == 0 && now - d->flood_ms >= FLOOD_STRIKE_MS) {
         d->flood_ms = now;
         gw_peer_strike(peer, GW_STRIKE_FLOOD);
@@ -165,36 +168,67 @@ int gw_peer_subscribe(struct gw_peer *peer, struct gw_session *session, struct g
 
 /* ---- figures ---- */
 
+const char *gw_limit_text(enum gw_limit which)
+{
+    static const char *const texts[] = {
+#define X(name, key) key,
+        GW_LIMITS(X)
+#undef X
+    };
+
+    return texts[which];
+}
+
+void gw_peers_limit(struct gw_peers *peers, enum gw_limit which)
+{
+    peers->reached[which]++;
+}
+
+void gw_peers_figures(const struct gw_peers *peers, struct gw_peers_figures *out)
+{
+    *out = (struct gw_peers_figures){.connections = peers->count};
+    gw_hub_stats(peers->rooms.hub, &out->hub);
+    memcpy(out->reached, peers->reached, sizeof(out->reached));
+    out->reached[GW_LIMIT_QUEUED_BYTES] += out->hub.dropped_full + out->hub.dropped_qos0;
+}
+
+static void publish_figure(struct gw_peers *peers, const char *topic, uint64_t value)
+{
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+    const struct gw_msg m = {
+        .retain = true,
+        .utf8 = true,
+        .topic = gw_slice_str(topic),
+        .payload = GW_SLICE(text, (size_t)len),
+    };
+
+    (void)gw_hub_publish_local(peers->rooms.hub, &m); /* the next round brings newer ones */
+}
+
 void gw_peers_publish_figures(struct gw_peers *peers)
 {
-    struct gw_hub_stats s;
+    struct gw_peers_figures f;
 
-    gw_hub_stats(peers->rooms.hub, &s);
+    gw_peers_figures(peers, &f);
     const struct {
         const char *topic;
         uint64_t value;
-    } figures[] = {
-        {FIGURE_TOPIC "clients/connected", peers->count},
-        {FIGURE_TOPIC "sessions", s.sessions},
-        {FIGURE_TOPIC "subscriptions/count", s.subscriptions},
-        {FIGURE_TOPIC "retained messages/count", s.retained},
-        {FIGURE_TOPIC "messages/received", s.published},
-        {FIGURE_TOPIC "messages/sent", s.delivered},
-        {FIGURE_TOPIC "messages/queued", s.queued},
-        {FIGURE_TOPIC "messages/dropped", s.dropped_qos0 + s.dropped_full + s.dropped_expired +
-                                              s.dropped_denied + s.dropped_too_big},
+    } figures[] = {{FIGURE_TOPIC "clients/connected", f.connections},
+                   {FIGURE_TOPIC "sessions", f.hub.sessions},
+                   {FIGURE_TOPIC "subscriptions/count", f.hub.subscriptions},
+                   {FIGURE_TOPIC "retained messages/count", f.hub.retained},
+                   {FIGURE_TOPIC "messages/received", f.hub.published},
+                   {FIGURE_TOPIC "messages/sent", f.hub.delivered},
+                   {FIGURE_TOPIC "messages/queued", f.hub.queued},
+                   {FIGURE_TOPIC "messages/dropped",
+                    f.hub.dropped_qos0 + f.hub.dropped_full + f.hub.dropped_expired +
+                        f.hub.dropped_denied + f.hub.dropped_too_big},
+#define X(name, key) {FIGURE_TOPIC "limits/" key, f.reached[GW_LIMIT_##name]},
+                   GW_LIMITS(X)
+#undef X
     };
 
-    for (size_t i = 0; i < GW_COUNT(figures); i++) {
-        char text[24];
-        int len = snprintf(text, sizeof(text), "%llu", (unsigned long long)figures[i].value);
-        const struct gw_msg m = {
-            .retain = true,
-            .utf8 = true,
-            .topic = gw_slice_str(figures[i].topic),
-            .payload = GW_SLICE(text, (size_t)len),
-        };
-
-        (void)gw_hub_publish_local(peers->rooms.hub, &m); /* the next round brings newer ones */
-    }
+    for (size_t i = 0; i < GW_COUNT(figures); i++)
+        publish_figure(peers, figures[i].topic, figures[i].value);
 }

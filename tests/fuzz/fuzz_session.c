@@ -183,6 +183,7 @@ static void rise(void)
 
 static void fall(void)
 {
+    gw_store_flush(at.store); /* as the worker does: what is under way ends while all are here */
     gw_mqtt_server_free(&at.server);
     gw_peers_close(&at.peers);
     gw_hub_close(&at.hub);

@@ -17,7 +17,7 @@
 #define INPUT_MAX 3000 /* what the owner may leave unread */
 #define OUT_MAX 700
 #define TURNS_MAX 64
-#define HUGE_FRAME (1u << 30)
+#define MESSAGE_MAX INT32_MAX /* what wslay takes; RFC 6455 knows no limit */
 
 enum piece {
     BYTES, /* amount bytes of the peer */
@@ -99,6 +99,7 @@ struct frame {
 struct reading {
     struct gw_buf payload; /* of binary messages */
     struct gw_buf pings;   /* each with its length in front */
+    uint64_t message;      /* bytes of the one that is under way */
     bool in_message;
     bool closed;  /* a Close frame in order was the last */
     bool suspect; /* a rule is broken, or may be */
@@ -193,6 +194,7 @@ static bool read_frame(struct reading *r, const struct frame *f)
     }
     if (f->opcode < CLOSING) {
         unmask(f, &r->payload);
+        r->message = f->fin ? 0 : r->message + f->len;
         r->in_message = !f->fin || !whole;
         return whole;
     }
@@ -218,8 +220,9 @@ static void read_peer(struct reading *r)
 
         r->suspect |= bad || (f.opcode == TEXT && err);
         r->broken |= bad && !err && seen(&f);
-        if (!err && f.len > HUGE_FRAME) /* allowed, and more than the layer takes */
-            r->suspect = r->huge = true;
+        if (!err && !bad && f.opcode < CLOSING)
+            r->huge = f.len > MESSAGE_MAX - r->message;
+        r->suspect |= r->huge;
         if (err || bad || r->huge || !read_frame(r, &f))
             return;
     }

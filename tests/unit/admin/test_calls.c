@@ -73,6 +73,13 @@ Test(admin_calls, shows_status_and_devices_as_documented)
         {"a wrong method", "PUT", API "/status", "{}", 405, "GET"},
         {"who is there", "GET", API "/presence", NULL, 200,
          "{\"occupancy\":1,\"devices\":[{\"device\":\"cam-1\",\"status\":\"online\",\"since\":"},
+        {"status of the broker", "GET", API "/status", NULL, 200,
+         "\"dropped\":6,\"limits\":{\"connections\":{\"max\":10000,\"reached\":0},"
+         "\"queued_bytes\":{\"max\":500,\"reached\":6}}"},
+        {"metrics of the limits", "GET", "/metrics", NULL, 200,
+         "cordon_limit_reached_total{limit=\"queued_bytes\"} 6\n"},
+        {"metrics of what was dropped", "GET", "/metrics", NULL, 200,
+         "cordon_messages_dropped_total{reason=\"full\"} 1\n"},
         {"metrics", "GET", "/metrics", NULL, 200, "cordon_devices{state=\"approved\"} 1\n"},
         {"metrics of a port", "GET", "/metrics", NULL, 200,
          "cordon_dropped_packets_total{interface=\"lan0\"} 7\n"},

@@ -107,6 +107,17 @@ static void uplink(void *owner, struct gw_admin_uplink *out)
     *out = (struct gw_admin_uplink){"connected", "mqtts://cloud:8883", "", 3, 999, 2, 41};
 }
 
+static void broker(void *owner, struct gw_admin_broker *out)
+{
+    (void)owner;
+    *out =
+        (struct gw_admin_broker){.connections = 2,
+                                 .sessions = 3,
+                                 .queued = 7,
+                                 .dropped = {.qos0 = 5, .full = 1},
+                                 .limits = {{"connections", 10000, 0}, {"queued_bytes", 500, 6}}};
+}
+
 static void rooms_open(struct world *w)
 {
     struct gw_presence_ops presence_ops = {0};
@@ -139,6 +150,7 @@ static void rooms_open(struct world *w)
                                     .pki = w->pki,
                                     .gateway_id = gw_pki_gateway_id(w->pki),
                                     .uplink = uplink,
+                                    .broker = broker,
                                     .owner = w};
     cr_assert_eq(gw_admin_new(w->loop, &rooms, &w->admin), 0);
     gw_quarantine_start(w->quarantine, stand_in());

@@ -146,6 +146,8 @@ static void run(const char *socket, const char *line, const char *in, struct out
     "7260,\"devices\":{\"known\":3,\"online\":2,\"pending\":1,\"quarantined\":0},\"uplink\":{"     \
     "\"state\":\"connecting\",\"broker\":\"mqtts://b:8883\",\"spooled_messages\":5,"               \
     "\"spooled_bytes\":1500,\"in_flight\":0,\"acknowledged\":7,\"last_error\":\"no route\"},"      \
+    "\"broker\":{\"connections\":2,\"sessions\":3,\"queued\":7,\"queued_bytes\":900,\"limits\":{"  \
+    "\"connections\":{\"max\":9,\"reached\":0},\"queued_bytes\":{\"max\":500,\"reached\":6}}},"    \
     "\"isolation\":{\"state\":\"enforcing\",\"interfaces\":[{\"name\":\"lan0\",\"ingress\":"       \
     "\"generic\",\"egress\":\"clsact\",\"dropped_packets\":9,\"dropped_bytes\":900,\"up\":true,"   \
     "\"reason\":\"no native XDP\"}]},\"security\":{\"sandbox\":\"seccomp\",\"aes\":\"AES-NI\"}}"
@@ -198,6 +200,8 @@ Test(cli_verbs, ask_print_and_exit)
          "Uplink      connecting, mqtts://b:8883\n"
          "            5 spooled (1.5 kB), 0 in flight, 7 acknowledged\n"
          "            last error: no route\n"
+         "Clients     2 connected, 3 sessions, 7 messages wait (900 B)\n"
+         "            limit queued_bytes = 500 was reached 6 times\n"
          "Isolation   enforcing\n",
          NULL},
         {"status",

@@ -742,6 +742,14 @@ Test(mqtt_server, publishes_no_will_that_its_device_may_not)
 
 /* ---- limits ---- */
 
+static uint64_t reached(enum gw_limit which)
+{
+    struct gw_peers_figures f;
+
+    gw_peers_figures(at.peers, &f);
+    return f.reached[which];
+}
+
 Test(mqtt_server, refuses_connections_past_the_limit)
 {
     static struct wire w[8];
@@ -757,9 +765,17 @@ Test(mqtt_server, refuses_connections_past_the_limit)
                          : GW_SLICE_LIT("\x10\x0d\0\4MQTT\4\2\0\x3c\0\1c"));
         HEAR(&w[i], "\x20\2\0\0");
     }
-    more = (struct wire){.base.ops = &wire_ops};
-    cr_expect_eq(gw_mqtt_serve(at.server, &more.base), GW_EFULL);
-    cr_expect(more.freed);
+    wire_open(&more, "dev-2");
+    SAY(&more, CONNECT_311);
+    HEAR(&more, "\x20\2\0\3");
+    cr_expect(more.closing, "a 3.1.1 client is told: server unavailable");
+    wire_fini(&more);
+    wire_open(&more, "dev-2");
+    SAY(&more, CONNECT_5);
+    cr_expect_eq(gw_buf_slice(&more.out).ptr[3], 0x97, "an MQTT 5 client: quota exceeded");
+    cr_expect(more.closing);
+    wire_fini(&more);
+    cr_expect_eq(reached(GW_LIMIT_CONNECTIONS), 2);
     wire_fini(&w[3]);
     wire_open(&w[3], "dev-0");
     SAY(&w[3], "\x10\x0d\0\4MQTT\4\2\0\x3c\0\1e");
@@ -771,13 +787,14 @@ Test(mqtt_server, refuses_connections_past_the_limit)
 
 Test(mqtt_server, the_oldest_that_has_said_nothing_gives_way)
 {
-    struct wire silent[2], cam, tv, more;
+    struct wire silent[3], cam, tv, more;
 
     site.config->limits.connections = 4;
     join(&cam, "cam", GW_MQTT_V5, true, 0);
     wire_open(&silent[0], "dev-1");
     wire_open(&silent[1], "dev-2");
     join(&tv, "tv", GW_MQTT_V5, true, 0);
+    wire_open(&silent[2], "dev-4");
     cr_expect_not(silent[0].freed, "there was room");
     wire_open(&more, "dev-3");
     cr_expect(silent[0].freed);
@@ -786,6 +803,7 @@ Test(mqtt_server, the_oldest_that_has_said_nothing_gives_way)
     cr_expect_not(tv.closing);
     wire_fini(&silent[0]);
     wire_fini(&silent[1]);
+    wire_fini(&silent[2]);
     wire_fini(&more);
     wire_fini(&cam);
     wire_fini(&tv);
