@@ -9,7 +9,8 @@ build='build-essential cmake ninja-build pkg-config clang llvm libbpf-dev bpftoo
     libsqlite3-dev libgcrypt20-dev libseccomp-dev libcap-ng-dev libcurl4-openssl-dev libwslay-dev'
 run='mosquitto mosquitto-clients openssl curl jq iproute2 iputils-ping ethtool procps util-linux ca-certificates'
 test='libcriterion-dev clang-format python3-pytest python3-cbor2 python3-cryptography
-    python3-paho-mqtt python3-scapy arping ndisc6 dnsmasq-base socat tcpdump valgrind chromium fonts-dejavu-core'
+    python3-paho-mqtt libmosquitto-dev libpaho-mqtt-dev python3-scapy arping ndisc6 dnsmasq-base socat tcpdump
+    valgrind chromium fonts-dejavu-core'
 
 [ "$(id -u)" -eq 0 ] || { echo "deps.sh: run me as root: sudo packaging/deps.sh" >&2; exit 1; }
 command -v apt-get >/dev/null || { echo "deps.sh: this is not Debian; see README.md for what is needed" >&2; exit 1; }
