@@ -6,7 +6,8 @@
  * "cam", 2 and 3 of "tv") and its arguments; what it lacks is zero.
  *
  * Checked beside the sanitizers: whatever is sent is a packet of a server, whole, in the client's
- * version, and allowed at that moment; and nothing is left when everybody is gone.
+ * version, and allowed at that moment; what a restart or a kill finds again of durable sessions and
+ * retained messages is no less than what was on the disk; nothing is left when everybody is gone.
  */
 #include "fake_clock.h"
 #include "memory_store.h"
@@ -16,6 +17,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "hub/hub_priv.h"
 #include "journal/journal.h"
 #include "mqtt/mqtt.h"
 
@@ -23,6 +25,7 @@
 #define OUT_MAX 8192
 #define OUT_WEIGHT 128 /* so that a few unread packets already count as a full queue */
 #define TURNS_MAX 64
+#define KEPT_MAX 32
 #define MESSAGE_MAX 600
 #define STARTS_MAX 3 /* of the gateway in one script: they take most of its time */
 
@@ -430,19 +433,86 @@ static void clear_wires(void)
     }
 }
 
+/* ---- what the disk has to bring back ---- */
+
+struct kept {
+    uint8_t key[GW_HUB_DEVICE_MAX + 1 + GW_HUB_CLIENT_MAX];
+    size_t key_len, subs, queued;
+};
+
+static struct {
+    struct kept sessions[KEPT_MAX];
+    size_t count, retained;
+} kept;
+
+static size_t stored_in(const struct gw_list *list)
+{
+    size_t n = 0;
+
+    GW_LIST_EACH(list, node)
+    {
+        n += GW_LIST_ENTRY(node, struct delivery, node)->stored != NULL;
+    }
+    return n;
+}
+
+static size_t stored_retained(void)
+{
+    struct tree_node *node;
+    size_t n = 0;
+
+    for (size_t at_node = 0; (node = gw_map_next(&at.hub->tree.nodes, &at_node));)
+        n += node->retained && node->retained->stored;
+    return n;
+}
+
+/* Only when nothing is on its way there. */
+static void note_kept(void)
+{
+    const struct gw_session *s;
+
+    kept.count = kept.retained = 0;
+    if (at.disk_hangs || persist_busy(at.hub))
+        return;
+    kept.retained = stored_retained();
+    for (size_t cursor = 0; (s = gw_map_next(&at.hub->sessions, &cursor)) && kept.count < KEPT_MAX;)
+        if (s->stored) {
+            struct kept *k = &kept.sessions[kept.count++];
+
+            memcpy(k->key, s->key, s->key_len);
+            k->key_len = s->key_len;
+            k->subs = s->sub_count;
+            k->queued = stored_in(&s->waiting) + stored_in(&s->inflight);
+        }
+}
+
+static void check_kept(void)
+{
+    MUST(stored_retained() >= kept.retained);
+    for (size_t i = 0; i < kept.count; i++) {
+        const struct kept *k = &kept.sessions[i];
+        const struct gw_session *s = gw_map_get(&at.hub->sessions, GW_SLICE(k->key, k->key_len));
+
+        MUST(s && s->sub_count == k->subs);
+        MUST(stored_in(&s->waiting) >= k->queued); /* forgetting is written behind */
+    }
+}
+
 static void again(bool orderly)
 {
     if (++at.starts >= STARTS_MAX)
         return;
     if (orderly)
         stop();
-    else
+    note_kept();
+    if (!orderly)
         crash();
     fall();
     clear_wires();
     memory_store.dead = false;
     at.disk_hangs = false;
     rise();
+    check_kept();
 }
 
 static struct gw_slice rest(struct gw_reader *r, size_t len)
