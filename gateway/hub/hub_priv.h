@@ -190,6 +190,8 @@ struct gw_session {
     bool overflows;               /* it lost some, and half of its queue is not free yet */
     struct gw_list overflow_link; /* in hub.overflown, until somebody was told */
     uint64_t next_number;
+    uint64_t oldest;  /* no delivery has a lower number, */
+    bool oldest_held; /* and one has this */
     uint64_t sent_number;
     struct op *sent_op, *row_op;
     bool committed;            /* its row is on disk */
@@ -223,6 +225,8 @@ void overflow_init(struct gw_hub *hub);
 void queue_push(struct gw_session *s);
 /** Nobody is attached any more: what was sent comes again first, QoS 0 is forgotten. */
 void queue_rewind(struct gw_session *s);
+/** Somebody attaches: no message that waits for a window holds back a release [MQTT-3.3.4-10]. */
+void queue_releases_first(struct gw_session *s);
 void queue_clear(struct gw_session *s);
 /** The session ceases to be durable: its rows are dropped elsewhere. */
 void queue_unstore(struct gw_session *s);

@@ -101,6 +101,7 @@ static void drop(struct gw_session *s, struct delivery *d)
     unstore(s, d);
     s->count--;
     s->bytes -= d->bytes;
+    s->oldest_held &= d->number != s->oldest;
     s->overflows &= s->count > COUNT_MAX / 2 || s->bytes > s->hub->limits.queued_bytes / 2;
     s->qos0_count -= d->pub.qos == 0;
     s->hub->stats.queued--;
@@ -149,17 +150,28 @@ static bool fits(const struct gw_session *s, size_t bytes, bool replay)
     return s->bytes + bytes <= limit * (replay ? REPLAY_SHARE : 1);
 }
 
-/* The oldest delivery would share its packet identifier with the next: its receiver never
- * acknowledges it, though it does others. */
-static bool ids_exhausted(const struct gw_session *s)
+static uint64_t oldest_of(const struct gw_list *deliveries, uint64_t oldest)
 {
-    const struct gw_list *head = gw_list_empty(&s->inflight) ? &s->waiting : &s->inflight;
-    const struct delivery *oldest;
+    GW_LIST_EACH(deliveries, node)
+    {
+        uint64_t n = GW_LIST_ENTRY(node, struct delivery, node)->number;
 
-    if (gw_list_empty(head))
+        if (n && n < oldest)
+            oldest = n;
+    }
+    return oldest;
+}
+
+/* The oldest delivery would share its packet identifier with the next: its receiver never
+ * acknowledges it, though it does others. It is looked for when the one known before has gone. */
+static bool ids_exhausted(struct gw_session *s)
+{
+    if (s->next_number - s->oldest < IDS)
         return false;
-    oldest = GW_LIST_ENTRY(head->next, struct delivery, node);
-    return oldest->number && s->next_number - oldest->number >= IDS - 1;
+    if (!s->oldest_held)
+        s->oldest = oldest_of(&s->waiting, oldest_of(&s->inflight, s->next_number));
+    s->oldest_held = true;
+    return s->next_number - s->oldest >= IDS;
 }
 
 /* QoS 0 gives way, the oldest first. */
@@ -499,6 +511,20 @@ void queue_rewind(struct gw_session *s)
 
         if (d->pub.qos == 0)
             drop(s, d);
+    }
+}
+
+void queue_releases_first(struct gw_session *s)
+{
+    struct gw_list *behind = &s->waiting;
+
+    GW_LIST_EACH(&s->waiting, node)
+    {
+        if (GW_LIST_ENTRY(node, struct delivery, node)->pub.state != GW_DELIVERY_RELEASED)
+            continue;
+        gw_list_remove(node);
+        gw_list_insert(behind, node);
+        behind = node;
     }
 }
 

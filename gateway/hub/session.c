@@ -194,6 +194,7 @@ static void bind(struct gw_session *s, const struct gw_session_ops *ops, void *o
         put_row(s, 0);
     else
         drop_row(s); /* it was durable, and the client wants that no more */
+    queue_releases_first(s);
     tell_topics(s, true);
 }
 

@@ -518,6 +518,25 @@ def test_a_full_window_delays_only_publishes(desk):
     assert not sub.until_ping()
 
 
+@statement("MQTT-3.3.4-10")
+def test_a_smaller_window_than_before_delays_no_release(desk):
+    sub = desk.keeper(device=desk.two, receive_maximum=10)
+    sub.subscribe(desk.topic(), 2)
+    pub = desk.client()
+    for n in range(4):
+        pub.publish(desk.topic(), f"{n}", 2)
+    ids = [sub.expect(PUBLISH, payload=f"{n}".encode()).packet_id for n in range(4)]
+    for n in (1, 3):
+        sub.send(wire.ack(PUBREC, ids[n]))
+        sub.expect(PUBREL, packet_id=ids[n])
+    sub.close()
+    sub = desk.keeper(device=desk.two, receive_maximum=1)
+    for n in (1, 3):
+        sub.expect(PUBREL, packet_id=ids[n])
+    sub.expect(PUBLISH, packet_id=ids[0], payload=b"0")
+    assert not sub.until_ping()
+
+
 @statement("§3.3.2.3.2")
 @pytest.mark.parametrize("value", [2, 255])
 def test_a_payload_format_is_0_or_1(desk, value):

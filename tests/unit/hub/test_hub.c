@@ -243,6 +243,61 @@ Test(hub, repeats_only_the_release_of_what_a_qos_2_receiver_has)
     cr_expect_eq(stats().queued, 0);
 }
 
+Test(hub, repeats_releases_before_messages)
+{
+    struct client a = {0}, b = {.room = 2};
+
+    attach(&a, "dev", "1", false, 60);
+    subscribe(&a, "t", 2);
+    for (int i = 0; i < 4; i++) {
+        char payload[2] = {(char)('0' + i), 0};
+
+        (void)publish("t", payload, 2);
+    }
+    settle();
+    cr_assert_eq(a.count, 4);
+    cr_expect_eq(gw_session_received(a.session, a.ids[1]), 0);
+    cr_expect_eq(gw_session_received(a.session, a.ids[3]), 0);
+    settle();
+    gw_session_detach(&a.session);
+    attach(&b, "dev", "1", false, 60);
+    gw_session_resume(b.session);
+    cr_assert_eq(b.count, 2, "as much as it takes now");
+    cr_expect_str_eq(b.notes[0], "t=1 2 rel");
+    cr_expect_str_eq(b.notes[1], "t=3 2 rel");
+    b.room = 2;
+    gw_session_resume(b.session);
+    cr_assert_eq(b.count, 4);
+    cr_expect_str_eq(b.notes[2], "t=0 2 dup");
+    cr_expect_str_eq(b.notes[3], "t=2 2 dup");
+}
+
+/* One delivery is never acknowledged, all that come after it are. */
+Test(hub, never_gives_two_deliveries_one_packet_identifier)
+{
+    struct client a = {0};
+    uint16_t held;
+
+    attach(&a, "dev", "1", true, 0);
+    subscribe(&a, "t", 1);
+    cr_assert_eq(publish("t", "held", 1), 1);
+    held = a.ids[0];
+    for (int i = 1; i < 65535; i++) {
+        a.count = 0;
+        a.room = 1;
+        cr_assert_eq(publish("t", "x", 1), 1, "%d", i);
+        cr_assert_neq(a.ids[0], held);
+        cr_assert_eq(gw_session_acked(a.session, a.ids[0]), 0);
+    }
+    a.count = 0;
+    a.room = 2;
+    cr_expect_eq(publish("t", "refused", 1), GW_EQUEUEFULL);
+    cr_expect_eq(a.count, 0);
+    cr_expect_eq(gw_session_acked(a.session, held), 0);
+    cr_expect_eq(publish("t", "y", 1), 1);
+    cr_expect_eq(a.count, 1);
+}
+
 Test(hub, remembers_inbound_qos_2_identifiers_until_they_are_released)
 {
     struct client a = {0};
