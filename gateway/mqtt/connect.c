@@ -7,11 +7,13 @@
 #include <sys/random.h>
 
 #define ASSIGNED_BYTES 8 /* of randomness in a client identifier that we make */
+#define BRIDGE 0x80      /* beside the protocol level: what connects is a broker */
 #define WELCOME_HEAD 5   /* bytes of a CONNACK in front of its properties, at most */
 
 /* What 3.1.1 can say (§3.2.2.3 there). */
 enum { V311_BAD_VERSION = 1, V311_BAD_CLIENT_ID = 2, V311_UNAVAILABLE = 3, V311_NOT_ALLOWED = 5 };
 
+/* 0: no code speaks of it, and the client hears nothing, 3.1.1 [MQTT-3.2.2-6]. */
 static uint8_t v311_code(uint8_t reason)
 {
     switch (reason) {
@@ -22,8 +24,11 @@ static uint8_t v311_code(uint8_t reason)
     case GW_MQTT_NOT_AUTHORIZED:
     case GW_MQTT_BANNED:
         return V311_NOT_ALLOWED;
-    default:
+    case GW_MQTT_UNAVAILABLE:
+    case GW_MQTT_QUOTA:
         return V311_UNAVAILABLE;
+    default:
+        return 0;
     }
 }
 
@@ -36,16 +41,19 @@ static int refuse(struct conn *c, int err, uint8_t reason)
 
     if (c->version < GW_MQTT_V5)
         ack.code = v311_code(reason);
-    gw_mqtt_connack_encode(&w, c->version, &ack);
-    conn_write(c, gw_writer_done(&w));
+    if (ack.code) {
+        gw_mqtt_connack_encode(&w, c->version, &ack);
+        conn_write(c, gw_writer_done(&w));
+    }
     conn_fail(c, err);
     return 0;
 }
 
-/* [MQTT-3.1.2-2]: in the form that a client of the version asked for understands best. */
+/* [MQTT-3.1.2-2]: in the form that a client of the version asked for understands best. The bridges
+ * of some brokers set the top bit; told 0x01, they try again without. */
 static int refuse_version(struct conn *c, uint8_t asked)
 {
-    c->version = asked > GW_MQTT_V5 ? GW_MQTT_V5 : GW_MQTT_V311;
+    c->version = asked > GW_MQTT_V5 && !(asked & BRIDGE) ? GW_MQTT_V5 : GW_MQTT_V311;
     return refuse(c, GW_EUNSUPPORTED, GW_MQTT_BAD_VERSION);
 }
 

@@ -90,21 +90,21 @@ def broker():
 class Desk:
     """What a protocol test works with: topics of its own and connections that end with it."""
 
-    def __init__(self, broker, name):
+    def __init__(self, broker, name, version=5):
         self.broker, self.one, self.two = broker, broker.one, broker.two
-        self.name, self.clients = name, []
+        self.name, self.version, self.clients = name, version, []
 
     def topic(self, rest="t"):
         """A topic of device `one` that no other test uses; `two` may use it as well."""
         return f"d/one/{self.name}/{rest}"
 
-    def open(self, device=None, version=5):
+    def open(self, device=None, version=None):
         """A connection without a CONNECT."""
-        client = wire.Client(device or self.one, version)
+        client = wire.Client(device or self.one, version or self.version)
         self.clients.append(client)
         return client
 
-    def client(self, client_id="", device=None, version=5, **kw):
+    def client(self, client_id="", device=None, version=None, **kw):
         """A connection that was accepted. Client identifiers are the test's own."""
         return self.open(device, version).connect(client_id and f"{self.name}-{client_id}", **kw)
 
@@ -115,17 +115,29 @@ class Desk:
         return self.client(), sub
 
     def keeper(self, client_id="keeper", clean=False, expiry=3600, device=None, **properties):
-        """A client of MQTT 5 whose session outlives its connection."""
+        """A client whose session outlives its connection."""
+        if self.version < 5:
+            return self.client(client_id, device, clean=clean)
         return self.client(client_id, device, clean=clean, properties={"session_expiry": expiry, **properties})
+
+
+def work(broker, request, version):
+    number = request.config.stash.setdefault(DESKS, iter(range(10**6)))
+    place = Desk(broker, f"t{next(number)}", version)
+    yield place
+    for client in place.clients:
+        client.close()
 
 
 @pytest.fixture
 def desk(broker, request):
-    number = request.config.stash.setdefault(DESKS, iter(range(10**6)))
-    place = Desk(broker, f"t{next(number)}")
-    yield place
-    for client in place.clients:
-        client.close()
+    yield from work(broker, request, 5)
+
+
+@pytest.fixture
+def desk3(broker, request):
+    """One whose clients speak 3.1.1."""
+    yield from work(broker, request, 4)
 
 
 DESKS = pytest.StashKey()
