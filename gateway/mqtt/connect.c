@@ -50,10 +50,12 @@ static int refuse(struct conn *c, int err, uint8_t reason)
 }
 
 /* [MQTT-3.1.2-2]: in the form that a client of the version asked for understands best. The bridges
- * of some brokers set the top bit; told 0x01, they try again without. */
+ * of some brokers set the top bit of a level below 5; told 0x01, they try again without. */
 static int refuse_version(struct conn *c, uint8_t asked)
 {
-    c->version = asked > GW_MQTT_V5 && !(asked & BRIDGE) ? GW_MQTT_V5 : GW_MQTT_V311;
+    bool bridge = asked >= BRIDGE && asked < BRIDGE + GW_MQTT_V5;
+
+    c->version = asked > GW_MQTT_V5 && !bridge ? GW_MQTT_V5 : GW_MQTT_V311;
     return refuse(c, GW_EUNSUPPORTED, GW_MQTT_BAD_VERSION);
 }
 
