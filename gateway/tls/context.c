@@ -54,8 +54,12 @@ static int harden(WOLFSSL_CTX *ctx)
     for (size_t i = 0; i < GW_COUNT(groups); i++)
         if (wolfSSL_CTX_UseSupportedCurve(ctx, (word16)groups[i]) != WOLFSSL_SUCCESS)
             return GW_ECRYPTO;
-    /* A session from wolfSSL's cache comes without the identity that was proved: see tickets.c. */
+    /*
+     * A session from wolfSSL's cache comes without the identity that was proved: see tickets.c.
+     * "Off" does not keep sessions with tickets out of it; that they are not stored does.
+     */
     (void)wolfSSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    (void)wolfSSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_NO_INTERNAL);
     return 0;
 }
 
@@ -240,6 +244,8 @@ int gw_tls_server_reload(struct gw_tls_server *s, const struct gw_tls_server_con
     if (s->tickets &&
         !gw_slice_eq(gw_buf_slice(&s->now->device_ca), gw_buf_slice(&next->device_ca)))
         tls_tickets_clear(s->tickets);
+    if (s->tickets)
+        tls_tickets_limit(s->tickets, cfg->tickets_max);
     tls_context_unref(&s->now);
     s->now = next;
     return 0;

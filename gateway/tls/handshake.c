@@ -56,8 +56,8 @@ bool tls_shake_hands(struct tls *t)
             tls_fail(t, code);
         return false;
     }
-    if (!tls_resumed(t)) {
-        (void)snprintf(t->detail, sizeof(t->detail), "the resumed session is nobody's");
+    if (!tls_knows_peer(t)) {
+        (void)snprintf(t->detail, sizeof(t->detail), "nobody knows whose session this is");
         tls_leave(t, GW_EIDENTITY);
         return false;
     }

@@ -8,6 +8,7 @@
 
 #define PLAIN_BYTES 65536
 #define INPUT_MAX (1u << 20)
+#define HANDSHAKE_FAILURE GW_SLICE_LIT("\x15\x03\x03\x00\x02\x02\x28") /* alert, in plain */
 
 /* One buffer for all connections: plaintext stays only if its owner leaves some. */
 static _Thread_local uint8_t plain[PLAIN_BYTES];
@@ -41,6 +42,13 @@ int tls_on_send(WOLFSSL *ssl, char *buf, int size, void *owner)
     struct tls *t = owner;
 
     (void)ssl;
+    if (t->state == TLS_HANDSHAKE && t->verify.is_server && t->verify.resumed &&
+        tls_resumes_without_key_exchange(GW_SLICE(buf, (size_t)size))) {
+        t->verify.peer.refusal = GW_ETLS;
+        t->verify.peer.reason = "it resumes without a key exchange";
+        (void)!gw_stream_write(t->tcp, HANDSHAKE_FAILURE);
+        return WOLFSSL_CBIO_ERR_GENERAL;
+    }
     return gw_stream_write(t->tcp, GW_SLICE(buf, (size_t)size)) ? WOLFSSL_CBIO_ERR_GENERAL : size;
 }
 
@@ -74,7 +82,7 @@ static void alert_if_none(struct tls *t)
     if (wolfSSL_get_alert_history(t->ssl, &history) == WOLFSSL_SUCCESS &&
         (history.last_tx.code > 0 || history.last_rx.code > 0))
         return;
-    (void)!gw_stream_write(t->tcp, GW_SLICE_LIT("\x15\x03\x03\x00\x02\x02\x28"));
+    (void)!gw_stream_write(t->tcp, HANDSHAKE_FAILURE);
 }
 
 /* wolfSSL gave up; its alert, if it had one to send, is queued. */
@@ -333,7 +341,7 @@ static const struct gw_identity *tls_identity(const struct gw_stream *s)
     const struct tls *t = tls_of(s);
 
     /* Before the handshake's end a certificate was shown, not proved. */
-    return t->proved ? &t->verify.peer.id : &none;
+    return t->proved && t->verify.peer.who ? &t->verify.peer.who->id : &none;
 }
 
 static const struct gw_addr *tls_peer_addr(const struct gw_stream *s)
@@ -363,8 +371,8 @@ static void tls_free(struct gw_stream *s)
     tls_context_unref(&t->context);
     gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
-    tls_peer_forget(&t->verify.peer);
-    tls_peer_forget(&t->verify.resumed);
+    tls_who_unref(&t->verify.peer.who);
+    tls_who_unref(&t->verify.resumed);
     free(t);
 }
 

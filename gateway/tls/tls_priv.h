@@ -19,6 +19,7 @@
 #define TLS_TICKET_MAX 512 /* more than wolfSSL's state of a session takes */
 
 struct tls_tickets;
+struct tls_who;
 
 /** One configuration. Connections keep the one they began with alive. */
 struct tls_context {
@@ -48,25 +49,35 @@ void tls_context_unref(struct tls_context **c);
 int tls_use_chain(WOLFSSL_CTX *ctx, WOLFSSL *ssl, struct gw_slice chain_pem,
                   const struct gw_key *key) GW_MUST_CHECK;
 
+/** Who a certificate names. Its connections and its tickets share one. */
+struct tls_who {
+    unsigned users;
+    struct gw_identity id;  /* its `der` is the one below */
+    int64_t ends_s;         /* when the certificate ends: seconds since 1970 */
+    struct gw_list tickets; /* the one that was used last comes last */
+    uint32_t ticket_count;
+    uint8_t der[];
+};
+struct tls_who *tls_who_ref(struct tls_who *who);
+void tls_who_unref(struct tls_who **who);
+
 /** What is known of the other end: kept for the connection's life. */
 struct tls_peer {
-    struct gw_identity id;
-    uint8_t *der;       /* what id.der points to */
-    int64_t ends_s;     /* when its certificate ends: seconds since 1970 */
-    int refusal;        /* why its certificate was refused, 0: it was not */
-    const char *reason; /* the same in words */
+    struct tls_who *who; /* NULL: it showed no certificate */
+    int refusal;         /* why its certificate was refused, 0: it was not */
+    const char *reason;  /* the same in words */
 };
 
 /** wolfSSL's verify callback; its context is the connection's struct tls_verify. */
 struct tls_verify {
     const struct tls_context *context;
     struct tls_peer peer;
-    struct tls_peer resumed; /* what a ticket says, until the handshake ends */
+    struct tls_who *resumed; /* what a ticket says, until the handshake ends */
+    int64_t resumed_ends_s;  /* and when a full handshake is due again */
     struct gw_slice address; /* client: what the certificate has to name; empty: a DNS name */
     bool is_server;
 };
 int tls_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);
-void tls_peer_forget(struct tls_peer *p);
 
 /** One connection. */
 enum tls_state {
@@ -126,10 +137,20 @@ struct tls_tickets *tls_tickets_ref(struct tls_tickets *all);
 void tls_tickets_unref(struct tls_tickets **all);
 /** Every one of them leads to a full handshake now. */
 void tls_tickets_clear(struct tls_tickets *all);
+/** No more than so many from now on. */
+void tls_tickets_limit(struct tls_tickets *all, uint32_t max);
 /** Connections of this context give tickets out and take them back. */
 int tls_tickets_offer(struct tls_context *c, struct tls_tickets *all) GW_MUST_CHECK;
-/** At the handshake's end: who a resumed peer is. False: resumed, and not known. */
-bool tls_resumed(struct tls *t) GW_MUST_CHECK;
+/**
+ * At the handshake's end: who the peer is, if it resumed. False: nobody knows who, and somebody
+ * known is required, or the session was resumed.
+ */
+bool tls_knows_peer(struct tls *t) GW_MUST_CHECK;
+/**
+ * The ServerHello in front of `flight` resumes a session by its secret alone (RFC 8446 §4.2.9,
+ * psk_ke): who learns that later could read all of it.
+ */
+bool tls_resumes_without_key_exchange(struct gw_slice flight);
 
 /** Words for why wolfSSL failed with `code`: the peer's alert, or our own reason. */
 void tls_words(WOLFSSL *ssl, int code, char out[TLS_DETAIL]);

@@ -46,21 +46,33 @@ static bool in_grace(const struct tls_context *c, const struct gw_cert_info *inf
            now_s - info->not_after_s <= (int64_t)c->grace_days * DAY_S;
 }
 
-void tls_peer_forget(struct tls_peer *p)
+struct tls_who *tls_who_ref(struct tls_who *who)
 {
-    free(p->der);
-    *p = (struct tls_peer){0};
+    who->users++;
+    return who;
 }
 
-static int keep(struct tls_peer *p, const struct gw_cert_info *info, struct gw_slice der)
+void tls_who_unref(struct tls_who **who)
 {
-    p->der = (uint8_t *)gw_slice_dup(der);
-    if (!p->der)
-        return -ENOMEM;
-    p->id.der = GW_SLICE(p->der, der.len);
-    p->ends_s = info->not_after_s;
-    memcpy(p->id.thumbprint, info->thumbprint, sizeof(p->id.thumbprint));
-    return 0;
+    struct tls_who *own = GW_TAKE(*who);
+
+    if (own && --own->users == 0)
+        free(own);
+}
+
+static struct tls_who *who_new(const struct gw_cert_info *info, struct gw_slice der)
+{
+    struct tls_who *who = calloc(1, sizeof(*who) + der.len);
+
+    if (!who)
+        return NULL;
+    who->users = 1;
+    gw_list_init(&who->tickets);
+    memcpy(who->der, der.ptr, der.len);
+    who->id.der = GW_SLICE(who->der, der.len);
+    who->ends_s = info->not_after_s;
+    memcpy(who->id.thumbprint, info->thumbprint, sizeof(who->id.thumbprint));
+    return who;
 }
 
 /* What the server makes of a client's leaf: 1 to let it through. */
@@ -72,24 +84,22 @@ static int judge_client(struct tls_verify *v, bool verified, struct gw_slice der
     bool ours;
     int err;
 
-    if (p->der || gw_cert_parse(der, &info))
+    if (p->who || gw_cert_parse(der, &info))
         return refuse(p, GW_EIDENTITY, "the certificate cannot be read");
     ours = is_ours(c, verified, der);
-    if (!verified) {
-        if (!ours || !in_grace(c, &info))
-            return refuse(p, GW_EIDENTITY, NULL); /* wolfSSL knows why */
-        p->id.expired = true;
-    }
+    if (!verified && (!ours || !in_grace(c, &info)))
+        return refuse(p, GW_EIDENTITY, NULL); /* wolfSSL knows why */
     if (ours && (info.is_ca || !info.client_auth || !is_device_id(info.common_name)))
         return refuse(p, GW_EIDENTITY, "the certificate is not a device's");
-    err = keep(p, &info, der);
-    if (err)
-        return refuse(p, err, "out of memory");
+    p->who = who_new(&info, der);
+    if (!p->who)
+        return refuse(p, -ENOMEM, "out of memory");
+    p->who->id.expired = !verified;
     if (ours)
-        strcpy(p->id.device, info.common_name);
+        strcpy(p->who->id.device, info.common_name);
     else
-        p->id.manufacturer = true;
-    err = c->admit ? c->admit(c->owner, &p->id) : 0;
+        p->who->id.manufacturer = true;
+    err = c->admit ? c->admit(c->owner, &p->who->id) : 0;
     return err ? refuse(p, err, "the certificate is not admitted") : 1;
 }
 

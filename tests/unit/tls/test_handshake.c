@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <wolfssl/options.h>
+
+#include <wolfssl/ssl.h>
+
 #include "tls/tls_test.h"
 
 TestSuite(handshake, .init = tls_setup, .fini = tls_teardown, .timeout = 30);
@@ -187,6 +191,154 @@ Test(handshake, an_ended_certificate_is_not_resumed)
     cr_expect_not(visits("-cert brief0.pem -key brief0.pem -tls1_2 -sess_in session"));
     cr_expect_eq(server.ready, 0, "%s", said);
     cert_free(&brief);
+}
+
+/* As another device, which keeps one session in a file of its own. */
+static bool another_visits(const struct cert *c, const char *session)
+{
+    char options[256];
+
+    write_cert("another.pem", c);
+    snprintf(options, sizeof(options), "-cert another.pem -key another.pem -tls1_2 %s", session);
+    return visits(options);
+}
+
+Test(handshake, who_comes_again_and_again_pushes_out_its_own_tickets)
+{
+    struct cert another;
+
+    cert_make(&another, &ca, GW_CERT_DEVICE, "cam-2", -DAY, DAY);
+    offer_tickets(32); /* two of them may be one certificate's */
+    cr_expect_not(another_visits(&another, "-sess_out others"));
+    cr_expect_not(visits_with("-tls1_2", "-sess_out oldest"));
+    for (size_t i = 0; i < 40; i++)
+        cr_expect_not(visits_with("-tls1_2", "-sess_out latest"));
+    cr_expect(another_visits(&another, "-sess_in others"), "%s", said);
+    cr_expect_str_eq(gw_stream_identity(server.stream)->device, "cam-2");
+    cr_expect(visits_with("-tls1_2", "-sess_in latest"), "%s", said);
+    cr_expect_str_eq(gw_stream_identity(server.stream)->device, "cam-1");
+    cr_expect_not(visits_with("-tls1_2", "-sess_in oldest"), "%s", said);
+    cert_free(&another);
+}
+
+Test(handshake, a_lower_limit_holds_at_once)
+{
+    struct cert another;
+
+    cert_make(&another, &ca, GW_CERT_DEVICE, "cam-2", -DAY, DAY);
+    offer_tickets(100);
+    cr_expect_not(visits_with("-tls1_2", "-sess_out session"));
+    cr_expect_not(another_visits(&another, "-sess_out others"));
+    server_cfg.tickets_max = 1;
+    reconfigure();
+    cr_expect(another_visits(&another, "-sess_in others"), "the latest is left: %s", said);
+    cr_expect_not(visits_with("-tls1_2", "-sess_in session"), "%s", said);
+    cert_free(&another);
+}
+
+Test(handshake, a_refusal_voids_every_ticket_of_the_certificate)
+{
+    offer_tickets(100);
+    cr_expect_not(visits_with("-tls1_2", "-sess_out one"));
+    cr_expect_not(visits_with("-tls1_3", "-sess_out two"));
+    admit_says = GW_EREVOKED;
+    cr_expect_not(visits_with("-tls1_2", "-sess_in one"));
+    admit_says = 0;
+    cr_expect_not(visits_with("-tls1_2", "-sess_in one"), "%s", said);
+    cr_expect_not(visits_with("-tls1_3", "-sess_in two"), "%s", said);
+    cr_expect_eq(server.ready, 1, "a full handshake followed");
+}
+
+/* A client of wolfSSL's that resumes, the second time by the secret alone where it may. */
+static WOLFSSL_SESSION *raw_visit(WOLFSSL_CTX *ctx, WOLFSSL_SESSION *session, int *out_code)
+{
+    struct sockaddr_in *to = (struct sockaddr_in *)&listen_addr.sa;
+    WOLFSSL *ssl = wolfSSL_new(ctx);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char byte;
+
+    if (!ssl || fd < 0 || connect(fd, (struct sockaddr *)to, sizeof(*to)) ||
+        wolfSSL_set_fd(ssl, fd) != WOLFSSL_SUCCESS ||
+        (session && wolfSSL_set_session(ssl, session) != WOLFSSL_SUCCESS))
+        _exit(10);
+    *out_code = wolfSSL_connect(ssl) == WOLFSSL_SUCCESS && wolfSSL_write(ssl, "x", 1) == 1;
+    (void)wolfSSL_read(ssl, &byte, 1); /* the ticket comes, then the end */
+    session = wolfSSL_get1_session(ssl);
+    wolfSSL_shutdown(ssl);
+    wolfSSL_free(ssl);
+    close(fd);
+    return session;
+}
+
+/*
+ * In a process of its own; a byte from `go` begins the second visit. Exit code 0: both went
+ * through, 1: the second was refused.
+ */
+static int visit_twice(bool by_secret_alone, int go)
+{
+    WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
+    struct gw_buf key = {.max = 4096};
+    WOLFSSL_SESSION *session;
+    int went;
+    char byte;
+
+    if (!ctx || gw_key_private_der(device.key, &key) ||
+        wolfSSL_CTX_use_certificate_buffer(ctx, device.der.data + device.der.head,
+                                           (long)gw_buf_len(&device.der),
+                                           WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS ||
+        wolfSSL_CTX_use_PrivateKey_buffer(ctx, key.data + key.head, (long)gw_buf_len(&key),
+                                          WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS)
+        return 11;
+    wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
+    (void)wolfSSL_CTX_UseSessionTicket(ctx);
+    session = raw_visit(ctx, NULL, &went);
+    if (!went || !session || read(go, &byte, 1) != 1)
+        return 12;
+    if (by_secret_alone)
+        (void)wolfSSL_CTX_no_dhe_psk(ctx);
+    (void)raw_visit(ctx, session, &went);
+    return went ? 0 : 1;
+}
+
+/* The server's side of a raw client: it closes what said its word. */
+static void end_after_word(struct party *p, enum gw_stream_event ev)
+{
+    if (ev == GW_STREAM_DATA)
+        gw_stream_close(p->stream, 0);
+}
+
+Test(handshake, nothing_is_resumed_without_a_key_exchange)
+{
+    offer_tickets(100);
+    for (int alone = 0; alone <= 1; alone++) {
+        unsigned before = accepted;
+        int status, go[2];
+        pid_t pid;
+
+        cr_assert_eq(pipe(go), 0);
+        pid = fork();
+        if (pid == 0)
+            _exit(visit_twice(alone, go[0]));
+        for (unsigned visit = 1; visit <= 2; visit++) {
+            UNTIL(accepted == before + visit);
+            server.on = end_after_word;
+            UNTIL(server.closed);
+            if (visit == 2 && alone) {
+                cr_expect_eq(server.ready, 0);
+                cr_expect_str_eq(gw_stream_detail(server.stream),
+                                 "it resumes without a key exchange");
+            } else {
+                cr_expect_eq(server.ready, 1, "%s", gw_stream_detail(server.stream));
+            }
+            party_fini(&server);
+            server = (struct party){0};
+            cr_expect_eq(write(go[1], "x", 1), 1);
+        }
+        close(go[0]);
+        close(go[1]);
+        UNTIL(waitpid(pid, &status, WNOHANG) == pid);
+        cr_expect_eq(status, alone ? W_EXITCODE(1, 0) : 0, "%d", status);
+    }
 }
 
 Test(handshake, old_versions_and_weak_suites_are_refused)
