@@ -239,6 +239,18 @@ const struct gw_enforcer_ops wiring_enforcer = {on_sighting, on_link, on_applied
 
 /* ---- verdicts and the life cycle ---- */
 
+#define GOODBYES 16 /* so many may hold up the kernel: a device that has more is no honest one */
+
+/* A device that may put itself right does so over HTTP. */
+static void on_cutting(void *owner, const char *device, const struct gw_verdict *v)
+{
+    struct worker *w = owner;
+
+    gw_peers_close_some(w->peers, device, GW_EQUARANTINED, GOODBYES);
+    if (w->device_http && v->mode != GW_MODE_REMEDIATE)
+        gw_http_close_device(w->device_http, device);
+}
+
 static void on_verdict(void *owner, const char *device, const struct gw_verdict *v)
 {
     struct worker *w = owner;
@@ -252,7 +264,7 @@ static void on_verdict(void *owner, const char *device, const struct gw_verdict 
 
 struct gw_quarantine_ops wiring_quarantine(struct worker *w)
 {
-    return (struct gw_quarantine_ops){.changed = on_verdict, .owner = w};
+    return (struct gw_quarantine_ops){.changed = on_verdict, .cutting = on_cutting, .owner = w};
 }
 
 /* A device that connected: which link address does its packet come from? */

@@ -480,6 +480,48 @@ int gw_http_serve(struct gw_http *h, struct gw_stream *stream)
     return 0;
 }
 
+/* ---- a device that is cut off ---- */
+
+static void shut_now(struct conn *c)
+{
+    struct gw_stream *stream = c->stream;
+
+    c->shut_out = false;
+    finish(c, GW_EREVOKED);
+    http_wake(c->http);
+    gw_stream_flush(stream);
+}
+
+static void on_shut(void *owner)
+{
+    struct gw_http *h = owner;
+
+    GW_LIST_EACH(&h->conns, node)
+    {
+        struct conn *c = GW_LIST_ENTRY(node, struct conn, node);
+
+        if (c->stream && c->shut_out)
+            shut_now(c);
+    }
+}
+
+void gw_http_close_device(struct gw_http *h, const char *device)
+{
+    GW_LIST_EACH(&h->conns, node)
+    {
+        struct conn *c = GW_LIST_ENTRY(node, struct conn, node);
+
+        if (!c->stream || !*device || strcmp(c->identity.device, device) != 0)
+            continue;
+        if (!c->req) {
+            shut_now(c);
+            continue;
+        }
+        c->shut_out = true; /* perhaps we are in its handler */
+        gw_task_post(h->loop, &h->shut);
+    }
+}
+
 /* ---- the server ---- */
 
 int gw_http_mount(struct gw_http *h, const struct gw_http_route *routes, void *owner)
@@ -502,6 +544,7 @@ int gw_http_new(struct gw_loop *loop, const struct gw_http_config *cfg, struct g
     h->cfg = *cfg;
     gw_list_init(&h->conns);
     gw_task_init(&h->run, run_mhd, h);
+    gw_task_init(&h->shut, on_shut, h);
     gw_timer_init(&h->timer, run_mhd, h);
     h->mhd = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
@@ -531,6 +574,7 @@ void gw_http_free(struct gw_http **http)
         return;
     h->stopping = true;
     gw_task_cancel(&h->run);
+    gw_task_cancel(&h->shut);
     gw_timer_stop(&h->timer);
     gw_io_stop(&h->io);
     GW_LIST_EACH(&h->conns, node)

@@ -58,6 +58,12 @@ int gw_http_mount(struct gw_http *h, const struct gw_http_route *routes, void *o
  */
 int gw_http_serve(struct gw_http *h, struct gw_stream *stream) GW_MUST_CHECK;
 
+/**
+ * Close the connections that this device opened with its certificate: now, and at the turn's end
+ * those at a request. Any time, also from inside a handler.
+ */
+void gw_http_close_device(struct gw_http *h, const char *device);
+
 /* ---- the request ---- */
 
 enum gw_http_method gw_http_method(const struct gw_http_request *r);

@@ -26,6 +26,7 @@ struct gw_http {
     struct gw_io io;       /* MHD's epoll */
     struct gw_timer timer; /* MHD's next timeout */
     struct gw_task run;
+    struct gw_task shut; /* ends connections that are shut out and were at a request */
     struct gw_list conns;
     size_t count;
     bool stopping;
@@ -41,6 +42,7 @@ struct conn {
     bool output_held; /* the stream is full: MHD's output waits in the pair */
     bool input_held;  /* the pair is full: the stream is paused */
     bool in_mhd;      /* MHD knows this connection */
+    bool shut_out;    /* its device was cut off: it ends at the next turn */
     struct gw_timer deadline;
     struct gw_identity identity;
     uint8_t *der; /* what identity.der points to */

@@ -119,10 +119,11 @@ void conn_close(struct conn *c, int err, uint8_t reason)
     c->state = CONN_CLOSED;
     gw_timer_stop(&c->timer);
     gw_timer_stop(&c->quota_timer);
-    if (c->server->stopping) /* no loop will turn again */
-        gw_stream_flush(c->stream);
     gw_stream_close(c->stream, err); /* [MQTT-3.14.4-2], [MQTT-4.13.2-1] */
-    if (!c->delivering)              /* the hub is in the middle of a fan-out: at CLOSED then */
+    /* No loop will turn again, or the device's packets pass no longer. */
+    if (c->server->stopping || err == GW_EREVOKED || err == GW_EQUARANTINED)
+        gw_stream_flush(c->stream);
+    if (!c->delivering) /* the hub is in the middle of a fan-out: at CLOSED then */
         conn_finish(c);
 }
 

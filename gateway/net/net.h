@@ -96,7 +96,8 @@ void gw_stream_consume(struct gw_stream *s, size_t len);
 int gw_stream_write(struct gw_stream *s, struct gw_slice bytes) GW_MUST_CHECK;
 /**
  * Send now what is queued, without waiting for the turn's end: for a layer that gathers by itself.
- * The last thing to do with a stream in a function: events may come, and end it.
+ * The last thing to do with a stream in a function: events may come, and end it. After
+ * gw_stream_close none come, and the end goes out with what was queued.
  */
 void gw_stream_flush(struct gw_stream *s);
 /** Bytes queued and not yet given to the kernel. */

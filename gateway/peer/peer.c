@@ -2,6 +2,7 @@
 #include "peer/peer_priv.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #define TOUCH_MS 1000 /* signs of life are passed on at most so often */
@@ -179,7 +180,7 @@ static struct gw_peer *next_open(const struct peer_device *d)
     return NULL;
 }
 
-void gw_peers_close_device(struct gw_peers *peers, const char *device, int err)
+void gw_peers_close_some(struct gw_peers *peers, const char *device, int err, unsigned max)
 {
     const struct gw_device *record = gw_devices_get(peers->rooms.devices, device);
     struct peer_device *d;
@@ -188,10 +189,15 @@ void gw_peers_close_device(struct gw_peers *peers, const char *device, int err)
     if (record && record->state == GW_DEVICE_REVOKED)
         err = GW_EREVOKED; /* the verdict that goes with it is not the cause */
     /* Closing one may end more than one, and the record with the last. */
-    while ((d = gw_map_get_str(&peers->devices, device)) && (p = next_open(d))) {
+    while (max-- > 0 && (d = gw_map_get_str(&peers->devices, device)) && (p = next_open(d))) {
         p->closing = true;
         p->ops->close(p->owner, err);
     }
+}
+
+void gw_peers_close_device(struct gw_peers *peers, const char *device, int err)
+{
+    gw_peers_close_some(peers, device, err, UINT_MAX);
 }
 
 static void on_device(void *owner, const struct gw_device *d, enum gw_device_change what,

@@ -41,8 +41,13 @@ void gw_peers_reload(struct gw_peers *peers, const struct gw_config *config);
 /** Connected devices' connections, of all or (not NULL) of one device. */
 size_t gw_peers_count(const struct gw_peers *peers, const char *device);
 
-/** Close every connection of the device now: GW_EQUARANTINED, GW_EREVOKED, GW_EDENIED. */
+/**
+ * Close every connection of the device now: GW_EQUARANTINED, GW_EREVOKED, GW_EDENIED. The goodbye
+ * is given to the kernel before this returns for the first two.
+ */
 void gw_peers_close_device(struct gw_peers *peers, const char *device, int err);
+/** The same for `max` of them at most, for a caller who cannot wait for thousands. */
+void gw_peers_close_some(struct gw_peers *peers, const char *device, int err, unsigned max);
 
 /** The limits of the configuration that a device can reach, X(name, key). */
 #define GW_LIMITS(X)                                                                               \

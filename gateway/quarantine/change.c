@@ -165,7 +165,10 @@ static int in_memory(struct gw_quarantine *q, const struct change *c)
     return 0;
 }
 
-/* Kernel first: its message is short, and the disk answers when it can. Owns `c`. */
+/*
+ * A few goodbyes, which the kernel would stop; then its message, which is short; the disk answers
+ * when it can. Owns `c`.
+ */
 static int start(struct change *c, bool kernel)
 {
     struct gw_quarantine *q = c->q;
@@ -178,6 +181,8 @@ static int start(struct change *c, bool kernel)
     gw_list_append(&q->changes, &c->node);
     c->only_sessions = !q->enforcer;
     c->waits = 1;
+    if (kernel && c->set)
+        quarantine_tell_cutting(q, &c->what);
     if (kernel)
         quarantine_send_all(q, &c->what, c);
     gw_store_submit(q->store, &c->job);

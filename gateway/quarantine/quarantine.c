@@ -179,6 +179,18 @@ void quarantine_tell_device(struct gw_quarantine *q, const char *id)
         q->ops.changed(q->ops.owner, id, gw_quarantine_of_device(q, id));
 }
 
+void quarantine_tell_cutting(struct gw_quarantine *q, const struct gw_verdict *v)
+{
+    const struct gw_device *d = NULL;
+
+    if (!q->ops.cutting || is_network(v))
+        return;
+    d = verdict_on_device(v) ? gw_devices_get(q->devices, v->device)
+                             : gw_devices_by_addr(q->devices, &v->addr);
+    if (d)
+        q->ops.cutting(q->ops.owner, d->id, v);
+}
+
 static bool has_addr_in(const struct gw_device *d, const struct gw_hwaddr *net)
 {
     for (size_t i = 0; i < d->addr_count; i++)

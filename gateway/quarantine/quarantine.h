@@ -31,6 +31,11 @@ struct gw_quarantine_ops {
      * for each loaded verdict by gw_quarantine_start; may repeat what is known. `v` is borrowed.
      */
     void (*changed)(void *owner, const char *device, const struct gw_verdict *v);
+    /**
+     * May be NULL. The kernel cuts the device off next: the last moment at which it can be told why
+     * its sessions end. To be done in no time; `changed` follows. Not told for a whole network.
+     */
+    void (*cutting)(void *owner, const char *device, const struct gw_verdict *v);
     void *owner;
 };
 

@@ -97,6 +97,8 @@ void quarantine_remove(struct gw_quarantine *q, const struct gw_verdict *key);
 /* Tell what holds now for the device, or for every device that has the address. */
 void quarantine_tell(struct gw_quarantine *q, const struct gw_verdict *v);
 void quarantine_tell_device(struct gw_quarantine *q, const char *id);
+/** A verdict on the device is about to reach the kernel. */
+void quarantine_tell_cutting(struct gw_quarantine *q, const struct gw_verdict *v);
 
 /* change.c */
 /* Start one change; `owner` may be NULL with `fn`. -ENOMEM, GW_EFULL. */

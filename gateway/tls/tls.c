@@ -139,7 +139,7 @@ static void on_flush(void *owner)
 {
     struct tls *t = owner;
 
-    if (t->state == TLS_OPEN && encrypt_gathered(t))
+    if (t->state == TLS_CLOSING || (t->state == TLS_OPEN && encrypt_gathered(t)))
         gw_stream_flush(t->tcp);
 }
 

@@ -77,6 +77,16 @@ static void changed(void *owner, const char *device, const struct gw_verdict *v)
     (void)snprintf(told + used, sizeof(told) - used, "%c%s;", v ? '-' : '+', device);
 }
 
+static char cut[256]; /* who was to hear why before the kernel knew so many addresses */
+
+static void cutting(void *owner, const char *device, const struct gw_verdict *v)
+{
+    size_t used = strlen(cut);
+
+    (void)owner;
+    (void)snprintf(cut + used, sizeof(cut) - used, "%s %s %zu;", device, v->reason, kernel.count);
+}
+
 static void note(void *owner, const struct gw_event *ev)
 {
     size_t used = strlen(alerts);
@@ -93,7 +103,7 @@ static void done(void *owner, int err)
     done_err = err;
 }
 
-static const struct gw_quarantine_ops ops = {.changed = changed};
+static const struct gw_quarantine_ops ops = {.changed = changed, .cutting = cutting};
 
 static void watch_journal(void)
 {
@@ -128,6 +138,26 @@ static void teardown(void)
 }
 
 TestSuite(quarantine, .init = setup, .fini = teardown);
+
+Test(quarantine, a_device_hears_why_before_the_kernel_cuts_it_off)
+{
+    struct gw_hwaddr other = addr_of("192.0.2.9"), network = addr_of("192.0.2.0/24");
+
+    cut[0] = '\0';
+    kernel.count = 0;
+    cr_assert_eq(
+        gw_quarantine_device(quarantine, "cam", GW_MODE_ISOLATE, 0, "a", "admin", NULL, NULL), 0);
+    cr_expect_str_eq(cut, "cam a 0;");
+    cr_expect_gt(kernel.count, 0);
+    kernel.count = 0;
+    cr_assert_eq(
+        gw_quarantine_addr(quarantine, &other, GW_MODE_ISOLATE, 0, "b", "admin", NULL, NULL), 0);
+    cr_expect_str_eq(cut, "cam a 0;mac-020000000009 b 0;");
+    cr_assert_eq(gw_quarantine_release_device(quarantine, "cam", "admin", NULL, NULL), 0);
+    cr_assert_eq(
+        gw_quarantine_addr(quarantine, &network, GW_MODE_ISOLATE, 0, "c", "admin", NULL, NULL), 0);
+    cr_expect_str_eq(cut, "cam a 0;mac-020000000009 b 0;", "no release, and no whole network");
+}
 
 static void restart(void)
 {
