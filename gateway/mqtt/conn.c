@@ -108,7 +108,8 @@ void conn_close(struct conn *c, int err, uint8_t reason)
 
     if (c->state == CONN_CLOSED)
         return;
-    if (reason && c->state == CONN_ACTIVE && c->version >= GW_MQTT_V5) { /* [MQTT-3.14.0-1] */
+    /* [MQTT-3.14.0-1]; a server has no DISCONNECT in 3.1.1, [MQTT-4.8.0-1] there. */
+    if (reason && c->state == CONN_ACTIVE && c->version >= GW_MQTT_V5) {
         gw_mqtt_disconnect_encode(&w, GW_MQTT_DISCONNECT, c->version,
                                   &(struct gw_mqtt_disconnect){.reason = reason});
         if (w.len <= c->packet_max)

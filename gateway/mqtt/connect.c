@@ -96,7 +96,7 @@ static void take_terms(struct conn *c, const struct gw_mqtt_connect *p)
 {
     c->send_max = SEND_MAX;
     c->packet_max = GW_MQTT_REMAINING_MAX;
-    if (p->version == GW_MQTT_V311) {
+    if (p->version == GW_MQTT_V311) { /* 3.1.1 [MQTT-3.1.2-4], [MQTT-3.1.2-6] */
         c->expiry_s = p->clean ? 0 : GW_HUB_FOREVER;
     } else {
         c->expiry_s = p->props.session_expiry; /* absent: 0 */

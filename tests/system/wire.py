@@ -302,11 +302,17 @@ def inside(ns):
         os.close(there)
 
 
-def tls_to(device, host=GATEWAY4, port=8883, alpn=None):
-    """A TLS connection from the device's namespace with the device's certificate."""
+def tls_context(device):
+    """With the device's certificate."""
     context = ssl.create_default_context(cafile=str(device.ca))
     context.check_hostname = False
     context.load_cert_chain(str(device.cert), str(device.key))
+    return context
+
+
+def tls_to(device, host=GATEWAY4, port=8883, alpn=None):
+    """A TLS connection from the device's namespace with the device's certificate."""
+    context = tls_context(device)
     if alpn:
         context.set_alpn_protocols(alpn)
     with inside(device):
