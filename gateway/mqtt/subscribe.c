@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #define FILTERS_MAX GW_HUB_SUBS_MAX /* in one packet */
-#define V311_FAILURE 0x80 /* its only one, 3.1.1 [MQTT-3.9.3-2] */
+#define V311_FAILURE 0x80           /* its only one, 3.1.1 [MQTT-3.9.3-2] */
 
 static void answer(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id,
                    struct gw_slice codes)
