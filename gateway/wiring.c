@@ -13,11 +13,27 @@ static bool may_receive(void *owner, const char *device, struct gw_slice topic)
     return gw_access_may(w->access, device, GW_PERM_SUB, topic);
 }
 
-static int sink(void *owner, const struct gw_msg *m, uint64_t ticket)
+static int sink(void *owner, const struct gw_msg *m, uint64_t ticket, struct gw_slice label)
 {
     struct worker *w = owner;
 
-    return gw_uplink_publish(w->uplink, m, ticket);
+    _Static_assert(GW_HUB_LABEL_MAX <= GW_UPLINK_LABEL_MAX, "a label of the hub has room");
+    return gw_uplink_publish(w->uplink, m, ticket, label);
+}
+
+static void settled(void *owner, uint64_t ticket)
+{
+    struct worker *w = owner;
+
+    if (w->uplink) /* it is closed first: then the next start asks again */
+        gw_uplink_settle(w->uplink, ticket);
+}
+
+static void recall(void *owner, struct gw_slice label)
+{
+    struct worker *w = owner;
+
+    gw_hub_recall(w->hub, label);
 }
 
 static void topic_presence(void *owner, struct gw_slice filter, const char *device, bool joined)
@@ -38,7 +54,7 @@ static void overflow(void *owner, const char *device, struct gw_slice client)
                      gw_log_text(client, text));
 }
 
-const struct gw_hub_ops wiring_hub = {may_receive, sink, topic_presence, overflow};
+const struct gw_hub_ops wiring_hub = {may_receive, sink, topic_presence, overflow, settled};
 
 static void durable(void *owner, uint64_t ticket)
 {
@@ -166,7 +182,7 @@ static void resync(void *owner)
         presence_to_cloud(w, d->id);
 }
 
-const struct gw_uplink_ops wiring_uplink = {durable, failed, uplink_event, resync};
+const struct gw_uplink_ops wiring_uplink = {durable, failed, uplink_event, resync, recall};
 
 /* ---- the kernel's view ---- */
 

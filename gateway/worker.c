@@ -208,6 +208,8 @@ static int open_services(struct worker *w, int enforcer_fd)
     if (!err)
         err = gw_uplink_open(w->loop, c, w->store, &id, &wiring_uplink, w, &w->uplink);
     if (!err)
+        gw_hub_recalled(w->hub);
+    if (!err)
         err = gw_enroll_new(w->loop, c, w->pki, w->devices, w->journal, w->store, &w->enroll);
     if (!err)
         err = open_device_http(w);
@@ -271,6 +273,8 @@ static void tear_down(struct worker *w)
     gw_enroll_free(&w->enroll);
     gw_mqtt_server_free(&w->mqtt);
     gw_peers_close(&w->peers);
+    if (w->hub)
+        gw_hub_flush(w->hub); /* what it settles, the uplink's spool may let go of */
     gw_uplink_close(&w->uplink);
     gw_hub_close(&w->hub);
     gw_pki_close(&w->pki);

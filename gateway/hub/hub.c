@@ -25,10 +25,10 @@ int gw_hub_open(struct gw_loop *loop, const struct gw_hub_limits *limits, struct
     hub->store = gw_store;
     hub->limits = *limits;
     hub->owner = owner;
-    hub->next_session = 1;
     hub->next_row = 1;
     overflow_init(hub);
     wills_init(hub);
+    inbound_init(hub);
     persist_init(hub);
     hub->told_topic = malloc(GW_TOPIC_MAX);
     err = hub->told_topic ? tree_init(&hub->tree) : -ENOMEM;
@@ -66,9 +66,15 @@ void gw_hub_close(struct gw_hub **hub)
     gw_map_fini(&h->devices);
     persist_fini(h);
     wills_fini(h);
+    inbound_fini(h);
     tickets_fini(&h->tickets);
     free(h->told_topic);
     free(h);
+}
+
+void gw_hub_flush(struct gw_hub *hub)
+{
+    persist_flush(hub);
 }
 
 void gw_hub_reload(struct gw_hub *hub, const struct gw_hub_limits *limits)
@@ -132,15 +138,14 @@ static enum fate fan_out(struct gw_hub *hub, struct gw_msg *m)
     return f.fate;
 }
 
-static int admits(const struct gw_hub *hub, const struct gw_msg *m)
+int hub_admits(const struct gw_hub *hub, const struct gw_msg *m)
 {
     if (!tree_depth_ok(m->topic))
         return GW_EMALFORMED;
     return m->retain ? retained_admits(hub, m) : 0;
 }
 
-/* Local subscribers and the retained table. */
-static enum fate take_in(struct gw_hub *hub, struct gw_msg *m)
+enum fate hub_take_in(struct gw_hub *hub, struct gw_msg *m)
 {
     enum fate kept = FATE_NONE, heard;
 
@@ -156,21 +161,21 @@ int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m, uin
     struct tickets *t = &hub->tickets;
     bool wait_sink = false;
     enum fate fate;
-    int err = admits(hub, m);
+    int err = hub_admits(hub, m);
 
     if (!err && m->qos > 0)
         err = tickets_reserve(t);
     if (err)
         return err;
     if (hub->ops.sink) {
-        int told = hub->ops.sink(hub->owner, m, m->qos ? t->last + 1 : 0);
+        int told = hub->ops.sink(hub->owner, m, m->qos ? t->last + 1 : 0, GW_SLICE_NONE);
 
         if (told < 0)
             return told;
         wait_sink = told == 0 && m->qos > 0;
     }
     t->last += m->qos > 0;
-    fate = take_in(hub, m);
+    fate = hub_take_in(hub, m);
     if (m->qos == 0)
         return 1;
     if (fate == FATE_FULL && !wait_sink) /* what nobody has is not acknowledged */
@@ -188,12 +193,12 @@ int gw_hub_publish_local(struct gw_hub *hub, const struct gw_msg *from)
         filled.time_ms = gw_clock_wall_ms();
     if (!gw_topic_valid(filled.topic))
         return GW_EMALFORMED;
-    err = admits(hub, &filled);
+    err = hub_admits(hub, &filled);
     if (!err)
         err = gw_msg_new(&filled, &m);
     if (err)
         return err;
-    (void)take_in(hub, m);
+    (void)hub_take_in(hub, m);
     gw_msg_unref(&m);
     return 0;
 }

@@ -5,6 +5,12 @@
  * a publisher learns that its message is durable. Knows no protocol and no policy. Loop thread
  * only.
  *
+ * QoS 2 from a durable session is given to the sink once and to the subscribers here once, and what
+ * a durable subscriber gets at QoS 2 it gets once, wherever a crash falls in either handshake: see
+ * gw_hub_publish_once and gw_session_received. That holds as long as both disks can be written; a
+ * message that a failing disk refused may, when its device repeats it, come again to those who are
+ * connected.
+ *
  * After a crash: durable sessions, their subscriptions, every QoS 1 and 2 message queued for them
  * whose publisher was told so, the retained messages of devices, and wills are there again.
  */
@@ -19,6 +25,7 @@
 #define GW_HUB_SUBS_MAX 1024        /**< subscriptions of one session */
 #define GW_HUB_KEPT_MAX 1024        /**< sessions kept for one device while nobody is attached */
 #define GW_HUB_RETAINED_DEVICE 1024 /**< retained topics of one device */
+#define GW_HUB_LABEL_MAX 32         /**< bytes that the sink keeps with a message */
 #define GW_HUB_FOREVER UINT32_MAX   /**< a session expiry that never comes */
 
 struct gw_hub;
@@ -37,12 +44,16 @@ struct gw_hub_ops {
     /**
      * One message of a device on its way out. 1: nothing to wait for; 0: gw_hub_durable or
      * gw_hub_failed will tell; negative: refused, and then nobody gets it. Ticket 0: QoS 0.
+     * A label, up to GW_HUB_LABEL_MAX bytes, is kept with the message, released or not, until
+     * `settled`, and handed to gw_hub_recall at the next start.
      */
-    int (*sink)(void *owner, const struct gw_msg *m, uint64_t ticket);
+    int (*sink)(void *owner, const struct gw_msg *m, uint64_t ticket, struct gw_slice label);
     /** A live session of the device began or ceased to listen to `filter`. */
     void (*topic)(void *owner, struct gw_slice filter, const char *device, bool joined);
     /** A session's queue is full and loses messages: once, until half of it is free again. */
     void (*overflow)(void *owner, const char *device, struct gw_slice client);
+    /** The labels of tickets up to this one, and all that were recalled, are needed no more. */
+    void (*settled)(void *owner, uint64_t ticket);
 };
 
 /** Loads what was kept, before the loop runs. -ENOMEM, GW_ESTORE. */
@@ -51,6 +62,13 @@ int gw_hub_open(struct gw_loop *loop, const struct gw_hub_limits *limits, struct
 /** Writes what waits (the store is still open), then forgets everything. Sessions are detached. */
 void gw_hub_close(struct gw_hub **hub);
 void gw_hub_reload(struct gw_hub *hub, const struct gw_hub_limits *limits);
+/** Write what waits, now: only at the end, or before the loop runs. */
+void gw_hub_flush(struct gw_hub *hub);
+
+/** Between gw_hub_open and gw_hub_recalled: a label that the sink found on its disk. */
+void gw_hub_recall(struct gw_hub *hub, struct gw_slice label);
+/** Before the loop runs: there are no more of them. Without it nothing is ever settled. */
+void gw_hub_recalled(struct gw_hub *hub);
 
 /* ---- publishing ---- */
 
@@ -75,6 +93,15 @@ void gw_hub_publisher_remove(struct gw_hub *hub, uint64_t id);
  */
 int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m,
                    uint32_t token) GW_MUST_CHECK;
+
+/**
+ * The same for QoS 2 under a packet identifier of the session that is FREE or HALF, and does not
+ * wait: of a half only what is missing is made up. From the completion on it is RECEIVED; on
+ * failure it is HALF, for the client to repeat, or FREE: gw_session_inbound_remove gives it up.
+ * After a crash a durable session knows the same.
+ */
+int gw_hub_publish_once(struct gw_hub *hub, uint64_t publisher, struct gw_session *s, uint16_t id,
+                        struct gw_msg *m, uint32_t token) GW_MUST_CHECK;
 
 /**
  * What the gateway itself says ($presence, $alert, $SYS, and what came down from the cloud): never
@@ -124,6 +151,8 @@ struct gw_session_ops {
     int (*deliver)(void *owner, const struct gw_delivery *d);
     /** Another connection wants this session: gw_session_detach now, before returning. */
     void (*taken_over)(void *owner);
+    /** What gw_session_inbound_waits said yes to may be asked again. Must not publish. */
+    void (*inbound)(void *owner);
 };
 
 /** What the session is known by: no device can reach another's. */
@@ -153,6 +182,9 @@ uint64_t gw_session_origin(const struct gw_session *s);
 /** QoS 1 and 2 messages dropped because its queue was full, since this was asked for last. */
 uint64_t gw_session_take_lost(struct gw_session *s);
 
+/** What is changed in it goes to the disk. */
+bool gw_session_durable(const struct gw_session *s);
+
 /** Deliver what waits until `deliver` says -EAGAIN. */
 void gw_session_resume(struct gw_session *s);
 /** What is in flight under this identifier, borrowed for the moment; NULL: nothing. */
@@ -165,12 +197,24 @@ int gw_session_acked(struct gw_session *s, uint16_t id);
  */
 int gw_session_received(struct gw_session *s, uint16_t id);
 
-/** QoS 2, other direction: packet identifiers taken and not yet released. -ENOMEM; GW_EFULL. */
-int gw_session_inbound_add(struct gw_session *s, uint16_t id) GW_MUST_CHECK;
-bool gw_session_inbound_has(const struct gw_session *s, uint16_t id);
-/** False: it was not there. */
+/** QoS 2, other direction: what a packet identifier of the client's stands for. */
+enum gw_inbound {
+    GW_INBOUND_FREE,
+    GW_INBOUND_PENDING,  /**< a message that is on its way to the disks */
+    GW_INBOUND_HALF,     /**< one that a crash cut apart: its client repeats it */
+    GW_INBOUND_RECEIVED, /**< one that its client has to release */
+};
+enum gw_inbound gw_session_inbound(const struct gw_session *s, uint16_t id);
+/**
+ * True: a QoS 2 publish under this identifier has to wait, because one is PENDING or the session
+ * itself is not on disk yet; ops.inbound tells.
+ */
+bool gw_session_inbound_waits(struct gw_session *s, uint16_t id);
+/**
+ * Released, or given up; gw_hub_settle tells when the identifier may be used again. False: there is
+ * none, or it is PENDING.
+ */
 bool gw_session_inbound_remove(struct gw_session *s, uint16_t id);
-size_t gw_session_inbound_count(const struct gw_session *s);
 
 enum gw_retain_handling { GW_RETAIN_SEND, GW_RETAIN_SEND_IF_NEW, GW_RETAIN_DO_NOT_SEND };
 

@@ -71,6 +71,9 @@ enum op_kind {
     OP_WILL_PUT,       /* a id, b delay_s, c due_ms, d expiry_s; bytes: device \0 client; msg */
     OP_WILL_DUE,       /* a id, c due_ms */
     OP_WILL_DROP,      /* a id */
+    OP_INBOUND_PUT,    /* a session, b number, c packet identifier, d flags */
+    OP_INBOUND_SUNK,   /* the same, and nobody waits for it */
+    OP_INBOUND_DROP,   /* a session, b number, c packet identifier */
 };
 
 struct op {
@@ -168,6 +171,14 @@ struct delivery {
     uint32_t ids[];
 };
 
+struct receipt;
+
+/** A packet identifier of QoS 2 that came in. */
+struct inbound {
+    uint16_t id;
+    struct receipt *receipt;
+};
+
 struct gw_session {
     struct gw_hub *hub;
     struct hub_device *device;
@@ -196,8 +207,9 @@ struct gw_session {
     struct op *sent_op, *row_op;
     bool committed;            /* its row is on disk */
     struct gw_list block_link; /* in hub.blocked while a QoS 2 delivery waits for its row */
-    uint16_t *inbound;
+    struct inbound *inbound;
     size_t inbound_count, inbound_cap;
+    bool inbound_wanted; /* ops.inbound is waited for */
     /* while one message is matched */
     uint64_t match_turn;
     struct gw_list match_link;
@@ -264,6 +276,36 @@ void share_move(struct sub *sub);
 bool share_is(const struct sub *sub, struct gw_slice name);
 /** To one member of each group at this node. */
 enum fate share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored);
+
+/* ---- QoS 2 that comes in (inbound.c) ---- */
+
+void inbound_init(struct gw_hub *hub);
+void inbound_fini(struct gw_hub *hub);
+/** On the storage thread. */
+int inbound_prepare(struct gw_hub *hub, sqlite3 *db) GW_MUST_CHECK;
+int inbound_restore(struct gw_session *s, uint16_t id, uint64_t number,
+                    unsigned flags) GW_MUST_CHECK;
+int inbound_run(sqlite3 *db, const struct op *op) GW_MUST_CHECK;
+/** No number up to this one is given again. */
+int inbound_note_number(sqlite3 *db, int64_t number) GW_MUST_CHECK;
+/** An OP_INBOUND_… whose owner is still there was written, or was not. */
+void inbound_written(struct op *op, int err);
+/** The database has (err 0) or has not what was asked for up to `ticket`. */
+void inbound_stored(struct gw_hub *hub, uint64_t ticket, int err);
+/** The sink's answers. */
+void inbound_sunk(struct gw_hub *hub, uint64_t ticket);
+void inbound_refused(struct gw_hub *hub, uint64_t ticket);
+/** The session's row is on disk now. */
+void inbound_committed(struct gw_session *s);
+/** The session's row is dropped, and all of these with it. */
+void inbound_unstore(struct gw_session *s);
+void inbound_clear(struct gw_session *s);
+
+/* ---- publishing (hub.c) ---- */
+
+int hub_admits(const struct gw_hub *hub, const struct gw_msg *m);
+/** Local subscribers and the retained table. */
+enum fate hub_take_in(struct gw_hub *hub, struct gw_msg *m);
 
 /* ---- wills (wills.c) ---- */
 
@@ -336,6 +378,8 @@ int tickets_reserve(struct tickets *t) GW_MUST_CHECK;
 /** 1: nothing to wait for; 0: noted. Room was reserved. */
 int tickets_add(struct tickets *t, uint64_t publisher, uint32_t token, bool wait_sink,
                 bool wait_store);
+/** The newest completion, which is still to come, says this. 0. */
+int tickets_blame(struct tickets *t, int err);
 /** The database has (err 0) or has not what was asked for up to `ticket`. */
 void tickets_stored(struct tickets *t, uint64_t ticket, int err);
 
@@ -349,11 +393,16 @@ struct gw_hub {
     uint8_t *told_topic; /* GW_TOPIC_MAX bytes */
     struct gw_map sessions;
     struct gw_map devices;
-    uint64_t next_session;
+    struct gw_map by_id; /* sessions, between gw_hub_open and gw_hub_recalled */
     uint64_t match_turn;
     size_t shared_subs; /* without any, no message looks for them */
     struct tickets tickets;
     struct gw_hub_stats stats;
+    /* inbound.c: receipts, by their links */
+    struct gw_list labelled, sinking, storing;
+    uint64_t next_receipt, known_receipt;
+    uint64_t settled_to;
+    bool recalled;
     struct gw_list wills_left;
     uint32_t next_will;
     struct gw_list overflown; /* sessions, by overflow_link */

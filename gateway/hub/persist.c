@@ -40,6 +40,8 @@ static int drop_session(sqlite3 *db, int64_t id)
     int err = gw_sql_exec(db, "DELETE FROM hub_queue WHERE session=?", "i", id);
 
     if (!err)
+        err = gw_sql_exec(db, "DELETE FROM hub_inbound WHERE session=?", "i", id);
+    if (!err)
         err = gw_sql_exec(db, "DELETE FROM hub_subs WHERE session=?", "i", id);
     if (!err)
         err = gw_sql_exec(db, "DELETE FROM hub_sessions WHERE id=?", "i", id);
@@ -87,6 +89,10 @@ static int run_op(sqlite3 *db, const struct op *op)
         return gw_sql_exec(db, "UPDATE hub_wills SET due_ms=? WHERE id=?", "ii", op->c, op->a);
     case OP_WILL_DROP:
         return gw_sql_exec(db, "DELETE FROM hub_wills WHERE id=?", "i", op->a);
+    case OP_INBOUND_PUT:
+    case OP_INBOUND_SUNK:
+    case OP_INBOUND_DROP:
+        return inbound_run(db, op);
     case OP_MESSAGE_PUT:
     case OP_RETAINED_PUT:
         return with_body(db, op);
@@ -94,17 +100,27 @@ static int run_op(sqlite3 *db, const struct op *op)
     return -EINVAL;
 }
 
+static bool is_inbound(enum op_kind kind)
+{
+    return kind == OP_INBOUND_PUT || kind == OP_INBOUND_SUNK || kind == OP_INBOUND_DROP;
+}
+
 static int write_batch(struct gw_store_job *job, sqlite3 *db)
 {
     struct batch *b = GW_CONTAINER(job, struct batch, job);
+    int64_t number = 0;
     int err = 0;
 
     GW_LIST_EACH(&b->ops, node)
     {
+        const struct op *op = GW_LIST_ENTRY(node, struct op, node);
+
         if (!err)
-            err = run_op(db, GW_LIST_ENTRY(node, struct op, node));
+            err = run_op(db, op);
+        if (is_inbound(op->kind))
+            number = GW_MAX(number, op->b);
     }
-    return err;
+    return err || !number ? err : inbound_note_number(db, number);
 }
 
 /* ---- on the loop's thread ---- */
@@ -112,7 +128,7 @@ static int write_batch(struct gw_store_job *job, sqlite3 *db)
 static bool is_urgent(enum op_kind kind)
 {
     return kind != OP_SESSION_SENT && kind != OP_MESSAGE_DROP && kind != OP_QUEUE_DROP &&
-           kind != OP_WILL_DUE;
+           kind != OP_WILL_DUE && kind != OP_INBOUND_SUNK;
 }
 
 static void op_free(struct op *op)
@@ -134,16 +150,26 @@ static bool is_repeated(const struct op *op)
                         op->kind == OP_QUEUE_RELEASED);
 }
 
-static void tell_written(const struct op *op)
+static void session_written(struct gw_session *s)
 {
-    if (op->back && op->kind == OP_SESSION_PUT)
-        GW_CONTAINER(op->back, struct gw_session, row_op)->committed = true;
+    s->committed = true;
+    inbound_committed(s);
 }
 
-static void tell_failed(const struct op *op)
+static void tell_written(struct op *op)
+{
+    if (op->back && op->kind == OP_SESSION_PUT)
+        session_written(GW_CONTAINER(op->back, struct gw_session, row_op));
+    else if (op->back && is_inbound(op->kind))
+        inbound_written(op, 0);
+}
+
+static void tell_failed(struct op *op, int err)
 {
     if (op->back && op->kind == OP_QUEUE_PUT)
         queue_lost(GW_CONTAINER(op->back, struct delivery, put));
+    else if (op->back && is_inbound(op->kind))
+        inbound_written(op, err);
 }
 
 static void all_written(struct batch *b)
@@ -158,13 +184,13 @@ static void all_written(struct batch *b)
 }
 
 /* The newest first, so that those which are repeated come before all that is newer, in order. */
-static void all_failed(struct gw_hub *hub, struct batch *b)
+static void all_failed(struct gw_hub *hub, struct batch *b, int err)
 {
     while (!gw_list_empty(&b->ops)) {
         struct op *op = GW_LIST_ENTRY(b->ops.prev, struct op, node);
 
         if (hub->flushing || !is_repeated(op)) {
-            tell_failed(op);
+            tell_failed(op, err);
             op_free(op);
             continue;
         }
@@ -208,7 +234,7 @@ static void batch_done(struct gw_store_job *job, int err)
     hub->broken = err != 0;
     if (err) {
         gw_log_error("hub: sessions could not be stored: %s", gw_error_text(err));
-        all_failed(hub, b);
+        all_failed(hub, b, err);
     } else {
         all_written(b);
     }
@@ -221,6 +247,7 @@ static void batch_done(struct gw_store_job *job, int err)
         wait_for_timer(hub);
     if (hub->closing)
         return;
+    inbound_stored(hub, mark, err);
     tickets_stored(&hub->tickets, mark, err);
     wake_blocked(hub);
 }
@@ -301,8 +328,10 @@ static void nothing_urgent(void *owner)
 {
     struct gw_hub *hub = owner;
 
-    if (!persist_busy(hub))
-        tickets_stored(&hub->tickets, hub->tickets.last, 0);
+    if (persist_busy(hub))
+        return;
+    inbound_stored(hub, hub->tickets.last, 0);
+    tickets_stored(&hub->tickets, hub->tickets.last, 0);
 }
 
 bool persist_busy(const struct gw_hub *hub)
@@ -391,8 +420,8 @@ static int load_session(struct load *l, sqlite3_stmt *row)
     s->session->sent_number = (uint64_t)s->sent;
     s->session->next_number = (uint64_t)s->sent + 1;
     session_keep(s->session, ends_ms);
-    l->hub->next_session = GW_MAX(l->hub->next_session, (uint64_t)s->id + 1);
-    return 0;
+    return gw_map_put(&l->hub->by_id, GW_SLICE(&s->session->id, sizeof(s->session->id)),
+                      s->session);
 }
 
 static struct loaded_session *session_by_id(struct load *l, int64_t id)
@@ -449,6 +478,17 @@ static int load_queue(struct load *l, sqlite3_stmt *row)
                          (uint64_t)s->sent);
 }
 
+static int load_inbound(struct load *l, sqlite3_stmt *row)
+{
+    struct loaded_session *s = session_by_id(l, sqlite3_column_int64(row, 0));
+
+    if (!s)
+        return 0;
+    return inbound_restore(s->session, (uint16_t)sqlite3_column_int64(row, 1),
+                           (uint64_t)sqlite3_column_int64(row, 2),
+                           (unsigned)sqlite3_column_int64(row, 3));
+}
+
 static int load_retained(struct load *l, sqlite3_stmt *row)
 {
     struct gw_msg *m = NULL;
@@ -477,6 +517,8 @@ static int load_all(struct gw_store_job *job, sqlite3 *db)
     int err = gw_store_migrate(db, "hub", schema, GW_COUNT(schema));
 
     if (!err)
+        err = inbound_prepare(l->hub, db);
+    if (!err)
         err = gw_sql_exec(db,
                           "DELETE FROM hub_messages WHERE id NOT IN (SELECT message FROM "
                           "hub_queue)",
@@ -495,6 +537,9 @@ static int load_all(struct gw_store_job *job, sqlite3 *db)
                        "SELECT session, number, message, flags, sub_ids FROM hub_queue"
                        " ORDER BY session, number",
                        load_queue);
+    if (!err)
+        err = each_row(l, db, "SELECT session, packet_id, number, flags FROM hub_inbound",
+                       load_inbound);
     if (!err)
         err = each_row(l, db, "SELECT body FROM hub_retained", load_retained);
     if (!err)

@@ -3,10 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
-
-#define INBOUND_MAX 1024 /* QoS 2 packets of one client that it has not released */
 
 /* ---- devices ---- */
 
@@ -114,6 +113,7 @@ static void drop_row(struct gw_session *s)
     (void)persist_add(s->hub, &(struct op){.kind = OP_SESSION_DROP, .a = (int64_t)s->id},
                       GW_SLICE_NONE, NULL, NULL);
     queue_unstore(s);
+    inbound_unstore(s);
 }
 
 static void tell_topics(struct gw_session *s, bool joined)
@@ -150,7 +150,7 @@ void session_end(struct gw_session *s)
     gw_list_remove(&s->block_link);
     device_release(hub, d);
     hub->stats.sessions--;
-    free(s->inbound);
+    inbound_clear(s);
     free(s->match_ids);
     free(s);
 }
@@ -188,6 +188,7 @@ static void bind(struct gw_session *s, const struct gw_session_ops *ops, void *o
     s->kept = false;
     s->ops = ops;
     s->owner = owner;
+    s->inbound_wanted = false;
     s->expiry_s = expiry_s;
     s->hub->stats.attached++;
     if (expiry_s)
@@ -196,6 +197,17 @@ static void bind(struct gw_session *s, const struct gw_session_ops *ops, void *o
         drop_row(s); /* it was durable, and the client wants that no more */
     queue_releases_first(s);
     tell_topics(s, true);
+}
+
+/* What a label names must be no other session after a crash, so it is no counter that a crash could
+ * set back; at all times there is room for it in 63 bits. */
+static uint64_t random_id(void)
+{
+    uint64_t id = 0;
+
+    while (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id) || !(id >> 1))
+        ;
+    return id >> 1;
 }
 
 int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool clean,
@@ -216,7 +228,7 @@ int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool
     }
     *out_present = s != NULL; /* [MQTT-3.1.2-5], [MQTT-3.1.2-6] */
     if (!s)
-        s = session_new(hub, k, hub->next_session++);
+        s = session_new(hub, k, random_id());
     if (!s)
         return -ENOMEM;
     bind(s, ops, owner, expiry_s);
@@ -296,6 +308,11 @@ uint64_t gw_session_take_lost(struct gw_session *s)
     return lost;
 }
 
+bool gw_session_durable(const struct gw_session *s)
+{
+    return s->stored;
+}
+
 void gw_session_resume(struct gw_session *s)
 {
     queue_push(s);
@@ -315,52 +332,4 @@ void gw_hub_forget(struct gw_hub *hub, const char *device)
         else
             session_end(s);
     }
-}
-
-/* ---- QoS 2, inbound ---- */
-
-static size_t inbound_find(const struct gw_session *s, uint16_t id)
-{
-    size_t i = 0;
-
-    while (i < s->inbound_count && s->inbound[i] != id)
-        i++;
-    return i;
-}
-
-int gw_session_inbound_add(struct gw_session *s, uint16_t id)
-{
-    if (s->inbound_count >= INBOUND_MAX)
-        return GW_EFULL;
-    if (s->inbound_count == s->inbound_cap) {
-        size_t cap = s->inbound_cap ? s->inbound_cap * 2 : 16;
-        uint16_t *more = reallocarray(s->inbound, cap, sizeof(*more));
-
-        if (!more)
-            return -ENOMEM;
-        s->inbound = more;
-        s->inbound_cap = cap;
-    }
-    s->inbound[s->inbound_count++] = id;
-    return 0;
-}
-
-bool gw_session_inbound_has(const struct gw_session *s, uint16_t id)
-{
-    return inbound_find(s, id) < s->inbound_count;
-}
-
-bool gw_session_inbound_remove(struct gw_session *s, uint16_t id)
-{
-    size_t i = inbound_find(s, id);
-
-    if (i == s->inbound_count)
-        return false;
-    s->inbound[i] = s->inbound[--s->inbound_count];
-    return true;
-}
-
-size_t gw_session_inbound_count(const struct gw_session *s)
-{
-    return s->inbound_count;
 }

@@ -152,6 +152,7 @@ void gw_hub_durable(struct gw_hub *hub, uint64_t ticket)
     struct tickets *t = &hub->tickets;
 
     t->sink_mark = GW_MAX(t->sink_mark, ticket);
+    inbound_sunk(hub, ticket);
     complete(t);
 }
 
@@ -175,6 +176,7 @@ void gw_hub_failed(struct gw_hub *hub, uint64_t ticket, int err)
 {
     struct tickets *t = &hub->tickets;
 
+    inbound_refused(hub, ticket);
     for (size_t i = ring_find(t, ticket); i < t->count && ring_at(t, i)->ticket == ticket; i++) {
         if (!ring_at(t, i)->wait_sink)
             continue;
@@ -182,6 +184,12 @@ void gw_hub_failed(struct gw_hub *hub, uint64_t ticket, int err)
         ring_at(t, i)->err = err;
     }
     complete(t);
+}
+
+int tickets_blame(struct tickets *t, int err)
+{
+    ring_at(t, t->count - 1)->err = err;
+    return 0;
 }
 
 void tickets_stored(struct tickets *t, uint64_t ticket, int err)

@@ -350,7 +350,8 @@ static void on_timer(void *owner)
         conn_fail(c, GW_ETIMEOUT);
         return;
     }
-    if (c->paused & (PAUSE_QUOTA | PAUSE_ACKS)) /* we do not listen, so nothing can be heard */
+    if (c->paused &
+        (PAUSE_QUOTA | PAUSE_ACKS | PAUSE_SESSION)) /* we do not listen, so nothing can be heard */
         quiet_ms = 0;
     if (quiet_ms >= keep_alive_ms(c)) /* [MQTT-3.1.2-22] */
         conn_fail(c, GW_EIDLE);

@@ -170,7 +170,8 @@ static void on_taken_over(void *owner)
 
 static int join_session(struct conn *c, bool clean, bool *out_present)
 {
-    static const struct gw_session_ops ops = {.deliver = on_deliver, .taken_over = on_taken_over};
+    static const struct gw_session_ops ops = {
+        .deliver = on_deliver, .taken_over = on_taken_over, .inbound = on_inbound};
     const struct gw_session_key key = {c->device, GW_SLICE(c->client, c->client_len)};
     int err = gw_session_attach(c->server->hub, &key, clean, c->expiry_s, &ops, c, &c->session,
                                 out_present);

@@ -33,6 +33,9 @@ static void acknowledge(struct conn *c, enum gw_mqtt_type type, uint16_t packet_
     uint8_t room[8];
     struct gw_writer w = gw_writer_of(room, sizeof(room));
 
+    if (type == GW_MQTT_PUBACK || type == GW_MQTT_PUBCOMP ||
+        (type == GW_MQTT_PUBREC && reason >= GW_MQTT_UNSPECIFIED)) /* §4.9 */
+        c->receiving -= c->receiving > 0;
     gw_mqtt_ack_encode(&w, type, c->version,
                        &(struct gw_mqtt_ack){.packet_id = packet_id, .reason = reason});
     conn_write(c, gw_writer_done(&w));
@@ -48,9 +51,11 @@ static bool reads_on(const struct conn *c)
 static void acknowledge_durably(struct conn *c, enum gw_mqtt_type type, uint16_t packet_id,
                                 uint8_t reason)
 {
-    int told = gw_hub_settle(c->server->hub, gw_peer_publisher(c->peer),
-                             TOKEN((unsigned)type << 8 | reason, packet_id));
+    int told = 1;
 
+    if (gw_session_durable(c->session))
+        told = gw_hub_settle(c->server->hub, gw_peer_publisher(c->peer),
+                             TOKEN((unsigned)type << 8 | reason, packet_id));
     if (told == 1)
         acknowledge(c, type, packet_id, reason);
     else if (told < 0)
@@ -77,18 +82,20 @@ static void acknowledge_settled(struct conn *c, uint32_t token, int err)
  */
 static void conclude(struct conn *c, unsigned qos, uint16_t packet_id, int err)
 {
+    uint8_t reason;
+
     if (err == GW_EQUEUEFULL && c->version < GW_MQTT_V5)
         err = 0;
     if (err && c->version < GW_MQTT_V5) {
         conn_fail(c, err);
         return;
     }
-    if (!err && qos == 2)
-        err = gw_session_inbound_add(c->session, packet_id);
-    acknowledge(c, qos == 1 ? GW_MQTT_PUBACK : GW_MQTT_PUBREC, packet_id,
-                err == GW_ETOOBIG ? GW_MQTT_QUOTA
-                : err             ? reason_of(err)
-                                  : GW_MQTT_SUCCESS);
+    reason = err == GW_ETOOBIG ? GW_MQTT_QUOTA : err ? reason_of(err) : GW_MQTT_SUCCESS;
+    /* The client may use the identifier for another message now: what we know of this one goes. */
+    if (err && qos == 2 && gw_session_inbound_remove(c->session, packet_id))
+        acknowledge_durably(c, GW_MQTT_PUBREC, packet_id, reason);
+    else
+        acknowledge(c, qos == 1 ? GW_MQTT_PUBACK : GW_MQTT_PUBREC, packet_id, reason);
 }
 
 void on_published(void *owner, uint32_t token, int err)
@@ -160,6 +167,9 @@ static int forward(struct conn *c, const struct gw_mqtt_publish *p)
     m.origin = gw_session_origin(c->session);
     if (GW_MQTT_HAS(p->props, message_expiry))
         m.expires_ms = gw_loop_now_ms(c->server->loop) + (uint64_t)p->props.message_expiry * 1000;
+    if (p->qos == 2)
+        return gw_peer_publish_once(c->peer, c->session, p->packet_id, &m,
+                                    TOKEN(p->qos, p->packet_id));
     return gw_peer_publish(c->peer, &m, TOKEN(p->qos, p->packet_id));
 }
 
@@ -167,9 +177,8 @@ static int check_publish(struct conn *c, struct gw_mqtt_publish *p)
 {
     if (GW_MQTT_HAS(p->props, sub_id)) /* [MQTT-3.3.4-6] */
         return GW_EPROTOCOL;
-    if (p->qos > 0 && c->version >= GW_MQTT_V5 &&
-        c->unacked + gw_session_inbound_count(c->session) >= RECEIVE_MAX &&
-        !gw_session_inbound_has(c->session, p->packet_id)) { /* [MQTT-3.3.4-7] */
+    if (p->qos > 0 && c->version >= GW_MQTT_V5 && c->receiving >= RECEIVE_MAX &&
+        gw_session_inbound(c->session, p->packet_id) == GW_INBOUND_FREE) { /* [MQTT-3.3.4-7] */
         conn_fail_as(c, GW_EPROTOCOL, GW_MQTT_RECEIVE_MAXIMUM);
         return GW_EPROTOCOL;
     }
@@ -179,7 +188,9 @@ static int check_publish(struct conn *c, struct gw_mqtt_publish *p)
 /* The identifier stands for a message that is not released yet: true when that settles it. */
 static bool is_taken(struct conn *c, const struct gw_mqtt_publish *p)
 {
-    if (p->qos == 0 || !gw_session_inbound_has(c->session, p->packet_id))
+    enum gw_inbound known = p->qos ? gw_session_inbound(c->session, p->packet_id) : GW_INBOUND_FREE;
+
+    if (known == GW_INBOUND_FREE || (p->qos == 2 && known != GW_INBOUND_RECEIVED))
         return false;
     if (p->qos == 2) /* [MQTT-4.3.3-10] */
         acknowledge(c, GW_MQTT_PUBREC, p->packet_id, GW_MQTT_SUCCESS);
@@ -190,27 +201,45 @@ static bool is_taken(struct conn *c, const struct gw_mqtt_publish *p)
     return true;
 }
 
+static int take(struct conn *c, const struct gw_mqtt_publish *p)
+{
+    int result = forward(c, p);
+
+    if (c->state == CONN_CLOSED)
+        return 0; /* a verdict, right now */
+    if (result < 0)
+        return refused(c, p, result);
+    if (result == 0)
+        publish_waits(c);
+    else if (p->qos > 0)
+        conclude(c, p->qos, p->packet_id, 0);
+    return 0;
+}
+
 int on_publish(struct conn *c, uint8_t flags, struct gw_slice body)
 {
     struct gw_mqtt_publish p;
-    int err = gw_mqtt_publish_decode(body, flags, c->version, &p), result;
+    int err = gw_mqtt_publish_decode(body, flags, c->version, &p);
 
     if (!err)
         err = check_publish(c, &p);
     if (err)
         return err;
+    if (p.qos == 2 && gw_session_inbound_waits(c->session, p.packet_id)) {
+        conn_pause(c, PAUSE_SESSION);
+        return -EAGAIN;
+    }
+    c->receiving += p.qos > 0;
     if (is_taken(c, &p))
         return 0;
-    result = forward(c, &p);
-    if (c->state == CONN_CLOSED)
-        return 0; /* a verdict, right now */
-    if (result < 0)
-        return refused(c, &p, result);
-    if (result == 0)
-        publish_waits(c);
-    else if (p.qos > 0)
-        conclude(c, p.qos, p.packet_id, 0);
-    return 0;
+    err = take(c, &p);
+    c->receiving -= p.qos > 0 && err == -EAGAIN;
+    return err;
+}
+
+void on_inbound(void *owner)
+{
+    conn_unpause(owner, PAUSE_SESSION);
 }
 
 /* The reasons that each has (§3.4.2.1, §3.5.2.1, §3.6.2.1, §3.7.2.1). */
@@ -253,7 +282,8 @@ int on_pubrel(struct conn *c, uint8_t flags, struct gw_slice body)
     if (err)
         return err;
     known = gw_session_inbound_remove(c->session, a.packet_id);
-    acknowledge(c, GW_MQTT_PUBCOMP, a.packet_id, known ? GW_MQTT_SUCCESS : GW_MQTT_ID_NOT_FOUND);
+    acknowledge_durably(c, GW_MQTT_PUBCOMP, a.packet_id,
+                        known ? GW_MQTT_SUCCESS : GW_MQTT_ID_NOT_FOUND);
     return 0;
 }
 

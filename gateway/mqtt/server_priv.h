@@ -32,9 +32,10 @@ enum conn_state {
 
 /* Why reading stands still; it goes on when none is left. */
 enum conn_pause {
-    PAUSE_QUOTA = 1 << 0,  /* over limits.publish_per_s */
-    PAUSE_ACKS = 1 << 1,   /* too many acknowledgements wait for a disk */
-    PAUSE_OUTPUT = 1 << 2, /* the client does not read what it asked for */
+    PAUSE_QUOTA = 1 << 0,   /* over limits.publish_per_s */
+    PAUSE_ACKS = 1 << 1,    /* too many acknowledgements wait for a disk */
+    PAUSE_OUTPUT = 1 << 2,  /* the client does not read what it asked for */
+    PAUSE_SESSION = 1 << 3, /* its session, or what it repeats, is on its way to a disk */
 };
 
 struct will;
@@ -71,8 +72,9 @@ struct conn {
     unsigned alias_max; /* topic aliases that it takes, and we use */
     struct alias_table *aliases_in, *aliases_out;
     unsigned send_max, in_flight;
-    unsigned unacked; /* publishes whose completion is still to come */
-    unsigned owed;    /* PUBREL and the like that wait for the database */
+    unsigned unacked;   /* publishes whose completion is still to come */
+    unsigned receiving; /* publishes of this connection that the client holds against our maximum */
+    unsigned owed;      /* PUBREL and the like that wait for the database */
     struct gw_list subacks;
     unsigned suback_count;
     struct will *will;
@@ -154,6 +156,8 @@ void subacks_drop(struct conn *c);
 
 /** gw_peer_ops.published */
 void on_published(void *owner, uint32_t token, int err);
+/** gw_session_ops.inbound */
+void on_inbound(void *owner);
 /** gw_session_ops.deliver */
 int on_deliver(void *owner, const struct gw_delivery *d);
 

@@ -118,6 +118,10 @@ void gw_peers_strike(struct gw_peers *peers, const char *device, enum gw_strike 
  */
 int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token) GW_MUST_CHECK;
 
+/** The same for QoS 2 from a session: gw_hub_publish_once. */
+int gw_peer_publish_once(struct gw_peer *peer, struct gw_session *session, uint16_t id,
+                         const struct gw_msg *from, uint32_t token) GW_MUST_CHECK;
+
 /** How long until the quota admits one publish again; 0: now. */
 uint32_t gw_peer_quota_ms(const struct gw_peer *peer);
 

@@ -87,8 +87,16 @@ static int check(struct gw_peers *peers, const char *device, const struct gw_msg
     return gw_access_may(peers->rooms.access, device, GW_PERM_PUB, m->topic) ? 0 : GW_EDENIED;
 }
 
-static int hand_over(struct gw_peers *peers, const char *device, uint64_t publisher,
-                     const struct gw_msg *from, uint32_t token)
+/* Where a publish comes from; without a session it is not held against its packet identifier. */
+struct source {
+    uint64_t publisher;
+    uint32_t token;
+    struct gw_session *session;
+    uint16_t id;
+};
+
+static int hand_over(struct gw_peers *peers, const char *device, const struct source *by,
+                     const struct gw_msg *from)
 {
     struct gw_msg filled = *from;
     struct gw_msg *m = NULL;
@@ -99,7 +107,11 @@ static int hand_over(struct gw_peers *peers, const char *device, uint64_t publis
     result = gw_msg_new(&filled, &m);
     if (result)
         return result;
-    result = gw_hub_publish(peers->rooms.hub, publisher, m, token);
+    if (by->session)
+        result =
+            gw_hub_publish_once(peers->rooms.hub, by->publisher, by->session, by->id, m, by->token);
+    else
+        result = gw_hub_publish(peers->rooms.hub, by->publisher, m, by->token);
     gw_msg_unref(&m);
     return result;
 }
@@ -118,7 +130,7 @@ static int over_quota(struct gw_peer *peer, const struct gw_msg *m)
     return GW_EQUOTA;
 }
 
-int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token)
+static int publish(struct gw_peer *peer, const struct source *by, const struct gw_msg *from)
 {
     struct gw_peers *peers = peer->peers;
     struct peer_device *d = peer->device;
@@ -128,7 +140,7 @@ int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t to
         return over_quota(peer, from);
     result = check(peers, d->id, from);
     if (!result) {
-        result = hand_over(peers, d->id, peer->publisher, from, token);
+        result = hand_over(peers, d->id, by, from);
         if (result >= 0) {
             tell_presence(peers, d, from);
             gw_peer_touch(peer);
@@ -140,12 +152,25 @@ int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t to
     return result;
 }
 
+int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token)
+{
+    return publish(peer, &(struct source){.publisher = peer->publisher, .token = token}, from);
+}
+
+int gw_peer_publish_once(struct gw_peer *peer, struct gw_session *session, uint16_t id,
+                         const struct gw_msg *from, uint32_t token)
+{
+    return publish(peer, &(struct source){peer->publisher, token, session, id}, from);
+}
+
 int gw_peers_publish_will(struct gw_peers *peers, const char *device, const struct gw_msg *from,
                           uint64_t publisher, uint32_t token)
 {
     int result = check(peers, device, from);
 
-    return result ? result : hand_over(peers, device, publisher, from, token);
+    if (result)
+        return result;
+    return hand_over(peers, device, &(struct source){.publisher = publisher, .token = token}, from);
 }
 
 /* ---- subscribe ---- */

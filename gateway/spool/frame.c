@@ -38,19 +38,27 @@ uint32_t crc32c(uint32_t crc, struct gw_slice s)
     return ~crc;
 }
 
-/* ---- frames: sync, checksum, data length, topic length, kind, 0, sequence; topic, data ---- */
+/* ---- frames: sync, checksum, data length, topic length, kind, label length, sequence; label,
+ * topic, data. Before there were labels their length was 0. ---- */
 
 #define CHECKED_FROM 8u /* the checksum covers what comes after it */
 
 void frame_put(struct gw_writer *w, uint8_t kind, uint64_t sequence, struct gw_slice topic,
                struct gw_slice data)
 {
+    frame_put_labelled(w, kind, sequence, GW_SLICE_NONE, topic, data);
+}
+
+void frame_put_labelled(struct gw_writer *w, uint8_t kind, uint64_t sequence, struct gw_slice label,
+                        struct gw_slice topic, struct gw_slice data)
+{
     gw_writer_u64(w, 0); /* sync and checksum: frames_seal */
     gw_writer_u32(w, (uint32_t)data.len);
     gw_writer_u16(w, (uint16_t)topic.len);
     gw_writer_u8(w, kind);
-    gw_writer_u8(w, 0);
+    gw_writer_u8(w, (uint8_t)label.len);
     gw_writer_u64(w, sequence);
+    gw_writer_put(w, label);
     gw_writer_put(w, topic);
     gw_writer_put(w, data);
 }
@@ -66,16 +74,19 @@ static struct frame fixed_part(struct gw_slice in, size_t *out_topic_len)
     data_len = gw_reader_u32(&r);
     *out_topic_len = gw_reader_u16(&r);
     f.kind = gw_reader_u8(&r);
-    (void)gw_reader_u8(&r);
+    f.label.len = gw_reader_u8(&r);
     f.sequence = gw_reader_u64(&r);
-    f.bytes = FRAME_BYTES + *out_topic_len + data_len;
+    f.bytes = FRAME_BYTES + f.label.len + *out_topic_len + data_len;
     return f;
 }
 
 static void slice_up(struct gw_slice in, size_t topic_len, struct frame *f)
 {
-    f->topic = GW_SLICE(in.ptr + FRAME_BYTES, topic_len);
-    f->data = GW_SLICE(in.ptr + FRAME_BYTES + topic_len, f->bytes - FRAME_BYTES - topic_len);
+    size_t topic = FRAME_BYTES + f->label.len, data = topic + topic_len;
+
+    f->label.ptr = in.ptr + FRAME_BYTES;
+    f->topic = GW_SLICE(in.ptr + topic, topic_len);
+    f->data = GW_SLICE(in.ptr + data, f->bytes - data);
 }
 
 struct frame frame_get(struct gw_slice in)
@@ -117,7 +128,8 @@ int frame_check(struct gw_slice in, const struct salt *salt, struct frame *out)
     crc = gw_reader_u32(&r);
     *out = fixed_part(in, &topic_len);
     if (sync != salt->sync || out->kind < GW_SPOOL_MESSAGE || out->kind > FRAME_EXACT ||
-        out->bytes > FRAME_BYTES + topic_len + GW_SPOOL_RECORD_MAX)
+        out->label.len > GW_SPOOL_LABEL_MAX ||
+        out->bytes > FRAME_BYTES + out->label.len + topic_len + GW_SPOOL_RECORD_MAX)
         return GW_EMALFORMED;
     if (out->bytes > in.len)
         return GW_ESHORT;

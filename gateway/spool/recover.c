@@ -31,6 +31,7 @@ struct recovery {
     struct mark mark;
     bool has_mark;
     uint64_t sequence; /* of the last message */
+    int err;           /* -ENOMEM while a label was noted */
 };
 
 static struct found *found_at(const struct recovery *r, size_t i)
@@ -184,6 +185,12 @@ static void count_frame(struct recovery *r, const struct found *f, uint64_t offs
         return;
     s->stats.messages += frame->kind == GW_SPOOL_MESSAGE;
     s->stats.bytes += frame->bytes;
+    if (!frame->label.len)
+        return;
+    if (held_found(s, frame->sequence, (struct pos){f->id, offset}))
+        r->err = -ENOMEM;
+    else if (s->ops.label)
+        s->ops.label(s->owner, frame->label);
 }
 
 /* Walk the frames; returns where the last good one ends. */
@@ -212,26 +219,29 @@ static uint64_t walk(struct recovery *r, const struct found *f, struct gw_slice 
     return good;
 }
 
-/* Only the last one may have a tail that was never completed. */
-static void cut_tail(struct recovery *r, const struct found *f, uint64_t good, bool is_last)
+/* Only the last one may have a tail that was never completed, or that no sync was called for: what
+ * a label says must be as durable as what is concluded from it. */
+static int cut_tail(struct recovery *r, const struct found *f, uint64_t good, bool is_last)
 {
     char name[SEGMENT_NAME];
     GW_CLEANUP(gw_close_fd) int fd = -1;
 
-    if (good == f->used)
-        return;
     (void)segment_name(f->id, name);
     if (!is_last) {
-        gw_log_error("damaged records are lost file=%s offset=%" PRIu64 " bytes=%" PRIu64, name,
-                     good, f->used - good);
-        return;
+        if (good != f->used)
+            gw_log_error("damaged records are lost file=%s offset=%" PRIu64 " bytes=%" PRIu64, name,
+                         good, f->used - good);
+        return 0;
     }
-    gw_log_info("cut what was never completed file=%s offset=%" PRIu64 " bytes=%" PRIu64, name,
-                good, f->used - good);
-    /* If this fails, the next segment's head says the same. */
     fd = openat(r->spool->disk.dir_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && ftruncate(fd, (off_t)good) == 0)
-        (void)fdatasync(fd);
+    if (fd < 0)
+        return -errno;
+    if (good != f->used) {
+        gw_log_info("cut what was never completed file=%s offset=%" PRIu64 " bytes=%" PRIu64, name,
+                    good, f->used - good);
+        (void)!ftruncate(fd, (off_t)good); /* the next segment's head says the same */
+    }
+    return fdatasync(fd) < 0 ? -errno : 0;
 }
 
 static int read_all(struct recovery *r, const struct found *f, struct gw_slice *out)
@@ -261,7 +271,9 @@ static int take_over(struct recovery *r, const struct found *f, bool is_last)
         return 0;
     }
     good = walk(r, f, all);
-    cut_tail(r, f, good, is_last);
+    err = r->err ? r->err : cut_tail(r, f, good, is_last);
+    if (err)
+        return err;
     return segment_add(s, f->id, good, f->head.salt) ? 0 : -ENOMEM;
 }
 

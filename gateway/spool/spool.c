@@ -52,13 +52,13 @@ static int chunk_reserve(struct gw_spool *s, size_t bytes)
 }
 
 static struct chunk *chunk_put(struct gw_spool *s, uint8_t kind, uint64_t sequence,
-                               struct gw_slice topic, struct gw_slice data)
+                               struct gw_slice label, struct gw_slice topic, struct gw_slice data)
 {
     struct chunk *c = s->collecting;
-    size_t bytes = frame_size(topic.len, data.len);
+    size_t bytes = label.len + frame_size(topic.len, data.len);
     struct gw_writer w = gw_writer_of(c->data + c->len, bytes);
 
-    frame_put(&w, kind, sequence, topic, data);
+    frame_put_labelled(&w, kind, sequence, label, topic, data);
     c->len += bytes;
     if (kind != FRAME_EXACT)
         c->floor = GW_MAX(c->floor, sequence);
@@ -81,11 +81,11 @@ struct segment *segment_add(struct gw_spool *s, uint64_t id, uint64_t size, stru
 
 /* ---- room ---- */
 
-/* Everything that is on disk was released: only the newest segment is left, and it may go too. */
+/* Nothing on disk is needed any more: only the newest segment is left, and it may go too. */
 static bool drained(struct gw_spool *s)
 {
     const struct segment *newest = segment_newest(s);
-    struct pos p = spool_released(s);
+    struct pos p = spool_kept(s);
 
     return newest && p.segment == newest->id && p.offset >= newest->size;
 }
@@ -124,16 +124,18 @@ uint64_t gw_spool_next_sequence(const struct gw_spool *s)
 
 static int put_durable(struct gw_spool *s, const struct gw_spool_record *rec)
 {
-    size_t bytes = frame_size(rec->topic.len, rec->data.len);
+    size_t bytes = rec->label.len + frame_size(rec->topic.len, rec->data.len);
     uint64_t sequence = rec->kind == GW_SPOOL_KEY ? s->next - 1 : s->next;
     struct chunk *c;
     int err = admit(s, bytes);
 
     if (!err)
         err = chunk_reserve(s, bytes);
+    if (!err && rec->label.len)
+        err = held_add(s, sequence, s->collecting->len);
     if (err)
         return err;
-    c = chunk_put(s, (uint8_t)rec->kind, sequence, rec->topic, rec->data);
+    c = chunk_put(s, (uint8_t)rec->kind, sequence, rec->label, rec->topic, rec->data);
     if (c->records++ == 0)
         c->first = order_of((uint8_t)rec->kind, sequence);
     c->messages += rec->kind == GW_SPOOL_MESSAGE;
@@ -147,7 +149,8 @@ int gw_spool_append(struct gw_spool *s, const struct gw_spool_record *rec)
     bool in_memory = rec->volatile_only && rec->kind == GW_SPOOL_MESSAGE;
     int err;
 
-    if (rec->topic.len > TOPIC_BYTES || rec->data.len > GW_SPOOL_RECORD_MAX)
+    if (rec->topic.len > TOPIC_BYTES || rec->data.len > GW_SPOOL_RECORD_MAX ||
+        rec->label.len > (in_memory ? 0 : GW_SPOOL_LABEL_MAX))
         return GW_ETOOBIG;
     err = in_memory ? memory_put(s, rec) : put_durable(s, rec);
     if (err)
@@ -156,7 +159,7 @@ int gw_spool_append(struct gw_spool *s, const struct gw_spool_record *rec)
         s->next++;
         s->stats.messages++;
     }
-    s->stats.bytes += frame_size(rec->topic.len, rec->data.len);
+    s->stats.bytes += rec->label.len + frame_size(rec->topic.len, rec->data.len);
     gw_task_post(s->loop, &s->work);
     return 0;
 }
@@ -205,6 +208,7 @@ static void flush_succeeded(struct gw_spool *s, struct chunk *c)
     s->retry_ms = RETRY_MS;
     s->floor = c->exact ? c->floor : GW_MAX(s->floor, c->floor);
     s->reserved = GW_MAX(s->reserved, s->floor);
+    held_place(s, c);
     keep_in_tail(s, c);
     spool_tidy(s);
     if (records)
@@ -252,6 +256,7 @@ static void flush_failed(struct gw_spool *s, struct chunk *c, int err)
     if (first == UINT64_MAX)
         return;
     memory_cut(s, first - 1);
+    held_cut(s, last_kept);
     s->next = last_kept + 1;
     s->ops.failed(s->owner, last_kept, err);
 }
@@ -350,7 +355,7 @@ static void add_reserve(struct gw_spool *s)
     if (chunk_reserve(s, frame_size(0, 0)))
         return; /* the records wait a little longer */
     s->planned = s->next - 1 + RESERVE;
-    (void)chunk_put(s, FRAME_RESERVE, s->planned, GW_SLICE_NONE, GW_SLICE_NONE);
+    (void)chunk_put(s, FRAME_RESERVE, s->planned, GW_SLICE_NONE, GW_SLICE_NONE, GW_SLICE_NONE);
 }
 
 static void submit(struct gw_spool *s)
@@ -409,7 +414,7 @@ static void on_retry(void *owner)
         gw_timer_start(s->loop, &s->retry, s->retry_ms);
         return;
     }
-    (void)chunk_put(s, FRAME_RESERVE, GW_MAX(s->floor, s->next - 1), GW_SLICE_NONE,
+    (void)chunk_put(s, FRAME_RESERVE, GW_MAX(s->floor, s->next - 1), GW_SLICE_NONE, GW_SLICE_NONE,
                     GW_SLICE(padding, sizeof(padding)));
     shrink_drained(s);
     submit(s);
@@ -488,7 +493,7 @@ static void give_reserve_back(struct gw_spool *s)
 {
     if (s->broken || s->floor == s->next - 1 || chunk_reserve(s, frame_size(0, 0)))
         return;
-    (void)chunk_put(s, FRAME_EXACT, s->next - 1, GW_SLICE_NONE, GW_SLICE_NONE);
+    (void)chunk_put(s, FRAME_EXACT, s->next - 1, GW_SLICE_NONE, GW_SLICE_NONE, GW_SLICE_NONE);
     s->collecting->exact = true;
     s->collecting->floor = s->next - 1;
     submit(s);

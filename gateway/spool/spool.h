@@ -5,7 +5,9 @@
  * one fdatasync for a whole batch (on the storage thread), recovery by scan, release in order.
  * After a crash at any moment every record whose `durable` was called is still there unless it was
  * released; a record may come again after its release (the release mark is not synced), never out
- * of order. Sequences are never reused. Loop thread only.
+ * of order. Sequences are never reused. A record may carry a label, which means nothing here: until
+ * it is settled it stays on disk with its record, released or not, and comes back at the next
+ * start. Loop thread only.
  */
 #pragma once
 
@@ -13,6 +15,7 @@
 #include "store/store.h"
 
 #define GW_SPOOL_RECORD_MAX (1u << 20)
+#define GW_SPOOL_LABEL_MAX 32u
 
 enum gw_spool_kind {
     GW_SPOOL_MESSAGE = 1, /**< topic is the device's topic: goes to P/up/<topic> */
@@ -26,6 +29,7 @@ struct gw_spool_record {
     bool volatile_only; /**< QoS 0: in memory only, lost at a stop */
     struct gw_slice topic;
     struct gw_slice data;
+    struct gw_slice label; /**< for appending a durable MESSAGE; up to GW_SPOOL_LABEL_MAX bytes */
 };
 
 struct gw_spool_config {
@@ -41,6 +45,11 @@ struct gw_spool_ops {
     void (*failed)(void *owner, uint64_t sequence, int err);
     /** Records may be taken with gw_spool_next again. */
     void (*readable)(void *owner);
+    /**
+     * Inside gw_spool_open, in order: the label of a record on disk; of those that were settled
+     * some come, too. May be NULL.
+     */
+    void (*label)(void *owner, struct gw_slice label);
 };
 
 struct gw_spool;
@@ -77,6 +86,9 @@ int gw_spool_next(struct gw_spool *s, struct gw_spool_record *out) GW_MUST_CHECK
 /** Records up to `sequence` (of both kinds) were acknowledged by the cloud; segments go when empty.
  */
 void gw_spool_release(struct gw_spool *s, uint64_t sequence);
+
+/** The labels of all records up to `sequence` are settled: nobody needs them at the next start. */
+void gw_spool_settle(struct gw_spool *s, uint64_t sequence);
 
 /** The connection was lost: gw_spool_next starts again at the first unreleased record. */
 void gw_spool_rewind(struct gw_spool *s);

@@ -9,8 +9,8 @@
  * and no bytes that a device chose, pass for one of its own when damage is skipped.
  *
  * Positions decide, not sequences: a record is released when the release position is behind it, a
- * segment goes when the release position has left it. The newest segment never goes: it knows which
- * sequences were used.
+ * segment goes when the release position has left it, and the first unsettled label has too. The
+ * newest segment never goes: it knows which sequences were used.
  */
 #pragma once
 
@@ -31,6 +31,7 @@
 #define SHRUNK_BYTES (HEAD_BYTES + FRAME_BYTES)
 #define PROBE_BYTES (64u << 10) /* a disk with less room than that is still full */
 #define TAKEN_MAX 131072u       /* records taken and not released */
+#define HELD_MAX 1048576u       /* labels that are not settled */
 #define UNLINK_MAX 64u
 
 /* Beside enum gw_spool_kind: frames that are no records. */
@@ -48,7 +49,7 @@ struct salt {
 struct frame {
     uint8_t kind;
     uint64_t sequence;
-    struct gw_slice topic, data;
+    struct gw_slice label, topic, data;
     size_t bytes; /* all of it; with GW_ESHORT: what it takes to know more */
 };
 
@@ -74,6 +75,8 @@ static inline size_t frame_size(size_t topic_len, size_t data_len)
 /* Without its checksum: frames_seal adds that when its segment is known. */
 void frame_put(struct gw_writer *w, uint8_t kind, uint64_t sequence, struct gw_slice topic,
                struct gw_slice data);
+void frame_put_labelled(struct gw_writer *w, uint8_t kind, uint64_t sequence, struct gw_slice label,
+                        struct gw_slice topic, struct gw_slice data);
 void frames_seal(uint8_t *ptr, size_t len, const struct salt *salt);
 /* The frame at the front of memory that frame_put filled. */
 struct frame frame_get(struct gw_slice in);
@@ -137,6 +140,12 @@ struct chunk {
     uint64_t first, last;              /* order_of the first, sequence of the last record */
     uint64_t floor;                    /* what its frames say; 0: nothing */
     bool exact;
+};
+
+/* A label that is not settled; the first at a start stands for all that were found. */
+struct held {
+    uint64_t sequence;
+    struct pos at; /* segment 0: not on disk yet, the offset is in its chunk */
 };
 
 /* Handed out and not released. */
@@ -223,6 +232,8 @@ struct gw_spool {
 
     struct memory memory;
     struct gw_buf taken; /* struct taken, oldest first */
+    struct gw_buf held;  /* struct held, oldest first */
+    size_t held_placed;  /* so many of them are on disk */
     bool waiting;        /* for something to take */
     struct gw_timer tidy_later;
     struct tidy tidy;
@@ -261,6 +272,16 @@ void memory_cut(struct gw_spool *s, uint64_t order);
 /* take.c */
 /* The first position that is not released. */
 struct pos spool_released(struct gw_spool *s);
+/* The first position that must stay on disk. */
+struct pos spool_kept(struct gw_spool *s);
+/* A label at this offset of the chunk that is being collected. -ENOMEM, GW_ESPOOLFULL. */
+int held_add(struct gw_spool *s, uint64_t sequence, uint64_t offset) GW_MUST_CHECK;
+/* The same of a label found on disk. */
+int held_found(struct gw_spool *s, uint64_t sequence, struct pos at) GW_MUST_CHECK;
+/* The chunk is on disk now. */
+void held_place(struct gw_spool *s, const struct chunk *c);
+/* Nothing after `sequence` is on disk, or will be. */
+void held_cut(struct gw_spool *s, uint64_t sequence);
 /* Something changed that a waiting reader may be glad of. */
 void spool_tell(struct gw_spool *s);
 /* Delete the segments that the release position has left. */

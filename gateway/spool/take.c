@@ -55,6 +55,74 @@ struct pos spool_released(struct gw_spool *s)
     return t ? t->at : s->read;
 }
 
+/* ---- labels: what carries one stays on disk until it is settled ---- */
+
+static struct held *held_at(const struct gw_spool *s, size_t i)
+{
+    return (struct held *)(void *)(s->held.data + s->held.head) + i;
+}
+
+static size_t held_count(const struct gw_spool *s)
+{
+    return gw_buf_len(&s->held) / sizeof(struct held);
+}
+
+struct pos spool_kept(struct gw_spool *s)
+{
+    struct pos p = spool_released(s);
+
+    if (s->held_placed) {
+        struct pos at = held_at(s, 0)->at;
+
+        if (at.segment < p.segment || (at.segment == p.segment && at.offset < p.offset))
+            return at;
+    }
+    return p;
+}
+
+int held_add(struct gw_spool *s, uint64_t sequence, uint64_t offset)
+{
+    const struct held h = {sequence, {0, offset}};
+    int err = gw_buf_append(&s->held, GW_SLICE(&h, sizeof(h)));
+
+    return err == GW_EFULL ? GW_ESPOOLFULL : err;
+}
+
+int held_found(struct gw_spool *s, uint64_t sequence, struct pos at)
+{
+    const struct held h = {sequence, at};
+    int err;
+
+    if (s->held_placed) {
+        held_at(s, 0)->sequence = sequence;
+        return 0;
+    }
+    err = gw_buf_append(&s->held, GW_SLICE(&h, sizeof(h)));
+    s->held_placed = !err;
+    return err;
+}
+
+void held_place(struct gw_spool *s, const struct chunk *c)
+{
+    for (; s->held_placed < held_count(s); s->held_placed++) {
+        struct held *h = held_at(s, s->held_placed);
+
+        if (!c->records || h->sequence > c->last)
+            return;
+        h->at = (struct pos){c->at.segment, c->at.offset + h->at.offset};
+    }
+}
+
+void held_cut(struct gw_spool *s, uint64_t sequence)
+{
+    size_t count = held_count(s);
+
+    while (count && held_at(s, count - 1)->sequence > sequence)
+        count--;
+    s->held.tail = s->held.head + count * sizeof(struct held);
+    s->held_placed = GW_MIN(s->held_placed, count);
+}
+
 /* ---- reading back, on the storage thread ---- */
 
 static int run_fetch(struct gw_store_job *job, sqlite3 *db)
@@ -314,8 +382,8 @@ static int run_tidy(struct gw_store_job *job, sqlite3 *db)
     return err;
 }
 
-/* Segments that the release position has left; it never leaves the newest. */
-static void collect_unlinks(struct gw_spool *s, struct pos released)
+/* Segments that nobody needs any more; the newest is never among them. */
+static void collect_unlinks(struct gw_spool *s, struct pos kept)
 {
     struct tidy *t = &s->tidy;
 
@@ -324,7 +392,7 @@ static void collect_unlinks(struct gw_spool *s, struct pos released)
     {
         struct segment *seg = GW_LIST_ENTRY(node, struct segment, node);
 
-        if (seg->id >= released.segment || t->unlink_count == UNLINK_MAX)
+        if (seg->id >= kept.segment || t->unlink_count == UNLINK_MAX)
             return;
         t->unlink[t->unlink_count++] = seg->id;
         s->disk_bytes -= seg->size;
@@ -338,18 +406,18 @@ static void tidy_done(struct gw_store_job *job, int err);
 static void tidy_start(struct gw_spool *s)
 {
     struct tidy *t = &s->tidy;
-    struct pos released = spool_released(s);
-    const struct segment *seg = segment_of(s, released.segment);
+    struct pos kept = spool_kept(s);
+    const struct segment *seg = segment_of(s, kept.segment);
 
     if (t->busy || !seg)
         return;
-    collect_unlinks(s, released);
+    collect_unlinks(s, kept);
     t->has_mark = s->mark_dirty;
     if (!t->has_mark && !t->unlink_count)
         return;
     gw_timer_stop(&s->tidy_later);
     s->mark_dirty = false;
-    t->mark = (struct mark){seg->id, released.offset, seg->salt, s->floor};
+    t->mark = (struct mark){seg->id, kept.offset, seg->salt, s->floor};
     t->sync = s->closing;
     t->disk = &s->disk;
     t->busy = true;
@@ -373,7 +441,7 @@ void spool_tidy(struct gw_spool *s)
 {
     const struct segment *first = segment_of(s, 0);
 
-    if (first && first->id < spool_released(s).segment)
+    if (first && first->id < spool_kept(s).segment)
         tidy_start(s);
 }
 
@@ -404,6 +472,16 @@ static void count_anew(struct gw_spool *s)
     s->damaged = false;
 }
 
+/* The mark moves, and with it perhaps the first segment goes. */
+static void tidy_soon(struct gw_spool *s)
+{
+    s->mark_dirty = true;
+    spool_tidy(s);
+    if (s->mark_dirty && !gw_timer_armed(&s->tidy_later))
+        gw_timer_start(s->loop, &s->tidy_later, MARK_MS);
+    s->full = false; /* until one is refused again */
+}
+
 void gw_spool_release(struct gw_spool *s, uint64_t sequence)
 {
     const struct taken *t;
@@ -417,13 +495,22 @@ void gw_spool_release(struct gw_spool *s, uint64_t sequence)
     if (!any)
         return;
     count_anew(s);
-    s->mark_dirty = true;
-    spool_tidy(s);
-    if (s->mark_dirty && !gw_timer_armed(&s->tidy_later))
-        gw_timer_start(s->loop, &s->tidy_later, MARK_MS);
-    s->full = false; /* until one is refused again */
+    tidy_soon(s);
     if (s->waiting)
         gw_task_post(s->loop, &s->work);
+}
+
+void gw_spool_settle(struct gw_spool *s, uint64_t sequence)
+{
+    bool any = false;
+
+    while (held_count(s) && held_at(s, 0)->sequence <= sequence) {
+        gw_buf_consume(&s->held, sizeof(struct held));
+        s->held_placed -= s->held_placed > 0;
+        any = true;
+    }
+    if (any)
+        tidy_soon(s);
 }
 
 void gw_spool_rewind(struct gw_spool *s)
@@ -445,6 +532,7 @@ static void on_fetch_again(void *owner)
 void take_init(struct gw_spool *s)
 {
     s->taken.max = TAKEN_MAX * sizeof(struct taken);
+    s->held.max = HELD_MAX * sizeof(struct held);
     gw_timer_init(&s->tidy_later, on_tidy, s);
     gw_timer_init(&s->fetch_again, on_fetch_again, s);
 }
@@ -462,6 +550,7 @@ void take_fini(struct gw_spool *s)
     free(s->fetch.data);
     free(s->chunk);
     gw_buf_fini(&s->taken);
+    gw_buf_fini(&s->held);
 }
 
 void take_settle(struct gw_spool *s)

@@ -51,6 +51,43 @@ static void on_durable(void *owner, uint64_t sequence)
         u->ops.durable(u->owner, t.ticket);
 }
 
+/* Records after `sequence` are gone, and their labels. */
+static void forget_labels(struct gw_uplink *u, uint64_t sequence)
+{
+    struct ticket t;
+
+    while (gw_buf_len(&u->labels)) {
+        memcpy(&t, u->labels.data + u->labels.tail - sizeof(t), sizeof(t));
+        if (t.sequence <= sequence)
+            return;
+        u->labels.tail -= sizeof(t);
+    }
+}
+
+void gw_uplink_settle(struct gw_uplink *u, uint64_t ticket)
+{
+    uint64_t to = u->left_to;
+
+    while (gw_buf_len(&u->labels)) {
+        struct ticket t;
+
+        memcpy(&t, gw_buf_slice(&u->labels).ptr, sizeof(t));
+        if (t.ticket > ticket)
+            break;
+        to = t.sequence;
+        gw_buf_consume(&u->labels, sizeof(t));
+    }
+    gw_spool_settle(u->spool, to);
+}
+
+static void on_label(void *owner, struct gw_slice label)
+{
+    struct gw_uplink *u = owner;
+
+    if (u->ops.label)
+        u->ops.label(u->owner, label);
+}
+
 /* Nothing after `sequence` is on disk: not the messages, and perhaps not the key they need. */
 static void on_failed(void *owner, uint64_t sequence, int err)
 {
@@ -58,6 +95,7 @@ static void on_failed(void *owner, uint64_t sequence, int err)
     struct gw_buf lost = u->tickets;
 
     gw_epoch_free(&u->epoch);
+    forget_labels(u, sequence);
     u->tickets = (struct gw_buf){.max = TICKETS_BYTES};
     uplink_tell(u, "spool-failed", "The spool could not be written: %s.", gw_error_text(err));
     for (; gw_buf_len(&lost); gw_buf_consume(&lost, sizeof(struct ticket))) {
@@ -156,7 +194,8 @@ static int admit(struct gw_uplink *u, size_t bytes)
     return err;
 }
 
-static int spool(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket)
+static int spool(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket,
+                 struct gw_slice label)
 {
     struct ticket t = {gw_spool_next_sequence(u->spool), ticket};
     struct gw_spool_record rec = {
@@ -164,21 +203,29 @@ static int spool(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket)
         .volatile_only = m->qos == 0,
         .topic = m->topic,
         .data = gw_buf_slice(&u->sealed),
+        .label = label,
     };
     int err = m->qos ? gw_buf_reserve(&u->tickets, sizeof(t)) : 0;
 
+    if (!err && label.len)
+        err = gw_buf_reserve(&u->labels, sizeof(t));
     if (!err)
         err = gw_spool_append(u->spool, &rec);
     if (err)
         return err;
     if (m->qos == 0)
         return 1;
+    if (label.len) {
+        memcpy(u->labels.data + u->labels.tail, &t, sizeof(t));
+        u->labels.tail += sizeof(t);
+    }
     memcpy(u->tickets.data + u->tickets.tail, &t, sizeof(t));
     u->tickets.tail += sizeof(t);
     return 0;
 }
 
-int gw_uplink_publish(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket)
+int gw_uplink_publish(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket,
+                      struct gw_slice label)
 {
     struct gw_envelope_head head = head_of(u, m);
     size_t bound = gw_envelope_bound(&head, m->payload.len);
@@ -193,7 +240,7 @@ int gw_uplink_publish(struct gw_uplink *u, const struct gw_msg *m, uint64_t tick
         err = begin_epoch(u); /* a key does not advance the sequence */
     if (!err)
         err = seal(u, &head, m->payload, bound);
-    return err ? err : spool(u, m, ticket);
+    return err ? err : spool(u, m, ticket, label);
 }
 
 void gw_uplink_presence(struct gw_uplink *u, const char *device, struct gw_slice json)
@@ -296,10 +343,11 @@ void gw_uplink_identity(struct gw_uplink *u, const struct gw_uplink_identity *id
 
 static int open_spool(struct gw_uplink *u, struct gw_store *store)
 {
-    static const struct gw_spool_ops ops = {on_durable, on_failed, on_readable};
+    static const struct gw_spool_ops ops = {on_durable, on_failed, on_readable, on_label};
     GW_CLEANUP(gw_free_ptr) char *dir = NULL;
     struct gw_spool_config cfg = {.max_bytes = u->config->uplink.spool_max_bytes,
                                   .memory_bytes = VOLATILE_BYTES};
+    int err;
 
     if (asprintf(&dir, "%s/spool", u->config->gateway.state_dir) < 0) {
         dir = NULL;
@@ -308,7 +356,10 @@ static int open_spool(struct gw_uplink *u, struct gw_store *store)
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return -errno;
     cfg.dir = dir;
-    return gw_spool_open(u->loop, store, &cfg, &ops, u, &u->spool);
+    err = gw_spool_open(u->loop, store, &cfg, &ops, u, &u->spool);
+    if (!err)
+        u->left_to = gw_spool_next_sequence(u->spool) - 1;
+    return err;
 }
 
 static struct gw_uplink *uplink_alloc(struct gw_loop *loop, const struct gw_config *config,
@@ -324,6 +375,7 @@ static struct gw_uplink *uplink_alloc(struct gw_loop *loop, const struct gw_conf
     u->ops = *ops;
     u->owner = owner;
     u->tickets.max = TICKETS_BYTES;
+    u->labels.max = TICKETS_BYTES;
     u->sealed.max = GW_SPOOL_RECORD_MAX;
     gw_list_init(&u->link.statuses);
     gw_uplink_identity(u, id);
@@ -364,6 +416,7 @@ void gw_uplink_close(struct gw_uplink **uplink)
     gw_epoch_free(&u->epoch);
     free_recipients(u->recipients, u->recipient_count);
     gw_buf_fini(&u->tickets);
+    gw_buf_fini(&u->labels);
     gw_buf_fini(&u->sealed);
     gw_buf_fini(&u->cert);
     free(u->gateway_id);

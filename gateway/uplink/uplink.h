@@ -13,6 +13,8 @@
 #include "message/message.h"
 #include "store/store.h"
 
+#define GW_UPLINK_LABEL_MAX 32 /**< bytes that stay with a message */
+
 struct gw_uplink_ops {
     /** Every message accepted with a ticket up to this one is durable. Tickets rise. */
     void (*durable)(void *owner, uint64_t ticket);
@@ -26,6 +28,8 @@ struct gw_uplink_ops {
     void (*event)(void *owner, const char *kind, const char *text);
     /** After each connect: call gw_uplink_presence for every device. */
     void (*resync)(void *owner);
+    /** Inside gw_uplink_open: the label of a message on disk, settled or not. May be NULL. */
+    void (*label)(void *owner, struct gw_slice label);
 };
 
 struct gw_uplink_identity {
@@ -52,9 +56,15 @@ void gw_uplink_identity(struct gw_uplink *u, const struct gw_uplink_identity *id
 
 /**
  * Seal and spool one message of a device. QoS 1, 2: `durable` or `failed` follows with `ticket`.
+ * @param label  stays on disk with the message until it is settled, for whoever must know after a
+ *               crash that this very message is there; up to GW_UPLINK_LABEL_MAX bytes, or none.
  * @return 1 nothing to wait for (QoS 0, or no uplink); 0 the ticket will be told; GW_ESPOOLFULL, ….
  */
-int gw_uplink_publish(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket) GW_MUST_CHECK;
+int gw_uplink_publish(struct gw_uplink *u, const struct gw_msg *m, uint64_t ticket,
+                      struct gw_slice label) GW_MUST_CHECK;
+
+/** The labels given with tickets up to this one, and all of earlier runs, are needed no more. */
+void gw_uplink_settle(struct gw_uplink *u, uint64_t ticket);
 
 /**
  * The retained status of a device for P/presence/<id>; only the newest of each is sent, an empty

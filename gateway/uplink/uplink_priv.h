@@ -11,6 +11,7 @@
 #include "uplink/uplink.h"
 
 #define UPLINK_DEVICE_MAX 64
+_Static_assert(GW_UPLINK_LABEL_MAX <= GW_SPOOL_LABEL_MAX, "the spool keeps them");
 
 enum flight_kind {
     FLIGHT_STATUS,  /* ours, not the spool's */
@@ -74,6 +75,8 @@ struct gw_uplink {
     struct gw_epoch *epoch; /* NULL: begins with the next message */
     uint64_t epoch_began_ms;
     struct gw_buf tickets; /* struct ticket, oldest first: appended and not durable */
+    struct gw_buf labels;  /* struct ticket, oldest first: labelled and not settled */
+    uint64_t left_to;      /* sequence of the last message of earlier runs */
     struct gw_buf sealed;  /* one sealed message, or one announcement */
     bool spool_full;
     uint64_t dropped; /* records that no broker could ever take */

@@ -113,10 +113,11 @@ static bool may_receive(void *owner, const char *device, struct gw_slice topic)
     return gw_access_may(at.access, device, GW_PERM_SUB, topic);
 }
 
-static int sink(void *owner, const struct gw_msg *m, uint64_t ticket)
+static int sink(void *owner, const struct gw_msg *m, uint64_t ticket, struct gw_slice label)
 {
     (void)owner;
     (void)m;
+    MUST(label.len <= GW_HUB_LABEL_MAX && (ticket || !label.len));
     if (ticket)
         at.ticket = ticket;
     return at.sink;

@@ -17,7 +17,7 @@ struct client {
     uint16_t ids[NOTES_MAX];
     size_t count;
     size_t room; /* it takes so many deliveries, then says -EAGAIN */
-    unsigned taken_over;
+    unsigned taken_over, inbound;
     bool present;
 };
 
@@ -48,10 +48,17 @@ static bool may_receive(void *owner, const char *device, struct gw_slice topic)
     return !forbidden || !gw_slice_eq_str(topic, forbidden);
 }
 
-static int sink(void *owner, const struct gw_msg *m, uint64_t ticket)
+static struct gw_slice sink_label; /* of the last one, in sink_label_room */
+static uint8_t sink_label_room[GW_HUB_LABEL_MAX];
+static uint64_t settled_to = UINT64_MAX;
+
+static int sink(void *owner, const struct gw_msg *m, uint64_t ticket, struct gw_slice label)
 {
     (void)owner;
     (void)m;
+    if (label.len)
+        memcpy(sink_label_room, label.ptr, label.len);
+    sink_label = GW_SLICE(sink_label_room, label.len);
     sink_ticket = ticket;
     sink_count++;
     return sink_answer;
@@ -64,6 +71,12 @@ static void topic_told(void *owner, struct gw_slice filter, const char *device, 
     (void)owner;
     (void)snprintf(topics_told + used, sizeof(topics_told) - used, "%c%s:%.*s ", joined ? '+' : '-',
                    device, (int)filter.len, (const char *)filter.ptr);
+}
+
+static void labels_settled(void *owner, uint64_t ticket)
+{
+    (void)owner;
+    settled_to = ticket;
 }
 
 static char overflows_told[NOTES_MAX];
@@ -81,7 +94,8 @@ static struct gw_hub_limits hub_limits = {.queued_bytes = 100000};
 
 static inline void hub_start(void)
 {
-    static const struct gw_hub_ops ops = {may_receive, sink, topic_told, overflow_told};
+    static const struct gw_hub_ops ops = {may_receive, sink, topic_told, overflow_told,
+                                          labels_settled};
 
     cr_assert_eq(gw_loop_new(&loop), 0);
     cr_assert_eq(gw_store_open(loop, dir, &store), 0);
@@ -137,6 +151,11 @@ static inline int note_delivery(void *owner, const struct gw_delivery *d)
     return 0;
 }
 
+static inline void note_inbound(void *owner)
+{
+    ((struct client *)owner)->inbound++;
+}
+
 static inline void note_take_over(void *owner)
 {
     struct client *c = owner;
@@ -145,7 +164,7 @@ static inline void note_take_over(void *owner)
     gw_session_detach(&c->session);
 }
 
-static const struct gw_session_ops client_ops = {note_delivery, note_take_over};
+static const struct gw_session_ops client_ops = {note_delivery, note_take_over, note_inbound};
 
 static inline void attach(struct client *c, const char *device, const char *client, bool clean,
                           uint32_t expiry_s)

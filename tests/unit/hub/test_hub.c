@@ -298,21 +298,6 @@ Test(hub, never_gives_two_deliveries_one_packet_identifier)
     cr_expect_eq(a.count, 1);
 }
 
-Test(hub, remembers_inbound_qos_2_identifiers_until_they_are_released)
-{
-    struct client a = {0};
-
-    attach(&a, "dev", "1", true, 0);
-    cr_expect_not(gw_session_inbound_has(a.session, 5));
-    cr_expect_eq(gw_session_inbound_add(a.session, 5), 0);
-    cr_expect(gw_session_inbound_has(a.session, 5));
-    cr_expect(gw_session_inbound_remove(a.session, 5));
-    cr_expect_not(gw_session_inbound_remove(a.session, 5));
-    for (unsigned i = 1; i <= 1024; i++)
-        cr_assert_eq(gw_session_inbound_add(a.session, (uint16_t)i), 0);
-    cr_expect_eq(gw_session_inbound_add(a.session, 2000), GW_EFULL);
-}
-
 Test(hub, lets_qos_0_give_way_when_a_queue_is_full)
 {
     static char big[20001];

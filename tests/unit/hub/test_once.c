@@ -72,7 +72,8 @@ static int refuse_as_too_big(void *owner, const struct gw_delivery *d)
 
 Test(once_out, a_message_too_large_for_one_reaches_the_next)
 {
-    static const struct gw_session_ops small_ops = {refuse_as_too_big, note_take_over};
+    static const struct gw_session_ops small_ops = {refuse_as_too_big, note_take_over,
+                                                    note_inbound};
     const struct gw_session_key key = {"dev", GW_SLICE_LIT("0")};
     struct client a = {0}, b = {0}, again = {0};
 

@@ -124,8 +124,10 @@ static inline bool hub_may_receive(void *owner, const char *device, struct gw_sl
     return gw_access_may(at.access, device, GW_PERM_SUB, topic);
 }
 
-static inline int hub_sink(void *owner, const struct gw_msg *m, uint64_t ticket)
+static inline int hub_sink(void *owner, const struct gw_msg *m, uint64_t ticket,
+                           struct gw_slice label)
 {
+    (void)label;
     (void)owner;
     (void)m;
     at.ticket = ticket;

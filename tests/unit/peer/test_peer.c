@@ -33,8 +33,9 @@ int gw_enforcer_verdicts_complete(struct gw_enforcer *e)
     return 0;
 }
 
-static int sink(void *owner, const struct gw_msg *m, uint64_t ticket)
+static int sink(void *owner, const struct gw_msg *m, uint64_t ticket, struct gw_slice label)
 {
+    (void)label;
     (void)owner;
     at.ticket = ticket;
     at.sunk++;

@@ -19,6 +19,7 @@ struct bench {
     uint64_t durable;
     uint64_t failed_after;
     unsigned int durables, failures, readables;
+    char labels[256]; /* that the last start found */
 };
 
 static inline void on_durable(void *owner, uint64_t sequence)
@@ -44,12 +45,22 @@ static inline void on_readable(void *owner)
     ((struct bench *)owner)->readables++;
 }
 
+static inline void on_label(void *owner, struct gw_slice label)
+{
+    struct bench *b = owner;
+    size_t used = strlen(b->labels);
+
+    (void)snprintf(b->labels + used, sizeof(b->labels) - used, "%.*s ", (int)label.len,
+                   (const char *)label.ptr);
+}
+
 static inline void spool_open(struct bench *b)
 {
-    static const struct gw_spool_ops ops = {on_durable, on_failed, on_readable};
+    static const struct gw_spool_ops ops = {on_durable, on_failed, on_readable, on_label};
     struct gw_spool_config cfg = {b->spool_dir, b->max_bytes, b->memory_bytes};
 
     b->durable = 0;
+    *b->labels = '\0';
     cr_assert_eq(gw_spool_open(b->loop, b->store, &cfg, &ops, b, &b->spool), 0);
 }
 

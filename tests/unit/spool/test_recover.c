@@ -262,7 +262,7 @@ static void ignore(void *owner)
 /* Appends, takes and releases until it is killed. */
 static void child(unsigned int seed)
 {
-    static const struct gw_spool_ops ops = {say_durable, say_nothing, ignore};
+    static const struct gw_spool_ops ops = {say_durable, say_nothing, ignore, NULL};
     struct gw_spool_config cfg = {b.spool_dir, 64u << 20, 1u << 20};
     struct gw_spool_record rec;
     struct gw_store *store;
@@ -358,4 +358,156 @@ Test(spool_recover, kill_9_loses_nothing_durable_and_reuses_nothing)
         gw_store_close(&b.store);
     }
     cr_assert_gt(told.durable, 100u);
+}
+
+/* ---- labels ---- */
+
+static void append_labelled(const char *data, const char *label)
+{
+    struct gw_spool_record rec = record_of("d/cam-1/x", data);
+
+    rec.label = gw_slice_str(label);
+    cr_assert_eq(gw_spool_append(b.spool, &rec), 0);
+}
+
+static void reopen(void)
+{
+    gw_spool_close(&b.spool);
+    spool_open(&b);
+}
+
+static void release_next(uint64_t sequence, const char *data)
+{
+    EXPECT_NEXT(&b, sequence, data);
+    gw_spool_release(b.spool, sequence);
+}
+
+Test(spool_recover, a_label_comes_back_until_it_is_settled)
+{
+    spool_open(&b);
+    append_labelled("one", "A");
+    cr_assert_eq(append(&b, "two"), 0);
+    append_labelled("three", "B");
+    settle(&b);
+    release_next(1, "one");
+    reopen();
+    cr_expect_str_eq(b.labels, "A B ", "released, and held all the same");
+    gw_spool_settle(b.spool, 1); /* what an earlier run left is settled together */
+    reopen();
+    cr_expect_str_eq(b.labels, "A B ");
+    gw_spool_settle(b.spool, gw_spool_next_sequence(b.spool) - 1);
+    release_next(1, "one");
+    reopen();
+    cr_expect_str_eq(b.labels, "B ", "of a record that is not released");
+    EXPECT_NEXT(&b, 2, "two");
+    EXPECT_NEXT(&b, 3, "three");
+}
+
+Test(spool_recover, a_label_is_settled_alone_while_running)
+{
+    spool_open(&b);
+    append_labelled("one", "A");
+    append_labelled("two", "B");
+    settle(&b);
+    release_next(1, "one");
+    release_next(2, "two");
+    gw_spool_settle(b.spool, 1);
+    reopen();
+    cr_expect_str_eq(b.labels, "B ");
+    gw_spool_settle(b.spool, 2);
+    settle(&b);
+    release_next(2, "two");
+    EXPECT_NONE(&b);
+    reopen();
+    cr_expect_str_eq(b.labels, "");
+    EXPECT_NONE(&b);
+}
+
+Test(spool_recover, a_label_holds_its_segment_and_no_label_none)
+{
+    static char big[20001];
+    struct gw_spool_stats stats;
+    char path[160], name[SEGMENT_NAME];
+
+    memset(big, 'x', sizeof(big) - 1);
+    b.max_bytes = 512u << 10; /* segments of 64 KiB */
+    spool_open(&b);
+    append_labelled("one", "A");
+    for (uint64_t i = 2; i < 40; i++) {
+        int err = append(&b, big);
+
+        if (err) {
+            cr_assert_eq(err, GW_ESPOOLFULL, "what is held counts");
+            break;
+        }
+        settle(&b);
+        if (i == 2)
+            release_next(1, "one");
+        release_next(i, big);
+    }
+    (void)snprintf(path, sizeof(path), "%s/%s", b.spool_dir, segment_name(1, name));
+    cr_expect_eq(access(path, F_OK), 0);
+    gw_spool_stats(b.spool, &stats);
+    cr_expect_eq(stats.messages, 0);
+    cr_expect(stats.full);
+    gw_spool_settle(b.spool, 1);
+    settle(&b);
+    settle(&b);
+    cr_expect_neq(access(path, F_OK), 0, "nothing needs it any more");
+    cr_expect_eq(append(&b, big), 0, "there is room again");
+}
+
+Test(spool_recover, a_label_settled_before_it_is_on_disk_holds_nothing)
+{
+    spool_open(&b);
+    append_labelled("one", "A");
+    gw_spool_settle(b.spool, 1);
+    settle(&b);
+    append_labelled("two", "B");
+    settle(&b);
+    release_next(1, "one");
+    release_next(2, "two");
+    gw_spool_settle(b.spool, 2);
+    reopen();
+    cr_expect_str_eq(b.labels, "");
+    EXPECT_NONE(&b);
+}
+
+Test(spool_recover, a_segment_cut_inside_a_labelled_record_tells_no_label)
+{
+    uint8_t bytes[2048];
+    char path[160], mark[160], name[SEGMENT_NAME];
+    size_t len;
+    FILE *f;
+
+    spool_open(&b);
+    append_labelled("payload", "0123456789abcdef0123456789abcdef");
+    settle(&b);
+    gw_spool_close(&b.spool);
+    (void)snprintf(path, sizeof(path), "%s/%s", b.spool_dir, segment_name(1, name));
+    (void)snprintf(mark, sizeof(mark), "%s/released", b.spool_dir);
+    f = fopen(path, "rb");
+    cr_assert_not_null(f);
+    len = fread(bytes, 1, sizeof(bytes), f);
+    (void)fclose(f);
+    for (size_t cut = HEAD_BYTES; cut <= len; cut++) {
+        write_segment(path, bytes, cut);
+        (void)unlink(mark);
+        spool_open(&b);
+        cr_assert_str_eq(b.labels, cut < len ? "" : "0123456789abcdef0123456789abcdef ", "cut %zu",
+                         cut);
+        gw_spool_close(&b.spool);
+    }
+}
+
+Test(spool_recover, labels_longer_than_allowed_are_refused)
+{
+    struct gw_spool_record rec = record_of("t", "p");
+
+    rec.label = GW_SLICE_LIT("0123456789abcdef0123456789abcdef!");
+    spool_open(&b);
+    cr_expect_eq(gw_spool_append(b.spool, &rec), GW_ETOOBIG);
+    rec.label.len = 1;
+    rec.volatile_only = true;
+    cr_expect_eq(gw_spool_append(b.spool, &rec), GW_ETOOBIG, "there is no disk to hold it");
 }

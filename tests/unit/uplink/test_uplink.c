@@ -80,7 +80,8 @@ static void make_config(bool with_broker)
 
 static void open_uplink(void)
 {
-    static const struct gw_uplink_ops ops = {on_durable, on_failed, on_event, on_resync};
+    static const struct gw_uplink_ops ops = {on_durable, on_failed, on_event, on_resync,
+                                             NULL};
     struct gw_uplink_identity id = {"gw-1", signer, gw_buf_slice(&cert)};
 
     cr_assert_eq(gw_uplink_open(loop, config, store, &id, &ops, NULL, &uplink), 0);
@@ -134,7 +135,7 @@ static int publish_as(const char *topic, struct gw_slice payload, uint8_t qos)
                        .topic = gw_slice_str(topic),
                        .payload = payload};
 
-    return gw_uplink_publish(uplink, &m, ++next_ticket);
+    return gw_uplink_publish(uplink, &m, ++next_ticket, GW_SLICE_NONE);
 }
 
 static void publish(int number)
