@@ -295,8 +295,8 @@ void inbound_stored(struct gw_hub *hub, uint64_t ticket, int err);
 /** The sink's answers. */
 void inbound_sunk(struct gw_hub *hub, uint64_t ticket);
 void inbound_refused(struct gw_hub *hub, uint64_t ticket);
-/** The session's row is on disk now. */
-void inbound_committed(struct gw_session *s);
+/** The session's row is on disk now, or the disk takes nothing. */
+void inbound_attached(struct gw_session *s);
 /** The session's row is dropped, and all of these with it. */
 void inbound_unstore(struct gw_session *s);
 void inbound_clear(struct gw_session *s);

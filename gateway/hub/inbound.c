@@ -455,7 +455,9 @@ enum gw_inbound gw_session_inbound(const struct gw_session *s, uint16_t id)
 
 bool gw_session_inbound_waits(struct gw_session *s, uint16_t id)
 {
-    bool waits = (s->stored && !s->committed) || gw_session_inbound(s, id) == GW_INBOUND_PENDING;
+    /* On a disk that takes nothing it is tried, and refused, rather than waited for. */
+    bool waits = (s->row_op && !s->committed && !s->hub->broken) ||
+                 gw_session_inbound(s, id) == GW_INBOUND_PENDING;
 
     s->inbound_wanted |= waits;
     return waits;
@@ -474,7 +476,7 @@ bool gw_session_inbound_remove(struct gw_session *s, uint16_t id)
 
 /* ---- sessions ---- */
 
-void inbound_committed(struct gw_session *s)
+void inbound_attached(struct gw_session *s)
 {
     if (!s->inbound_wanted)
         return;

@@ -153,7 +153,7 @@ static bool is_repeated(const struct op *op)
 static void session_written(struct gw_session *s)
 {
     s->committed = true;
-    inbound_committed(s);
+    inbound_attached(s);
 }
 
 static void tell_written(struct op *op)
@@ -198,6 +198,8 @@ static void all_failed(struct gw_hub *hub, struct batch *b, int err)
         gw_list_insert(&hub->ops_waiting, &op->node);
         op->flying = false;
         hub->urgent += is_urgent(op->kind);
+        if (op->kind == OP_SESSION_PUT)
+            inbound_attached(GW_CONTAINER(op->back, struct gw_session, row_op));
     }
 }
 

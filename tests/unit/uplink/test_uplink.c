@@ -80,8 +80,7 @@ static void make_config(bool with_broker)
 
 static void open_uplink(void)
 {
-    static const struct gw_uplink_ops ops = {on_durable, on_failed, on_event, on_resync,
-                                             NULL};
+    static const struct gw_uplink_ops ops = {on_durable, on_failed, on_event, on_resync, NULL};
     struct gw_uplink_identity id = {"gw-1", signer, gw_buf_slice(&cert)};
 
     cr_assert_eq(gw_uplink_open(loop, config, store, &id, &ops, NULL, &uplink), 0);
