@@ -50,7 +50,7 @@ static void on_mqtt(void *owner, struct gw_http_request *r)
 {
     char protocols[PROTOCOLS_MAX];
     const struct gw_websocket_request req = {
-        .upgrade = gw_http_header(r, "Upgrade"),
+        .upgrade = gw_http_may_upgrade(r) ? gw_http_header(r, "Upgrade") : NULL,
         .connection = gw_http_header(r, "Connection"),
         .version = gw_http_header(r, "Sec-WebSocket-Version"),
         .key = gw_http_header(r, "Sec-WebSocket-Key"),

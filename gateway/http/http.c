@@ -329,12 +329,13 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd, const ch
     struct gw_http_request *r = *state;
 
     (void)cls;
-    (void)version;
     if (!c || !c->stream)
         return MHD_NO;
     if (!r) {
         r = request_new(c, mhd);
         *state = c->req = r;
+        if (r)
+            r->may_upgrade = !strcmp(method, "GET") && !strcmp(version, "HTTP/1.1");
         return r ? begin(r, url, method) : MHD_NO;
     }
     if (*size)

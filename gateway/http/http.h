@@ -109,6 +109,8 @@ void gw_http_problem(struct gw_http_request *r, unsigned status, const char *det
  * sent behind its request, borrowed for the call.
  */
 typedef void gw_http_upgraded(void *owner, struct gw_stream *stream, struct gw_slice early);
+/** Is it a GET of HTTP/1.1? In another an Upgrade has no meaning (RFC 9110 §7.8). */
+bool gw_http_may_upgrade(const struct gw_http_request *r);
 /** Answer 101 with `protocol` as Upgrade (RFC 9110 §7.8); then `fn`, unless the client leaves. */
 void gw_http_upgrade(struct gw_http_request *r, const char *protocol, gw_http_upgraded *fn,
                      void *owner);

@@ -81,6 +81,7 @@ struct gw_http_request {
     bool suspended; /* in MHD */
     void (*gone)(void *owner, struct gw_http_request *r);
     void *gone_owner;
+    bool may_upgrade;
     gw_http_upgraded *upgraded;
     void *upgraded_owner;
 };

@@ -48,6 +48,11 @@ static void on_upgrade(void *cls, struct MHD_Connection *mhd, void *context, con
     fn(owner, GW_TAKE(stream), gw_buf_len(&early) ? gw_buf_slice(&early) : GW_SLICE_NONE);
 }
 
+bool gw_http_may_upgrade(const struct gw_http_request *r)
+{
+    return r->may_upgrade;
+}
+
 void gw_http_upgrade(struct gw_http_request *r, const char *protocol, gw_http_upgraded *fn,
                      void *owner)
 {

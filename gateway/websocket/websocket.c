@@ -35,6 +35,7 @@ struct websocket {
     bool control;     /* the frame that is coming in is no data frame */
     uint16_t goodbye; /* a Close frame to send once all messages are: wslay would send it first */
     int fault;        /* why the peer's frames were refused */
+    bool codeless;    /* wslay could not read a frame's head, and says Close without a reason */
 };
 
 static struct websocket *websocket_of(const struct gw_stream *s)
@@ -68,10 +69,17 @@ static ssize_t on_receive(wslay_event_context_ptr frames, uint8_t *buf, size_t l
 static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *data, size_t len, int flags,
                        void *owner)
 {
+    static const uint8_t no_code[] = {0x88, 0x00};
+    static const uint8_t broken[] = {0x88, 0x02, WSLAY_CODE_PROTOCOL_ERROR >> 8,
+                                     WSLAY_CODE_PROTOCOL_ERROR & 0xff};
     struct websocket *w = owner;
-    int err = gw_stream_write(w->below, GW_SLICE(data, len));
+    struct gw_slice out = GW_SLICE(data, len);
+    int err;
 
     (void)flags;
+    if (w->codeless && gw_slice_eq(out, GW_SLICE(no_code, sizeof(no_code))))
+        out = GW_SLICE(broken, sizeof(broken)); /* RFC 6455 §7.4.1: the peer learns what it did */
+    err = gw_stream_write(w->below, out);
     if (!err)
         return (ssize_t)len;
     wslay_event_set_error(frames,
@@ -297,8 +305,10 @@ static void pump(struct websocket *w)
     if (w->state == ENDED || (w->state == OPEN && (w->paused || !w->base.fn)))
         return;
     err = wslay_event_recv(w->frames);
-    if (err && !w->fault) /* wslay has queued a Close by itself */
+    if (err && !w->fault) { /* wslay has queued a Close by itself */
         w->fault = err == WSLAY_ERR_NOMEM ? -ENOMEM : GW_EPROTOCOL;
+        w->codeless = w->fault == GW_EPROTOCOL;
+    }
     came = gw_buf_len(&w->in.kept) > had;
     if (w->state == OPEN && came && !gw_layer_emit(&w->base, GW_STREAM_DATA))
         return;

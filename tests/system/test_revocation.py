@@ -11,7 +11,7 @@ import pytest
 
 import wire
 from lab import GATEWAY4
-from test_mqtt5_websocket import Stream
+from ws import Stream
 from test_resume import VERSIONS, Visitor
 from wire import CONNACK, NOT_AUTHORIZED
 

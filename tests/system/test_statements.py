@@ -29,8 +29,10 @@ NUMBERS = {
         "4.3.2": 2, "4.3.3": 2, "4.4.0": 1, "4.5.0": 2, "4.6.0": 6, "4.7.1": 3, "4.7.2": 1, "4.7.3": 4, "4.8.0": 2,
         "6.0.0": 4, "7.0.0": 2, "7.1.1": 1, "7.1.2": 1,
     },
+    "statements_rfc6455.md": {},
 }
-TESTS = {"statements_v5.md": "test_mqtt5_*.py", "statements_v311.md": "test_mqtt3_*.py"}
+TESTS = {"statements_v5.md": "test_mqtt5_*.py", "statements_v311.md": "test_mqtt3_*.py",
+         "statements_rfc6455.md": "test_rfc6455_*.py"}
 
 TABLES = list(NUMBERS)
 NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")

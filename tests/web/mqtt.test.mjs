@@ -107,6 +107,50 @@ for (const [way, url] of Object.entries(URLS)) {
   });
 }
 
+for (const [way, url] of Object.entries(URLS)) {
+  for (const protocolVersion of [4, 5]) {
+    test(`over ${way}, protocol ${protocolVersion}: a will at a lost connection, none at an end in order`, { timeout: 30_000 }, async () => {
+      const watcher = await open(url, { protocolVersion });
+      const got = messages(watcher);
+      await watcher.subscribeAsync(`d/${ID}/will/${way}/${protocolVersion}/#`, { qos: 1 });
+      const will = (name) => ({
+        protocolVersion, will: { topic: `d/${ID}/will/${way}/${protocolVersion}/${name}`, payload: 'gone', qos: 1 },
+      });
+      await (await open(url, will('in-order'))).endAsync();
+      const lost = await open(url, will('lost'));
+      lost.on('error', () => {});
+      lost.stream.destroy();
+      const [message] = await got(1);
+      assert.equal(message.topic, `d/${ID}/will/${way}/${protocolVersion}/lost`);
+      assert.equal(message.text, 'gone');
+      await watcher.endAsync();
+    });
+
+    test(`over ${way}, protocol ${protocolVersion}: QoS 2 to a session that was away, each once and in order`, { timeout: 60_000 }, async () => {
+      const topic = `d/${ID}/away/${way}/${protocolVersion}`;
+      const options = {
+        protocolVersion, clientId: `away-${way}-${protocolVersion}`, clean: false,
+        ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: 300 } } : {}),
+      };
+      const first = await open(url, options);
+      await first.subscribeAsync(topic, { qos: 2 });
+      await first.endAsync();
+      const other = await open(url, { protocolVersion });
+      const count = 50;
+      await Promise.all(Array.from({ length: count }, (_, n) => other.publishAsync(topic, `${n}`, { qos: 2 })));
+      await other.endAsync();
+      const again = mqtt.connect(url, {
+        ca: readFileSync(files.ca), cert: readFileSync(files.cert), key: readFileSync(files.key), reconnectPeriod: 0, ...options,
+      });
+      const came = messages(again);
+      await came(count);
+      await again.publishAsync(`${topic}/last`, '', { qos: 2 });
+      assert.deepEqual((await came(count)).map((m) => m.text), Array.from({ length: count }, (_, n) => `${n}`));
+      await again.endAsync();
+    });
+  }
+}
+
 test('in a browser, over WebSocket with the device’s certificate', { timeout: 60_000 }, async () => {
   const browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
@@ -127,7 +171,7 @@ test('in a browser, over WebSocket with the device’s certificate', { timeout: 
       client.on('error', (e) => fail(new Error(e.message)));
       client.on('close', () => fail(new Error('closed')));
       client.on('message', (topic, payload) => done(`${topic} ${payload}`));
-      client.on('connect', () => client.subscribe(`d/${id}/browser`, { qos: 1 }, () => client.publish(`d/${id}/browser`, 'from Chromium', { qos: 1 })));
+      client.on('connect', () => client.subscribe(`d/${id}/browser`, { qos: 2 }, () => client.publish(`d/${id}/browser`, 'from Chromium', { qos: 2 })));
     }), ID);
     assert.equal(got, `d/${ID}/browser from Chromium`);
   } finally {
