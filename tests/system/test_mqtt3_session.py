@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """MQTT 3.1.1 chapter 4: sessions, the exchanges of each QoS, repetition, order, topics, errors; and chapter 7."""
 
+import contextlib
 import time
 
 import pytest
@@ -24,7 +25,7 @@ def test_all_of_a_session_is_kept(desk3):
     sub.take(PUBREC, packet_id=77)
     out = desk3.client("out", desk3.two)
     out.subscribe(desk3.topic("out"), 2)
-    sub.drop()
+    sub.leave()
     pub.publish(desk3.topic("in"), b"waits", 1)
     back = desk3.keeper(device=desk3.two)
     got = back.until_ping()
@@ -152,6 +153,34 @@ def test_qos_2_as_its_receiver(desk3):
         pub.send(wire.ack(PUBREL, 5))
         pub.expect(PUBCOMP, packet_id=5)
     assert [sub.receive().payload for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+@statement("§4.3.3")
+def test_unreleased_messages_are_bounded_and_none_is_doubled(desk3):
+    """3.1.1 has no receive maximum. Past the gateway's limit the connection ends; nothing is taken to be forgotten."""
+    sub = desk3.client(device=desk3.two)
+    sub.subscribe(desk3.topic())
+    pub, heard, sent, came = desk3.keeper(), set(), 0, []
+    with contextlib.suppress(wire.Closed):
+        while sent < 8192:
+            ids = range(sent + 1, sent + 65)
+            sent += len(ids)
+            pub.send(*[publish(desk3.topic(), f"{n}", 2, n) for n in ids])
+            for n in ids:
+                heard.add(pub.expect(PUBREC, packet_id=n).packet_id)
+            came += [int(sub.expect(PUBLISH).payload) for _ in ids]
+    assert 256 <= len(heard) < sent < 8192
+    back = desk3.keeper()
+    for n in range(1, 129):
+        back.send(wire.ack(PUBREL, n))
+        back.expect(PUBCOMP, packet_id=n)
+    again = range(sent - 127, sent + 1)  # heard of or not, it says them again
+    back.send(*[publish(desk3.topic(), f"{n}", 2, n, dup=True) for n in again])
+    for n in again:
+        back.expect(PUBREC, packet_id=n)
+    back.publish(desk3.topic(), b"0", 1)
+    came += iter(lambda: int(sub.take(PUBLISH).payload), 0)
+    assert sorted(came) == list(range(1, sent + 1))
 
 
 @statement("MQTT-4.4.0-1")
