@@ -334,6 +334,16 @@ void worker_reload(struct worker *w, struct gw_slice bundle, const char *error)
     gw_log_info("configuration reloaded");
 }
 
+/* Which cipher is faster here is tried out before anybody connects. */
+static void try_ciphers(void)
+{
+    struct gw_crypto_speed speed;
+
+    gw_crypto_try_ciphers(&speed);
+    gw_crypto_prefer(&speed);
+    gw_log_info("TLS puts %s (AES by %s)", gw_crypto_cipher_text(), gw_crypto_aes_name());
+}
+
 /* ---- */
 
 int gw_worker_run(int fd)
@@ -359,6 +369,8 @@ int gw_worker_run(int fd)
     raise_hard_limit();
     raise_descriptor_limit(w.config);
     err = gw_crypto_init();
+    if (!err)
+        try_ciphers();
     if (!err)
         err = bind_all(&w);
     if (!err && w.config->uplink.broker_count && !*w.config->uplink.ca.path)

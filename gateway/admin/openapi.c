@@ -46,7 +46,7 @@ static const struct {
      "'online':#Count,'pending':#Count,'quarantined':#Count}},'uplink':#Uplink,"
      "'broker':#Broker,'isolation':#Isolation,'security':{'type':'object','properties':{'sandbox':#"
      "Text,"
-     "'aes':#Text}}}}"},
+     "'aes':#Text,'ciphers':#Text}}}}"},
     {"Uplink", "{'type':'object','properties':{'state':{'enum':['off','connecting','connected']},"
                "'broker':#Text,'spooled_messages':#Count,'spooled_bytes':#Count,'in_flight':#Count,"
                "'acknowledged':#Count,'last_error':{'type':['string','null']}}}"},

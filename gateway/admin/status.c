@@ -124,15 +124,16 @@ void on_status(void *owner, struct gw_http_request *req)
 
     gw_http_reply_json(
         req, 200,
-        json_pack("{s:s, s:{s:s, s:s}, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:{s:s, s:s}}",
-                  "version", CORDON_VERSION, "gateway", "id", r->gateway_id, "name",
-                  r->config->gateway.name, "uptime_s", (json_int_t)uptime_s(a), "devices", "known",
-                  (json_int_t)gw_devices_total(r->devices), "online",
-                  (json_int_t)gw_presence_online(r->presence), "pending",
-                  (json_int_t)gw_devices_count(r->devices, GW_DEVICE_PENDING), "quarantined",
-                  (json_int_t)gw_quarantine_count(r->quarantine), "uplink", uplink_json(a),
-                  "broker", broker_json(a), "isolation", isolation_json(a), "security", "sandbox",
-                  gw_sandbox_text(), "aes", gw_crypto_aes_name()));
+        json_pack(
+            "{s:s, s:{s:s, s:s}, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:o, s:o, s:{s:s, s:s, s:s}}",
+            "version", CORDON_VERSION, "gateway", "id", r->gateway_id, "name",
+            r->config->gateway.name, "uptime_s", (json_int_t)uptime_s(a), "devices", "known",
+            (json_int_t)gw_devices_total(r->devices), "online",
+            (json_int_t)gw_presence_online(r->presence), "pending",
+            (json_int_t)gw_devices_count(r->devices, GW_DEVICE_PENDING), "quarantined",
+            (json_int_t)gw_quarantine_count(r->quarantine), "uplink", uplink_json(a), "broker",
+            broker_json(a), "isolation", isolation_json(a), "security", "sandbox",
+            gw_sandbox_text(), "aes", gw_crypto_aes_name(), "ciphers", gw_crypto_cipher_text()));
 }
 
 /* ---- Prometheus ---- */

@@ -143,6 +143,7 @@ int cli_status(const struct cli_args *args)
     show_isolation(json_object_get(s, "isolation"));
     line("Sandbox", cli_text(security, "sandbox"));
     line("AES", cli_text(security, "aes"));
+    line("Ciphers", cli_text(security, "ciphers"));
     return CLI_DONE;
 }
 

@@ -14,8 +14,29 @@ int gw_crypto_init(void) GW_MUST_CHECK;
 void gw_crypto_fini(void);
 /** What does the AES of TLS here, for `status`: "libgcrypt (AES-NI)" or "wolfCrypt". */
 const char *gw_crypto_aes_name(void);
-/** AES goes through CPU instructions: AES-GCM is the cipher to prefer, otherwise ChaCha20. */
-bool gw_crypto_aes_is_fast(void);
+
+#define GW_CRYPTO_SIZES 2 /**< records that are tried out: 256 bytes and 16 KiB */
+
+/** Nanoseconds that sealing one record takes, for each size; 0: it could not be tried. */
+struct gw_crypto_speed {
+    uint64_t aes_callback_ns[GW_CRYPTO_SIZES]; /**< AES-128-GCM by libgcrypt, behind the callback */
+    uint64_t aes_own_ns[GW_CRYPTO_SIZES];      /**< AES-128-GCM by wolfCrypt itself */
+    uint64_t chacha_ns[GW_CRYPTO_SIZES];       /**< ChaCha20-Poly1305 by wolfCrypt */
+};
+/**
+ * Try the ciphers of TLS out on this machine: some six milliseconds, or one record of each where
+ * that takes longer. On the thread that does TLS.
+ */
+void gw_crypto_try_ciphers(struct gw_crypto_speed *out);
+/**
+ * From now on AES goes where it is faster, and new TLS contexts put the faster cipher first. Until
+ * then the flags of the CPU decide, which is a guess.
+ */
+void gw_crypto_prefer(const struct gw_crypto_speed *speed);
+/** AES-GCM is the cipher to prefer, otherwise ChaCha20-Poly1305. */
+bool gw_crypto_aes_first(void);
+/** The same for people: which is first, and what was measured. */
+const char *gw_crypto_cipher_text(void);
 /** wolfSSL's device id of our crypto callback, which a TLS context has to name. Its AES is for one
  * thread, the loop's; its random numbers for any. */
 int gw_crypto_device(void);

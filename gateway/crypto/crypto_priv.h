@@ -17,6 +17,15 @@
 /** Every block comes from getrandom(2) through our device, so one serves all threads. */
 WC_RNG *gw_crypto_rng(void);
 
+/** Whether the callback does AES; what held before. */
+bool crypto_aes_by_callback(bool does);
+
+/** What the figures say: pure. */
+struct crypto_choice {
+    bool aes_by_callback, aes_first;
+};
+struct crypto_choice crypto_choose(const struct gw_crypto_speed *speed);
+
 /* ---- keys ---- */
 
 struct gw_key {

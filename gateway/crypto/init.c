@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <gcrypt.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 #include <wolfssl/ssl.h>
@@ -27,8 +28,9 @@ struct slot {
 
 static struct {
     bool ready;
-    const char *aes_name;
-    bool aes_is_fast;
+    const char *aes_name; /* of the CPU's instructions; NULL: it has none */
+    bool aes_by_callback, aes_first;
+    char cipher_text[160];
     WC_RNG rng;
     struct slot slots[2][SLOTS]; /* AES-128, AES-256; loop thread only, like TLS itself */
 } state;
@@ -128,7 +130,7 @@ static int on_crypto(int device, wc_CryptoInfo *info, void *ctx)
     case WC_ALGO_TYPE_SEED:
         return gw_random(info->seed.seed, info->seed.sz) ? RNG_FAILURE_E : 0;
     case WC_ALGO_TYPE_CIPHER:
-        if (info->cipher.type == WC_CIPHER_AES_GCM && state.aes_is_fast)
+        if (info->cipher.type == WC_CIPHER_AES_GCM && state.aes_by_callback)
             return info->cipher.enc ? seal_record(info) : open_record(info);
         return CRYPTOCB_UNAVAILABLE;
     default:
@@ -154,9 +156,7 @@ static void look_at_cpu(void)
         state.aes_name = "libgcrypt (ARMv8 AES)";
     else if (has_feature(list, "ppc-vcrypto"))
         state.aes_name = "libgcrypt (POWER vcrypto)";
-    state.aes_is_fast = state.aes_name != NULL;
-    if (!state.aes_is_fast)
-        state.aes_name = "wolfCrypt";
+    state.aes_by_callback = state.aes_first = state.aes_name != NULL;
     gcry_free(list);
 }
 
@@ -208,12 +208,50 @@ void gw_crypto_fini(void)
 
 const char *gw_crypto_aes_name(void)
 {
-    return state.aes_name ? state.aes_name : "";
+    if (!state.aes_by_callback)
+        return "wolfCrypt";
+    return state.aes_name ? state.aes_name : "libgcrypt";
 }
 
-bool gw_crypto_aes_is_fast(void)
+bool gw_crypto_aes_first(void)
 {
-    return state.aes_is_fast;
+    return state.aes_first;
+}
+
+bool crypto_aes_by_callback(bool does)
+{
+    bool did = state.aes_by_callback;
+
+    state.aes_by_callback = does;
+    return did;
+}
+
+static double us(uint64_t ns)
+{
+    return (double)ns / 1000;
+}
+
+void gw_crypto_prefer(const struct gw_crypto_speed *speed)
+{
+    struct crypto_choice choice = crypto_choose(speed);
+    const uint64_t *aes = choice.aes_by_callback ? speed->aes_callback_ns : speed->aes_own_ns;
+    const uint64_t *chacha = speed->chacha_ns;
+
+    state.aes_by_callback = choice.aes_by_callback;
+    state.aes_first = choice.aes_first;
+    (void)snprintf(state.cipher_text, sizeof(state.cipher_text),
+                   "%s first: AES-128-GCM %.2f and %.1f, ChaCha20-Poly1305 %.2f and %.1f us for "
+                   "256 B and 16 KiB",
+                   choice.aes_first ? "AES-GCM" : "ChaCha20-Poly1305", us(aes[0]), us(aes[1]),
+                   us(chacha[0]), us(chacha[1]));
+}
+
+const char *gw_crypto_cipher_text(void)
+{
+    if (*state.cipher_text)
+        return state.cipher_text;
+    return state.aes_first ? "AES-GCM first: the CPU has instructions for it"
+                           : "ChaCha20-Poly1305 first: the CPU has no instructions for AES";
 }
 
 int gw_crypto_device(void)

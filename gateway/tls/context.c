@@ -11,7 +11,7 @@
 #define CHAIN_MAX (256u << 10)
 
 /*
- * Only ECDHE with AEAD. AES first where the CPU helps with it, ChaCha20 where not: the order is
+ * Only ECDHE with AEAD. First comes what was measured to be faster on this machine: the order is
  * ours, not the peer's.
  */
 #define SUITES_AES                                                                                 \
@@ -44,7 +44,7 @@ static int harden(WOLFSSL_CTX *ctx)
 {
     static int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
     const char *suites =
-        gw_crypto_aes_is_fast() ? SUITES_AES ":" SUITES_CHACHA : SUITES_CHACHA ":" SUITES_AES;
+        gw_crypto_aes_first() ? SUITES_AES ":" SUITES_CHACHA : SUITES_CHACHA ":" SUITES_AES;
 
     if (wolfSSL_CTX_SetMinVersion(ctx, WOLFSSL_TLSV1_2) != WOLFSSL_SUCCESS ||
         wolfSSL_CTX_set_cipher_list(ctx, suites) != WOLFSSL_SUCCESS ||

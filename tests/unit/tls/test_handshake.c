@@ -49,8 +49,8 @@ Test(handshake, our_preferences_decide)
 {
     run_s_client("x", AS_DEVICE "-tls1_3 -groups P-256:X25519 -ciphersuites "
                                 "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256");
-    cr_expect(strstr(said, gw_crypto_aes_is_fast() ? "Cipher is TLS_AES_128_GCM_SHA256"
-                                                   : "Cipher is TLS_CHACHA20_POLY1305_SHA256"),
+    cr_expect(strstr(said, gw_crypto_aes_first() ? "Cipher is TLS_AES_128_GCM_SHA256"
+                                                 : "Cipher is TLS_CHACHA20_POLY1305_SHA256"),
               "%s", said);
     UNTIL(server.closed);
     party_fini(&server);
@@ -58,6 +58,37 @@ Test(handshake, our_preferences_decide)
     run_s_client("x", AS_DEVICE "-tls1_2 -groups X25519:P-256");
     cr_expect(strstr(said, "Server Temp Key: X25519"), "%s", said);
     UNTIL(server.closed);
+}
+
+Test(handshake, what_was_measured_to_be_faster_is_agreed_on)
+{
+    static const struct gw_crypto_speed speeds[] = {
+        {{100, 1000}, {900, 90000}, {300, 30000}},  /* AES by the callback */
+        {{900, 90000}, {100, 1000}, {300, 30000}},  /* AES by wolfCrypt */
+        {{900, 90000}, {900, 80000}, {300, 30000}}, /* ChaCha20 */
+    };
+    static const struct {
+        const char *options, *aes, *chacha;
+    } cases[] = {
+        {AS_DEVICE "-tls1_3", "Cipher is TLS_AES_128_GCM_SHA256",
+         "Cipher is TLS_CHACHA20_POLY1305_SHA256"},
+        {AS_DEVICE "-tls1_2", "Cipher is ECDHE-ECDSA-AES128-GCM-SHA256",
+         "Cipher is ECDHE-ECDSA-CHACHA20-POLY1305"},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(speeds) * GW_COUNT(cases); i++) {
+        size_t speed = i / GW_COUNT(cases), version = i % GW_COUNT(cases);
+
+        gw_crypto_prefer(&speeds[speed]);
+        reconfigure();
+        server = (struct party){0};
+        run_s_client("hello", cases[version].options);
+        UNTIL(server.closed);
+        cr_expect(strstr(said, speed < 2 ? cases[version].aes : cases[version].chacha), "%zu: %s",
+                  i, said);
+        cr_expect(gw_slice_eq_str(gw_buf_slice(&server.got), "hello"));
+        party_fini(&server);
+    }
 }
 
 /* ---- resumption ---- */
