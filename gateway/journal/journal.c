@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define WITHIN_MS 25 /* how long a presence event may wait for others */
 #define TEXT_MAX 512
 #define PAGE_MAX 1000
 
@@ -36,6 +37,7 @@ struct gw_journal {
     struct gw_list pending; /* rows of this turn */
     struct gw_list listeners;
     struct gw_task write;
+    struct gw_timer soon; /* the same, for what may wait for company */
 };
 
 struct gw_journal_query {
@@ -103,6 +105,7 @@ static void write_pending(void *owner)
     struct gw_journal *j = owner;
     struct batch *b;
 
+    gw_timer_stop(&j->soon);
     if (gw_list_empty(&j->pending))
         return;
     b = calloc(1, sizeof(*b));
@@ -156,7 +159,11 @@ static void note(struct gw_journal *j, const struct gw_event *ev, json_t *object
     }
     j->last++;
     gw_list_append(&j->pending, &r->node);
-    gw_task_post(j->loop, &j->write);
+    /* Devices that come and go by the hundred share a commit; an alert waits for nobody. */
+    if (r->class != GW_EVENT_PRESENCE)
+        gw_task_post(j->loop, &j->write);
+    else if (!gw_timer_armed(&j->soon))
+        gw_timer_start(j->loop, &j->soon, WITHIN_MS);
     tell(j, r);
     json_decref(object);
     return;
@@ -391,6 +398,7 @@ int gw_journal_open(struct gw_loop *loop, struct gw_store *store, uint32_t keep,
     gw_list_init(&j->pending);
     gw_list_init(&j->listeners);
     gw_task_init(&j->write, write_pending, j);
+    gw_timer_init(&j->soon, write_pending, j);
     *out = j;
     return 0;
 }
@@ -402,6 +410,7 @@ void gw_journal_close(struct gw_journal **journal)
     if (!j)
         return;
     gw_task_cancel(&j->write);
+    gw_timer_stop(&j->soon);
     write_pending(j);
     gw_store_flush(j->store); /* batches and queries under way come back */
     rows_free(&j->pending);

@@ -3,7 +3,8 @@
  * @file
  * What happened: every presence event, alert, verdict and life-cycle change, numbered, kept in the
  * database (bounded), and told at once to listeners (alert topics, presence topics, the browser,
- * the cloud). Loop thread only. Events up to the last store batch survive a crash.
+ * the cloud). Loop thread only. Events up to the last store batch survive a
+ * crash; presence events go to it within 25 ms.
  */
 #pragma once
 

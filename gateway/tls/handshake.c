@@ -26,9 +26,16 @@ static void give_back_zeros(void *object)
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t at = (uintptr_t)object, end = at + malloc_usable_size(object);
 
-    for (at = (at + page - 1) / page * page; at + page <= end; at += page)
-        if (is_zero((const uint8_t *)at, page))
-            (void)madvise((void *)at, page, MADV_DONTNEED);
+    at = (at + page - 1) / page * page;
+    while (at + page <= end) {
+        uintptr_t from = at;
+
+        while (at + page <= end && is_zero((const uint8_t *)at, page))
+            at += page;
+        if (at > from)
+            (void)madvise((void *)from, at - from, MADV_DONTNEED);
+        at += page; /* not zero, or the end */
+    }
 }
 
 /* What only a handshake needs goes; what the peer proved was copied. */

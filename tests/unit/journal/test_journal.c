@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "journal/journal.h"
 
 static char dir[64];
@@ -133,6 +134,45 @@ Test(journal, numbers_go_on_after_a_restart_and_old_events_go)
     cr_expect_eq(json_array_size(got), 10);
     cr_expect_eq(json_integer_value(json_object_get(json_array_get(got, 9), "id")), 35);
     json_decref(got);
+}
+
+/* Rows that are on disk, by another connection to the database. */
+static int on_disk(void)
+{
+    char path[128];
+    sqlite3_stmt *stmt;
+    sqlite3 *db;
+    int count;
+
+    (void)snprintf(path, sizeof(path), "%s/cordon.db", dir);
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, "SELECT count(*) FROM event", -1, &stmt, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
+    count = sqlite3_column_int(stmt, 0);
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(db);
+    return count;
+}
+
+Test(journal, presence_waits_for_company_and_an_alert_takes_it_along)
+{
+    uint64_t began;
+
+    cr_assert_eq(gw_loop_turn(loop, 0), 0); /* it knows what time it is */
+    began = gw_clock_mono_ms();
+    gw_journal_presence(journal, "join", "cam", NULL);
+    gw_journal_presence(journal, "leave", "cam", NULL);
+    cr_assert_eq(gw_loop_turn(loop, 0), 0);
+    gw_store_flush(store);
+    cr_expect(on_disk() == 0 || gw_clock_mono_ms() - began > 20, "on disk, and no time is over");
+    gw_journal_alert(journal, GW_WARNING, "enroll", "cam", NULL, "at once");
+    cr_assert_eq(gw_loop_turn(loop, 0), 0);
+    gw_store_flush(store);
+    cr_expect_eq(on_disk(), 3);
+    gw_journal_presence(journal, "join", "cam", NULL);
+    for (int i = 0; i < 1000 && on_disk() < 4; i++)
+        cr_assert_eq(gw_loop_turn(loop, 10), 0);
+    cr_expect_eq(on_disk(), 4, "without any other event");
 }
 
 Test(journal, a_cancelled_query_is_not_answered)
