@@ -18,7 +18,9 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +34,7 @@
 #define AHEAD 5000 /* messages that a subscriber may lag behind */
 #define PACKET_MAX (1u << 20)
 #define TIMEOUT_MS 60000
+#define PACE_NS 200000ull /* with a rate: how often what is due is sent */
 
 struct load;
 
@@ -53,14 +56,16 @@ struct load {
     size_t size;
     bool idle, connect, wait, going;
     struct gw_loop *loop;
-    struct gw_timer timer, pace;
-    struct gw_io input;
+    struct gw_timer timer;
+    struct gw_io input, pace;
+    int pace_fd;
     struct gw_buf ca, cert;
     struct gw_key *key;
     struct conn *conns;
     unsigned dialled, up;
     uint32_t due; /* with a rate: how many may be sent by now */
     uint64_t acked, delivered, failures, began_ms, ended_ms;
+    uint64_t paced_ns; /* when the pacing began */
     uint32_t *latency_us;
     size_t latencies;
     uint8_t *packet; /* one PUBLISH, encoded once */
@@ -157,6 +162,33 @@ static void send_all(struct load *l)
         send_more(&l->conns[i]);
 }
 
+/*
+ * The loop's own timers tick every few milliseconds, which would make bursts of a steady rate. One
+ * connection after the other: who is at the front does not send more.
+ */
+static void on_pace(void *owner, uint32_t events)
+{
+    struct load *l = owner;
+    uint64_t due = (now_ns() - l->paced_ns) * l->rate / 1000000000, times;
+
+    (void)events;
+    (void)!read(l->pace_fd, &times, sizeof(times));
+    due = GW_MIN(due, (uint64_t)l->messages);
+    while (l->due < due)
+        send_more(&l->conns[l->subscribers + l->due++ % l->connections]);
+}
+
+static int pace(struct load *l)
+{
+    const struct itimerspec every = {{0, PACE_NS}, {0, PACE_NS}};
+
+    l->paced_ns = now_ns();
+    l->pace_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (l->pace_fd < 0 || timerfd_settime(l->pace_fd, 0, &every, NULL) < 0)
+        return -errno;
+    return gw_io_start(l->loop, &l->pace, l->pace_fd, EPOLLIN, on_pace, l);
+}
+
 static void go(struct load *l)
 {
     if (l->going || l->idle)
@@ -164,18 +196,8 @@ static void go(struct load *l)
     l->going = true;
     l->began_ms = gw_clock_mono_ms();
     send_all(l);
-    if (l->rate)
-        gw_timer_start(l->loop, &l->pace, 1);
-}
-
-static void on_pace(void *owner)
-{
-    struct load *l = owner;
-    uint64_t due = (gw_clock_mono_ms() - l->began_ms) * l->rate / 1000;
-
-    l->due = (uint32_t)GW_MIN(due, (uint64_t)l->messages);
-    send_all(l);
-    gw_timer_start(l->loop, &l->pace, 1);
+    if (l->rate && pace(l))
+        stop(l, die("pace", strerror(errno)));
 }
 
 static int subscribe(struct conn *c)
@@ -577,7 +599,6 @@ static int run(struct load *l)
         return 1;
     for (unsigned i = 0; i < all_connections(l); i++)
         gw_task_init(&l->conns[i].again, on_again, &l->conns[i]);
-    gw_timer_init(&l->pace, on_pace, l);
     gw_timer_init(&l->timer, on_timer, l);
     gw_timer_start(l->loop, &l->timer, 0);
     if (l->idle || l->wait)
@@ -593,7 +614,8 @@ static int run(struct load *l)
 
 int main(int argc, char **argv)
 {
-    struct load l = {.host = "127.0.0.1",
+    struct load l = {.pace_fd = -1,
+                     .host = "127.0.0.1",
                      .topic = "d/load/x",
                      .port = 8883,
                      .connections = 1,
@@ -619,7 +641,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; l.conns && i < l.dialled; i++)
         gw_task_cancel(&l.conns[i].again);
     gw_timer_stop(&l.timer);
-    gw_timer_stop(&l.pace);
+    gw_io_stop(&l.pace);
+    gw_close_fd(&l.pace_fd);
     gw_loop_free(&l.loop);
     gw_key_free(&l.key);
     gw_buf_fini(&l.ca);
