@@ -26,7 +26,7 @@ int gw_hub_open(struct gw_loop *loop, const struct gw_hub_limits *limits, struct
     hub->limits = *limits;
     hub->owner = owner;
     hub->next_row = 1;
-    overflow_init(hub);
+    queue_init(hub);
     wills_init(hub);
     inbound_init(hub);
     persist_init(hub);
@@ -68,6 +68,7 @@ void gw_hub_close(struct gw_hub **hub)
     wills_fini(h);
     inbound_fini(h);
     tickets_fini(&h->tickets);
+    queue_fini(h);
     free(h->told_topic);
     free(h);
 }

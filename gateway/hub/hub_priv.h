@@ -233,7 +233,9 @@ enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool re
                     struct stored **stored);
 /** The fan-out has no more sessions to ask; a NULL is fine. */
 void stored_release(struct gw_hub *hub, struct stored *st);
-void overflow_init(struct gw_hub *hub);
+void queue_init(struct gw_hub *hub);
+/** No session is left. */
+void queue_fini(struct gw_hub *hub);
 void queue_push(struct gw_session *s);
 /** Nobody is attached any more: what was sent comes again first, QoS 0 is forgotten. */
 void queue_rewind(struct gw_session *s);
@@ -405,6 +407,8 @@ struct gw_hub {
     bool recalled;
     struct gw_list wills_left;
     uint32_t next_will;
+    struct gw_list spare; /* of struct delivery, for the next ones */
+    size_t spare_count;
     struct gw_list overflown; /* sessions, by overflow_link */
     struct gw_task overflow_task;
     /* persist.c */

@@ -8,6 +8,7 @@
 #define REPLAY_SHARE 8  /* retained messages may queue so many times the limit, */
 #define SITE_SHARE 128  /* and all sessions together so many times that of one */
 #define ROW_RELEASED 8u /* in a row's flags, beside QoS and retain */
+#define SPARE_MAX 2048u /* entries kept for the next ones */
 
 /* A number leads to its packet identifier, so a repetition has the same one after a restart too. */
 static uint16_t id_of(uint64_t number)
@@ -96,6 +97,43 @@ static void unstore(struct gw_session *s, struct delivery *d)
 
 /* ---- entries ---- */
 
+/* Every copy of a fan-out takes an entry and gives it back a moment later: the last ones are kept.
+ */
+static struct delivery *entry_take(struct gw_hub *hub, size_t id_count)
+{
+    struct delivery *d;
+
+    if (id_count || gw_list_empty(&hub->spare))
+        return malloc(sizeof(*d) + id_count * sizeof(d->ids[0]));
+    d = GW_LIST_ENTRY(hub->spare.next, struct delivery, node);
+    gw_list_remove(&d->node);
+    hub->spare_count--;
+    return d;
+}
+
+static void entry_give_back(struct gw_hub *hub, struct delivery *d)
+{
+#ifdef CORDON_SANITIZE /* what is freed is to be freed, or a late use goes unseen */
+    hub->spare_count = SPARE_MAX;
+#endif
+    if (d->pub.sub_id_count || hub->spare_count >= SPARE_MAX) {
+        free(d);
+        return;
+    }
+    gw_list_insert(&hub->spare, &d->node); /* the last one first: it is still in the cache */
+    hub->spare_count++;
+}
+
+void queue_fini(struct gw_hub *hub)
+{
+    while (!gw_list_empty(&hub->spare)) {
+        struct delivery *d = GW_LIST_ENTRY(hub->spare.next, struct delivery, node);
+
+        gw_list_remove(&d->node);
+        free(d);
+    }
+}
+
 static void drop(struct gw_session *s, struct delivery *d)
 {
     unstore(s, d);
@@ -108,13 +146,13 @@ static void drop(struct gw_session *s, struct delivery *d)
     s->hub->stats.queued_bytes -= d->bytes;
     gw_list_remove(&d->node);
     gw_msg_unref(&d->msg);
-    free(d);
+    entry_give_back(s->hub, d);
 }
 
 static struct delivery *entry_new(struct gw_session *s, struct gw_msg *m, uint8_t qos, bool retain,
                                   const uint32_t *ids, size_t id_count)
 {
-    struct delivery *d = malloc(sizeof(*d) + id_count * sizeof(*ids));
+    struct delivery *d = entry_take(s->hub, id_count);
 
     if (!d)
         return NULL;
@@ -205,8 +243,9 @@ static void tell_overflows(void *owner)
     }
 }
 
-void overflow_init(struct gw_hub *hub)
+void queue_init(struct gw_hub *hub)
 {
+    gw_list_init(&hub->spare);
     gw_list_init(&hub->overflown);
     gw_task_init(&hub->overflow_task, tell_overflows, hub);
 }

@@ -105,6 +105,8 @@ void tls_fail(struct tls *t, int code)
 
 static bool encrypt_gathered(struct tls *t)
 {
+    if (gw_buf_len(&t->out))
+        t->usual = (uint16_t)GW_MIN(gw_buf_len(&t->out), (size_t)TLS_RECORD);
     while (gw_buf_len(&t->out)) {
         struct gw_slice s = gw_buf_slice(&t->out);
         int len = (int)GW_MIN(s.len, (size_t)TLS_RECORD);
@@ -168,6 +170,8 @@ static int tls_write(struct gw_stream *s, struct gw_slice bytes)
         return GW_ECLOSED;
     if (queued > t->output_max || bytes.len > t->output_max - queued)
         return GW_EFULL;
+    if (!t->out.data) /* as much as last time at once, instead of growing to it */
+        (void)!gw_buf_reserve(&t->out, GW_MAX(bytes.len, (size_t)t->usual));
     err = gw_buf_append(&t->out, bytes);
     if (!err && t->state == TLS_OPEN)
         gw_task_post(t->loop, &t->flush);
@@ -206,6 +210,12 @@ static void on_read_end(struct tls *t, int code)
         tls_fail(t, code);
 }
 
+/* Nothing waits at the socket, nor inside of wolfSSL. */
+static bool is_empty(struct tls *t)
+{
+    return !gw_stream_input(t->tcp).len && !wolfSSL_pending(t->ssl);
+}
+
 /*
  * Decrypt all that is here. wolfSSL is asked only with room for a whole record, so that no
  * plaintext ever waits inside of it, and only while somebody reads; the rest stays with the
@@ -220,6 +230,10 @@ static void pump(struct tls *t)
 
         if (got > 0) {
             used += (size_t)got;
+            if (is_empty(t)) { /* the usual end: to ask once more is not free */
+                (void)deliver(t, used);
+                return;
+            }
             if (sizeof(plain) - used >= TLS_RECORD)
                 continue;
             if (!deliver(t, used))

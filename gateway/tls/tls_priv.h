@@ -100,6 +100,7 @@ struct tls {
     struct gw_timer handshake;
     struct gw_layer_input in;
     struct gw_buf out; /* plaintext gathered in this turn */
+    uint16_t usual;    /* bytes gathered in the last one that had any, up to a record's */
     size_t output_max;
     bool proved; /* the handshake is done, and what the peer showed is its own */
     bool ready_due, input_due, paused;
