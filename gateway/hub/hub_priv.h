@@ -173,12 +173,6 @@ struct delivery {
 
 struct receipt;
 
-/** A packet identifier of QoS 2 that came in. */
-struct inbound {
-    uint16_t id;
-    struct receipt *receipt;
-};
-
 struct gw_session {
     struct gw_hub *hub;
     struct hub_device *device;
@@ -207,7 +201,7 @@ struct gw_session {
     struct op *sent_op, *row_op;
     bool committed;            /* its row is on disk */
     struct gw_list block_link; /* in hub.blocked while a QoS 2 delivery waits for its row */
-    struct inbound *inbound;
+    struct receipt **inbound;  /* inbound_cap chains, by packet identifier */
     size_t inbound_count, inbound_cap;
     bool inbound_wanted; /* ops.inbound is waited for */
     /* while one message is matched */

@@ -18,6 +18,7 @@
 #include <errno.h>
 
 #define INBOUND_MAX 1024 /* of one client */
+#define CHAINS_MIN 16    /* a power of two, as is INBOUND_MAX */
 #define LOCAL 1u
 #define SUNK 2u
 #define BOTH (LOCAL | SUNK)
@@ -31,6 +32,7 @@ struct receipt {
     struct gw_list storing; /* in hub.storing until the database has */
     struct gw_hub *hub;
     struct gw_session *session; /* NULL: released, refused, or the session has ended */
+    struct receipt *next;       /* in its session's chain */
     uint64_t session_id, number;
     uint64_t ticket, label_ticket;
     uint16_t id;
@@ -88,29 +90,81 @@ int inbound_prepare(struct gw_hub *hub, sqlite3 *db)
     return err;
 }
 
-/* ---- the table of a session ---- */
+/* ---- the table of a session: never more receipts than chains, and the identifiers of one chain
+ * are so few that no client makes it long ---- */
+
+static struct receipt **chain_of(const struct gw_session *s, uint16_t id)
+{
+    return &s->inbound[id & (s->inbound_cap - 1)];
+}
+
+static void put_first(struct receipt **chain, struct receipt *r)
+{
+    r->next = *chain;
+    *chain = r;
+}
 
 static struct receipt *receipt_find(const struct gw_session *s, uint16_t id)
 {
-    for (size_t i = 0; i < s->inbound_count; i++)
-        if (s->inbound[i].id == id)
-            return s->inbound[i].receipt;
-    return NULL;
+    struct receipt *r = s->inbound_count ? *chain_of(s, id) : NULL;
+
+    while (r && r->id != id)
+        r = r->next;
+    return r;
+}
+
+static void enter_table(struct gw_session *s, struct receipt *r)
+{
+    r->session = s;
+    put_first(chain_of(s, r->id), r);
+    s->inbound_count++;
+}
+
+static void leave_table(struct receipt *r)
+{
+    struct receipt **at;
+
+    if (!r->session)
+        return;
+    at = chain_of(r->session, r->id);
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    r->session->inbound_count--;
+    r->session = NULL;
+}
+
+/* What `fn` is given may leave, and go. */
+static void each_receipt(struct gw_session *s, void (*fn)(struct receipt *r))
+{
+    for (size_t i = 0; i < s->inbound_cap; i++) {
+        for (struct receipt *r = s->inbound[i], *next; r; r = next) {
+            next = r->next;
+            fn(r);
+        }
+    }
 }
 
 static int table_reserve(struct gw_session *s)
 {
-    size_t cap = s->inbound_cap ? s->inbound_cap * 2 : 16;
-    struct inbound *more;
+    size_t cap = s->inbound_cap ? s->inbound_cap * 2 : CHAINS_MIN;
+    struct receipt **chains;
 
     if (s->inbound_count >= INBOUND_MAX)
         return GW_EFULL;
     if (s->inbound_count < s->inbound_cap)
         return 0;
-    more = reallocarray(s->inbound, cap, sizeof(*more));
-    if (!more)
+    chains = calloc(cap, sizeof(*chains));
+    if (!chains)
         return -ENOMEM;
-    s->inbound = more;
+    for (size_t i = 0; i < s->inbound_cap; i++) {
+        for (struct receipt *r = s->inbound[i], *next; r; r = next) {
+            next = r->next;
+            put_first(&chains[r->id & (cap - 1)], r);
+        }
+    }
+    free(s->inbound);
+    s->inbound = chains;
     s->inbound_cap = cap;
     return 0;
 }
@@ -129,28 +183,14 @@ static int receipt_new(struct gw_session *s, uint16_t id, uint64_t number, struc
     gw_list_init(&r->sinking);
     gw_list_init(&r->storing);
     r->hub = s->hub;
-    r->session = s;
     r->session_id = s->id;
     r->number = number;
     r->id = id;
     r->row = NO_ROW;
     r->durable = s->stored;
-    s->inbound[s->inbound_count++] = (struct inbound){id, r};
+    enter_table(s, r);
     *out = r;
     return 0;
-}
-
-static void leave_table(struct receipt *r)
-{
-    struct gw_session *s = r->session;
-    size_t i = 0;
-
-    if (!s)
-        return;
-    while (s->inbound[i].receipt != r)
-        i++;
-    s->inbound[i] = s->inbound[--s->inbound_count];
-    r->session = NULL;
 }
 
 static void receipt_free(struct receipt *r)
@@ -485,30 +525,32 @@ void inbound_attached(struct gw_session *s)
         s->ops->inbound(s->owner);
 }
 
+static void unstore(struct receipt *r)
+{
+    r->durable = false;
+    r->row = NO_ROW; /* it goes with the session's */
+    receipt_next(r);
+}
+
 void inbound_unstore(struct gw_session *s)
 {
-    for (size_t i = s->inbound_count; i--;) {
-        struct receipt *r = s->inbound[i].receipt;
+    each_receipt(s, unstore);
+}
 
-        r->durable = false;
-        r->row = NO_ROW; /* it goes with the session's */
+static void forget(struct receipt *r)
+{
+    leave_table(r);
+    gw_list_remove(&r->sinking);
+    gw_list_remove(&r->storing);
+    if (r->hub->closing)
+        receipt_free(r);
+    else
         receipt_next(r);
-    }
 }
 
 void inbound_clear(struct gw_session *s)
 {
-    while (s->inbound_count) {
-        struct receipt *r = s->inbound[s->inbound_count - 1].receipt;
-
-        leave_table(r);
-        gw_list_remove(&r->sinking);
-        gw_list_remove(&r->storing);
-        if (s->hub->closing)
-            receipt_free(r);
-        else
-            receipt_next(r);
-    }
+    each_receipt(s, forget);
     free(s->inbound);
 }
 
@@ -585,8 +627,7 @@ void gw_hub_recalled(struct gw_hub *hub)
     size_t cursor = 0;
 
     for (struct gw_session *s; (s = gw_map_next(&hub->sessions, &cursor));)
-        for (size_t i = s->inbound_count; i--;)
-            receipt_next(s->inbound[i].receipt);
+        each_receipt(s, receipt_next);
     gw_map_fini(&hub->by_id);
     hub->recalled = true;
     tell_settled(hub);

@@ -171,6 +171,20 @@ Test(once_in, a_repetition_waits_for_the_first)
     cr_expect_eq(gw_session_inbound(b.session, ID), GW_INBOUND_RECEIVED);
 }
 
+/* Whom a receipt is sent to that is not on disk yet, repeats nothing after a crash. */
+Test(once_in, a_repetition_waits_for_the_row_too)
+{
+    struct client a = {0};
+
+    device(&a, false, 600);
+    cr_expect_eq(say(&a, ID, "x"), 0, "the sink has nothing to wait for");
+    cr_expect_eq(gw_session_inbound(a.session, ID), GW_INBOUND_PENDING);
+    cr_expect(gw_session_inbound_waits(a.session, ID));
+    settle();
+    cr_expect_eq(a.inbound, 1);
+    cr_expect_eq(gw_session_inbound(a.session, ID), GW_INBOUND_RECEIVED);
+}
+
 Test(once_in, a_restart_knows_what_was_received)
 {
     struct client a = {0}, b = {0};
@@ -340,6 +354,24 @@ Test(once_in, a_client_holds_1024_identifiers_and_so_many_rows)
     cr_expect_eq(say(&a, 2000, "x"), 0);
     idle();
     cr_expect_eq(ROWS(), 1024);
+}
+
+/* In an order that meets every chain's beginning, middle and end. */
+Test(once_in, any_identifiers_are_told_apart)
+{
+    struct client a = {0};
+
+    device(&a, true, 0);
+    for (unsigned i = 0; i < 1024; i++)
+        cr_assert_eq(say(&a, (uint16_t)(i * 64 + 1), "x"), 1, "%u", i);
+    for (unsigned i = 0; i < 1024; i++) {
+        uint16_t id = (uint16_t)((i * 389 % 1024) * 64 + 1);
+
+        cr_assert_eq(gw_session_inbound(a.session, id), GW_INBOUND_RECEIVED, "%u", id);
+        cr_assert(gw_session_inbound_remove(a.session, id));
+        cr_assert_eq(gw_session_inbound(a.session, id), GW_INBOUND_FREE, "%u", id);
+    }
+    gw_session_detach(&a.session);
 }
 
 Test(once_in, rows_go_with_their_session)
