@@ -120,6 +120,13 @@ static int open_record(const wc_CryptoInfo *info)
     return 0;
 }
 
+static int verify_signature(const wc_CryptoInfo *info)
+{
+    const __typeof__(info->pk.eccverify) *op = &info->pk.eccverify;
+
+    return crypto_verify(op->sig, op->siglen, op->hash, op->hashlen, op->res, op->key);
+}
+
 static int on_crypto(int device, wc_CryptoInfo *info, void *ctx)
 {
     (void)device;
@@ -133,6 +140,9 @@ static int on_crypto(int device, wc_CryptoInfo *info, void *ctx)
         if (info->cipher.type == WC_CIPHER_AES_GCM && state.aes_by_callback)
             return info->cipher.enc ? seal_record(info) : open_record(info);
         return CRYPTOCB_UNAVAILABLE;
+    case WC_ALGO_TYPE_PK:
+        return info->pk.type == WC_PK_TYPE_ECDSA_VERIFY ? verify_signature(info)
+                                                        : CRYPTOCB_UNAVAILABLE;
     default:
         return CRYPTOCB_UNAVAILABLE;
     }
@@ -201,6 +211,7 @@ void gw_crypto_fini(void)
         gcry_cipher_close(state.slots[i / SLOTS][i % SLOTS].cipher);
     (void)wc_FreeRng(&state.rng);
     wc_CryptoCb_UnRegisterDevice(DEVICE_ID);
+    crypto_verified_forget();
     wc_ecc_fp_free();
     (void)wolfSSL_Cleanup();
     gw_wipe(&state, sizeof(state));

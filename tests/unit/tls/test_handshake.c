@@ -3,6 +3,7 @@
 
 #include <wolfssl/ssl.h>
 
+#include "crypto/crypto_priv.h"
 #include "tls/tls_test.h"
 
 TestSuite(handshake, .init = tls_setup, .fini = tls_teardown, .timeout = 30);
@@ -43,6 +44,34 @@ Test(handshake, works_with_openssl_in_both_versions)
         cr_expect(strstr(said, "Verify return code: 0 (ok)"), "%s", said);
         party_fini(&server);
     }
+}
+
+Test(handshake, a_certificate_that_comes_again_is_looked_at_again)
+{
+    struct cert brief;
+
+    cert_make(&brief, &ca, GW_CERT_DEVICE, "cam-1", -DAY, 4);
+    for (unsigned i = 0; i < 3; i++) {
+        client = (struct party){0};
+        server = (struct party){0};
+        both_ready_as(&brief);
+        cr_expect_eq(admitted, i + 1);
+        party_fini(&client);
+        party_fini(&server);
+        /* Of the server's, two of each new one; the client's side checks one that does not change.
+         */
+        cr_expect_geq(crypto_verified_hits(), 2 * i, "its CA's signature is known");
+    }
+    admit_says = GW_EREVOKED;
+    expect_refused(&brief, GW_EREVOKED, "the certificate is not admitted");
+    admit_says = 0;
+    sleep(5);
+    turns(1); /* the loop learns what time it is */
+    expect_refused(&brief, GW_EIDENTITY, "the certificate has expired");
+    server_cfg.device_ca_pem = gw_buf_slice(&stranger_ca.pem); /* the same name, another key */
+    reconfigure();
+    expect_refused(&device, GW_EIDENTITY, "the certificate is not from an accepted CA");
+    cert_free(&brief);
 }
 
 Test(handshake, our_preferences_decide)
