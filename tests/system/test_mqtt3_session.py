@@ -7,6 +7,7 @@ import time
 import pytest
 
 import wire
+from lab import wait_until
 from wire import CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Will, \
     statement
 from wire3 import closes, connect, publish, subscribe, unsubscribe
@@ -38,6 +39,56 @@ def test_all_of_a_session_is_kept(desk3):
     back.expect(PUBREC, packet_id=77)
     back.expect(PUBCOMP, packet_id=77)
     assert not out.until_ping()  # it went out before `out` came
+
+
+def reconnected(lab, device, name):
+    """A connection of that client, once the gateway answers again after a kill."""
+    found = []
+
+    def answered():
+        with contextlib.suppress(OSError, wire.Failed):
+            found.append(wire.Client(device, 4).connect(name, clean=False))
+        return found
+
+    wait_until(answered, 30, "the gateway to answer")
+    return found[0]
+
+
+@statement("§4.1")
+@pytest.mark.parametrize("how", ["kill_worker", "kill_both"])
+def test_all_of_a_session_outlives_the_gateway(lab, how):
+    """The same as above, and the gateway is killed in between."""
+    lab.daemon.start()
+    cam = lab.enrolled("cam-1")
+    out, sub, pub = (wire.Client(cam, 4).connect(name, clean=False) for name in ("out", "sub", "pub"))
+    out.subscribe("d/cam-1/out", 2)
+    sub.subscribe("d/cam-1/in", 2)
+    for n, qos in enumerate((1, 2, 2)):
+        pub.publish("d/cam-1/in", f"{n}", qos)
+    sent = [sub.expect(PUBLISH) for _ in range(3)]
+    sub.send(wire.ack(PUBREC, sent[2].packet_id), publish("d/cam-1/out", b"once", 2, 77))
+    sub.take(PUBREL, packet_id=sent[2].packet_id)
+    sub.take(PUBREC, packet_id=77)
+    out.receive(payload=b"once")
+    out.leave()
+    sub.leave()
+    pub.publish("d/cam-1/in", b"waits", 2)
+    getattr(lab.daemon, how)()
+    if how == "kill_both":
+        lab.daemon.start()
+    lab.daemon.wait_ready()
+    back = reconnected(lab, cam, "sub")
+    assert back.connack.session_present
+    got = back.until_ping()
+    assert [(p.packet_id, p.payload, p.qos) for p in got if p.type == PUBLISH][:2] == \
+        [(p.packet_id, p.payload, p.qos) for p in sent[:2]]
+    assert [p.dup for p in got if p.type == PUBLISH] == [True, True, False]
+    assert [p.packet_id for p in got if p.type == PUBREL] == [sent[2].packet_id]
+    assert [p.payload for p in got if p.type == PUBLISH][2:] == [b"waits"]
+    back.send(publish("d/cam-1/out", b"once", 2, 77, dup=True), wire.ack(PUBREL, 77))
+    back.expect(PUBREC, packet_id=77)
+    back.expect(PUBCOMP, packet_id=77)
+    assert PUBLISH not in [p.type for p in reconnected(lab, cam, "out").until_ping()]
 
 
 @statement("MQTT-4.1.0-2")
