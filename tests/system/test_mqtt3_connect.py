@@ -350,17 +350,17 @@ def test_a_password_needs_a_user_name(desk3):
 
 @statement("MQTT-3.1.2-24")
 def test_silence_of_one_and_a_half_keep_alives_closes(desk3):
-    sub = desk3.client(device=desk3.two)
+    sub, never = desk3.client(device=desk3.two), desk3.client(keep_alive=0)
     sub.subscribe(desk3.topic("will"))
     start = time.monotonic()
     silent = desk3.client(keep_alive=1, will=Will(desk3.topic("will"), b"as if the network had failed"))
-    busy, never = desk3.client(keep_alive=1), desk3.client(keep_alive=0)
-    for _ in range(3):
-        time.sleep(0.7)
-        assert not busy.until_ping()
     silent.closed_for()
     assert time.monotonic() - start >= 1.5
     sub.receive(desk3.topic("will"))
+    busy = desk3.client(keep_alive=1)
+    for _ in range(3):
+        time.sleep(0.7)
+        assert not busy.until_ping()
     assert not never.until_ping()
 
 

@@ -208,7 +208,8 @@ def test_qos_2_as_its_receiver(desk3):
 
 @statement("§4.3.3")
 def test_unreleased_messages_are_bounded_and_none_is_doubled(desk3):
-    """3.1.1 has no receive maximum. Past the gateway's limit the connection ends; nothing is taken to be forgotten."""
+    """3.1.1 has no receive maximum: past the gateway's limit the connection ends, and nothing is taken only to be
+    forgotten."""
     sub = desk3.client(device=desk3.two)
     sub.subscribe(desk3.topic())
     pub, heard, sent, came = desk3.keeper(), set(), 0, []
