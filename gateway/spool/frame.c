@@ -2,15 +2,23 @@
 /* The bytes of segments and of the release mark; big-endian. */
 #include "spool/spool_priv.h"
 
+#ifdef __x86_64__
+#include <nmmintrin.h>
+#endif
+
 #define HEAD_MAGIC 0x436f7264536567a1u /* "CordSeg", version 1 */
 #define MARK_MAGIC 0x436f7264526c73a2u /* "CordRls", version 2 */
 
 /* ---- CRC-32C (RFC 3720 appendix B.4), eight bytes a step ---- */
 
 static uint32_t table[8][256];
+static bool is_fast; /* the processor does it itself */
+
+static bool has_instruction(void);
 
 __attribute__((constructor)) static void fill_table(void)
 {
+    is_fast = has_instruction();
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t crc = i;
 
@@ -23,7 +31,7 @@ __attribute__((constructor)) static void fill_table(void)
             table[k][i] = (table[k - 1][i] >> 8) ^ table[0][table[k - 1][i] & 0xff];
 }
 
-uint32_t crc32c(uint32_t crc, struct gw_slice s)
+uint32_t crc32c_by_table(uint32_t crc, struct gw_slice s)
 {
     const uint8_t *p = s.ptr;
     size_t len = s.len;
@@ -36,6 +44,45 @@ uint32_t crc32c(uint32_t crc, struct gw_slice s)
     for (; len; len--, p++)
         crc = (crc >> 8) ^ table[0][(crc ^ *p) & 0xff];
     return ~crc;
+}
+
+#ifdef __x86_64__
+/* One instruction for eight bytes, in every processor that was made since 2011. */
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t start, struct gw_slice s)
+{
+    const uint8_t *p = s.ptr;
+    size_t len = s.len;
+    uint64_t crc = (uint32_t)~start, word;
+
+    for (; len >= sizeof(word); len -= sizeof(word), p += sizeof(word)) {
+        memcpy(&word, p, sizeof(word));
+        crc = _mm_crc32_u64(crc, word);
+    }
+    for (; len; len--, p++)
+        crc = _mm_crc32_u8((uint32_t)crc, *p);
+    return ~(uint32_t)crc;
+}
+
+static bool has_instruction(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("sse4.2");
+}
+#else
+static uint32_t by_instruction(uint32_t start, struct gw_slice s)
+{
+    return crc32c_by_table(start, s);
+}
+
+static bool has_instruction(void)
+{
+    return false;
+}
+#endif
+
+uint32_t crc32c(uint32_t crc, struct gw_slice s)
+{
+    return is_fast ? by_instruction(crc, s) : crc32c_by_table(crc, s);
 }
 
 /* ---- frames: sync, checksum, data length, topic length, kind, label length, sequence; label,

@@ -66,6 +66,8 @@ struct mark {
 };
 
 uint32_t crc32c(uint32_t crc, struct gw_slice s);
+/** The same without the processor's help. */
+uint32_t crc32c_by_table(uint32_t crc, struct gw_slice s);
 
 static inline size_t frame_size(size_t topic_len, size_t data_len)
 {

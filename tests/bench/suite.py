@@ -82,7 +82,7 @@ def latency(device, broker, rate, seconds):
     said = report(proc)
     spent = cpu_seconds(broker.pids()) - before
     return {f"latency at {rate}/s, p50, µs": said["p50_us"], f"latency at {rate}/s, p99, µs": said["p99_us"],
-            f"QoS 1, 256 B, 100 to 1 at {rate}/s, µs/message": spent / int(rate * seconds) * 1e6}
+            f"QoS 1 at {rate}/s, µs/message": spent / int(rate * seconds) * 1e6}
 
 
 def kernel_bytes():

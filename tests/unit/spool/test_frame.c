@@ -24,6 +24,23 @@ Test(spool_frame, checksum_is_crc_32c)
         cr_expect_eq(crc32c(0, gw_slice_str(cases[i].text)), cases[i].want, "%s", cases[i].text);
 }
 
+Test(spool_frame, checksum_is_the_same_with_and_without_the_processors_help)
+{
+    uint8_t bytes[320];
+
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 167 + (i >> 3));
+    cr_expect_eq(crc32c_by_table(0, GW_SLICE_LIT("123456789")), 0xe3069283u);
+    for (size_t from = 0; from < 16; from++)
+        for (size_t len = 0; from + len <= sizeof(bytes); len++) {
+            struct gw_slice s = GW_SLICE(bytes + from, len);
+            uint32_t start = (uint32_t)(len * 0x9e3779b9u);
+
+            cr_assert_eq(crc32c(start, s), crc32c_by_table(start, s), "from %zu, %zu bytes", from,
+                         len);
+        }
+}
+
 Test(spool_frame, comes_back_as_it_was)
 {
     uint8_t room[256];
