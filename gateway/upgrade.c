@@ -3,7 +3,8 @@
 #include "websocket/websocket.h"
 #include "worker.h"
 
-#define PROTOCOLS_MAX 1024 /* bytes of subprotocols that are looked at */
+#define HEADERS 6
+#define HEADER_MAX 1024 /* bytes of one of the headers that are looked at */
 
 static void on_upgraded(void *owner, struct gw_stream *below, struct gw_slice early)
 {
@@ -42,24 +43,34 @@ static void refuse(struct gw_http_request *r, int err)
         gw_http_problem(r, 400, "The WebSocket subprotocol must be mqtt.");
         return;
     default:
-        gw_http_problem(r, 400, "The WebSocket key is not valid.");
+        gw_http_problem(r, 400, "The WebSocket key is not valid, or the extensions are not.");
     }
 }
 
 static void on_mqtt(void *owner, struct gw_http_request *r)
 {
-    char protocols[PROTOCOLS_MAX];
+    static const char *const names[HEADERS] = {
+        "Upgrade",
+        "Connection",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
+    };
+    char values[HEADERS][HEADER_MAX]; /* a list may stand in several lines: RFC 6455 §11.3 */
     const struct gw_websocket_request req = {
-        .upgrade = gw_http_may_upgrade(r) ? gw_http_header(r, "Upgrade") : NULL,
-        .connection = gw_http_header(r, "Connection"),
-        .version = gw_http_header(r, "Sec-WebSocket-Version"),
-        .key = gw_http_header(r, "Sec-WebSocket-Key"),
-        .protocols = protocols, /* RFC 6455 §11.3.4: in one line or in several */
+        .upgrade = gw_http_may_upgrade(r) ? values[0] : NULL,
+        .connection = values[1],
+        .key = values[2],
+        .version = values[3],
+        .protocols = values[4],
+        .extensions = values[5],
     };
     char accept[GW_WEBSOCKET_ACCEPT];
     int err;
 
-    gw_http_header_list(r, "Sec-WebSocket-Protocol", protocols, sizeof(protocols));
+    for (int i = 0; i < HEADERS; i++)
+        gw_http_header_list(r, names[i], values[i], sizeof(values[i]));
     err = gw_websocket_accept(&req, "mqtt", accept);
     if (err) {
         refuse(r, err);

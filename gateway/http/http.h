@@ -72,7 +72,8 @@ const char *gw_http_path(const struct gw_http_request *r);
 const char *gw_http_segment(const struct gw_http_request *r, unsigned i);
 unsigned gw_http_route_flags(const struct gw_http_request *r);
 const char *gw_http_header(const struct gw_http_request *r, const char *name); /**< NULL: absent */
-/** A list that may come in several lines (RFC 9110 §5.3), joined by commas; cut at `size` - 1. */
+/** A list that may come in several lines (RFC 9110 §5.3), joined by commas; a line too many is left
+ * out. */
 void gw_http_header_list(const struct gw_http_request *r, const char *name, char *out, size_t size);
 /** Decoded, valid as long as the request; NULL: absent or badly escaped. */
 const char *gw_http_query(struct gw_http_request *r, const char *name);

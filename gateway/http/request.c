@@ -76,13 +76,19 @@ static enum MHD_Result add_line(void *ctx, enum MHD_ValueKind kind, const char *
                                 const char *value)
 {
     struct header_list *l = ctx;
+    size_t len = value ? strlen(value) : 0;
     int n;
 
     (void)kind;
     if (!value || strcasecmp(name, l->name) != 0)
         return MHD_YES;
-    n = snprintf(l->out + l->len, l->size - l->len, "%s%s", l->len ? "," : "", value);
-    l->len = GW_MIN(l->len + (size_t)GW_MAX(n, 0), l->size - 1);
+    while (len && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+        len--;
+    n = snprintf(l->out + l->len, l->size - l->len, "%s%.*s", l->len ? "," : "", (int)len, value);
+    if (n < 0 || (size_t)n >= l->size - l->len)
+        l->out[l->len] = '\0'; /* half a line might say something else */
+    else
+        l->len += (size_t)n;
     return MHD_YES;
 }
 

@@ -16,12 +16,67 @@ static bool lists(const char *header, const char *name, bool exactly)
         size_t n;
 
         at += strspn(at, " \t,");
-        n = strcspn(at, " \t,");
-        if (n == len && (exactly ? strncmp(at, name, n) : strncasecmp(at, name, n)) == 0)
+        n = strcspn(at, ",");
+        if (n >= len && (exactly ? strncmp(at, name, len) : strncasecmp(at, name, len)) == 0 &&
+            strspn(at + len, " \t") == n - len)
             return true;
         at += n;
     }
     return false;
+}
+
+/* ---- Sec-WebSocket-Extensions: none is known here, but what breaks its grammar is refused (§9.1)
+ * ---- */
+
+static const char *blanks(const char *at)
+{
+    return at + strspn(at, " \t");
+}
+
+/* NULL: there is no token here. */
+static const char *token(const char *at)
+{
+    size_t n = strspn(at, "!#$%&'*+-.^_`|~0123456789"
+                          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+    return n ? at + n : NULL;
+}
+
+/* A quoted value has to be a token once its backslashes are gone. */
+static const char *quoted(const char *at)
+{
+    const char *start = ++at;
+
+    for (; *at && *at != '"'; at++) {
+        const char one[2] = {*at == '\\' ? *++at : *at, '\0'};
+
+        if (!token(one))
+            return NULL;
+    }
+    return *at && at > start ? at + 1 : NULL;
+}
+
+static const char *extension(const char *at)
+{
+    at = token(at);
+    while (at && *(at = blanks(at)) == ';') {
+        at = token(blanks(at + 1));
+        if (at && *blanks(at) == '=') {
+            at = blanks(blanks(at) + 1);
+            at = *at == '"' ? quoted(at) : token(at);
+        }
+    }
+    return at;
+}
+
+static bool extensions_valid(const char *header)
+{
+    for (const char *at = header + strspn(header, " \t,"); *at; at += strspn(at, " \t,")) {
+        at = extension(at);
+        if (!at || (*at && *at != ','))
+            return false;
+    }
+    return true;
 }
 
 static bool key_valid(const char *key)
@@ -45,6 +100,8 @@ int gw_websocket_accept(const struct gw_websocket_request *req, const char *prot
         !req->version || strcmp(req->version, "13") != 0)
         return GW_EUNSUPPORTED;
     if (!key_valid(req->key))
+        return GW_EMALFORMED;
+    if (req->extensions && !extensions_valid(req->extensions))
         return GW_EMALFORMED;
     if (!lists(req->protocols, protocol, true))
         return GW_EPROTOCOL;

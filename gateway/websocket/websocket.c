@@ -6,6 +6,7 @@
 #include <wslay/wslay.h>
 
 #include "net/layer.h"
+#include "websocket/guard.h"
 
 #define INPUT_MAX (1u << 20)
 #define EARLY_MAX (64u << 10)
@@ -28,6 +29,7 @@ struct websocket {
     struct gw_task wake;      /* input is due without an event from below */
     struct gw_timer timer;    /* CLOSING's limit */
     struct gw_buf early;      /* sent behind the request, read before anything else */
+    struct guard guard;       /* what it lets through is what wslay reads */
     struct gw_layer_input in; /* unmasked; never `fresh` */
     struct gw_buf out;        /* gathered in this turn */
     size_t output_max;
@@ -35,7 +37,6 @@ struct websocket {
     bool control;     /* the frame that is coming in is no data frame */
     uint16_t goodbye; /* a Close frame to send once all messages are: wslay would send it first */
     int fault;        /* why the peer's frames were refused */
-    bool codeless;    /* wslay could not read a frame's head, and says Close without a reason */
 };
 
 static struct websocket *websocket_of(const struct gw_stream *s)
@@ -45,48 +46,6 @@ static struct websocket *websocket_of(const struct gw_stream *s)
 
 /* ---- wslay's view ---- */
 
-static ssize_t on_receive(wslay_event_context_ptr frames, uint8_t *buf, size_t len, int flags,
-                          void *owner)
-{
-    struct websocket *w = owner;
-    bool early = gw_buf_len(&w->early) > 0;
-    struct gw_slice in = early ? gw_buf_slice(&w->early) : gw_stream_input(w->below);
-    size_t n = GW_MIN(in.len, len);
-
-    (void)flags;
-    if (n == 0) {
-        wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
-        return -1;
-    }
-    memcpy(buf, in.ptr, n);
-    if (early)
-        gw_buf_consume(&w->early, n);
-    else
-        gw_stream_consume(w->below, n);
-    return (ssize_t)n;
-}
-
-static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *data, size_t len, int flags,
-                       void *owner)
-{
-    static const uint8_t no_code[] = {0x88, 0x00};
-    static const uint8_t broken[] = {0x88, 0x02, WSLAY_CODE_PROTOCOL_ERROR >> 8,
-                                     WSLAY_CODE_PROTOCOL_ERROR & 0xff};
-    struct websocket *w = owner;
-    struct gw_slice out = GW_SLICE(data, len);
-    int err;
-
-    (void)flags;
-    if (w->codeless && gw_slice_eq(out, GW_SLICE(no_code, sizeof(no_code))))
-        out = GW_SLICE(broken, sizeof(broken)); /* RFC 6455 §7.4.1: the peer learns what it did */
-    err = gw_stream_write(w->below, out);
-    if (!err)
-        return (ssize_t)len;
-    wslay_event_set_error(frames,
-                          err == GW_EFULL ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
-    return -1;
-}
-
 /* The peer broke a rule: the first reason stays, and is what it is told. */
 static void refuse(struct websocket *w, int err, uint16_t code)
 {
@@ -95,6 +54,63 @@ static void refuse(struct websocket *w, int err, uint16_t code)
     w->fault = err;
     (void)wslay_event_queue_close(w->frames, code, NULL, 0);
     wslay_event_shutdown_read(w->frames);
+}
+
+/* From where the peer's bytes come next. */
+static struct gw_slice arrived(const struct websocket *w)
+{
+    return gw_buf_len(&w->early) ? gw_buf_slice(&w->early) : gw_stream_input(w->below);
+}
+
+static void used(struct websocket *w, size_t len)
+{
+    if (gw_buf_len(&w->early))
+        gw_buf_consume(&w->early, len);
+    else
+        gw_stream_consume(w->below, len);
+}
+
+static ssize_t on_receive(wslay_event_context_ptr frames, uint8_t *buf, size_t len, int flags,
+                          void *owner)
+{
+    struct websocket *w = owner;
+    struct gw_slice in;
+    size_t taken = 1, given = 0;
+
+    (void)flags;
+    while (taken && given == 0 && (in = arrived(w)).len) {
+        if (guard_pass(&w->guard, in, buf, len, &taken, &given)) {
+            refuse(w, GW_EPROTOCOL, WSLAY_CODE_PROTOCOL_ERROR);
+            break;
+        }
+        used(w, taken);
+    }
+    if (given)
+        return (ssize_t)given;
+    wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
+    return -1;
+}
+
+static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *data, size_t len, int flags,
+                       void *owner)
+{
+    struct websocket *w = owner;
+    int err = gw_stream_write(w->below, GW_SLICE(data, len));
+
+    (void)flags;
+    if (!err)
+        return (ssize_t)len;
+    wslay_event_set_error(frames,
+                          err == GW_EFULL ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    return -1;
+}
+
+/* A burst of pings is answered as it is read; what remains waits for a peer that does not read. */
+static bool too_many_replies(struct websocket *w)
+{
+    if (wslay_event_get_queued_msg_count(w->frames) > REPLIES_MAX)
+        (void)wslay_event_send(w->frames); /* a failure ends it in on_flush() */
+    return wslay_event_get_queued_msg_count(w->frames) > REPLIES_MAX;
 }
 
 static void on_frame_start(wslay_event_context_ptr frames,
@@ -108,7 +124,7 @@ static void on_frame_start(wslay_event_context_ptr frames,
         refuse(w, GW_EPROTOCOL, WSLAY_CODE_UNSUPPORTED_DATA);
     if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1) /* §5.5.1: a code */
         refuse(w, GW_EPROTOCOL, WSLAY_CODE_PROTOCOL_ERROR);
-    if (wslay_event_get_queued_msg_count(w->frames) > REPLIES_MAX)
+    if (too_many_replies(w))
         refuse(w, GW_EQUOTA, WSLAY_CODE_POLICY_VIOLATION);
 }
 
@@ -305,10 +321,8 @@ static void pump(struct websocket *w)
     if (w->state == ENDED || (w->state == OPEN && (w->paused || !w->base.fn)))
         return;
     err = wslay_event_recv(w->frames);
-    if (err && !w->fault) { /* wslay has queued a Close by itself */
+    if (err && !w->fault) /* wslay has queued a Close by itself */
         w->fault = err == WSLAY_ERR_NOMEM ? -ENOMEM : GW_EPROTOCOL;
-        w->codeless = w->fault == GW_EPROTOCOL;
-    }
     came = gw_buf_len(&w->in.kept) > had;
     if (w->state == OPEN && came && !gw_layer_emit(&w->base, GW_STREAM_DATA))
         return;

@@ -11,16 +11,18 @@
 
 #define GW_WEBSOCKET_ACCEPT 29 /**< Sec-WebSocket-Accept with its final zero */
 
-/** A client's request headers, NULL where absent (RFC 6455 §4.2.1). */
+/** A client's request headers, lines of one name joined by commas; NULL where absent (RFC 6455
+ * §4.2.1). */
 struct gw_websocket_request {
-    const char *upgrade, *connection, *version, *key, *protocols;
+    const char *upgrade, *connection, *version, *key, *protocols, *extensions;
 };
 
 /**
  * Judge an opening handshake that has to offer the subprotocol `protocol`.
  *
  * @return 0 and the value of Sec-WebSocket-Accept; GW_EUNSUPPORTED: another version than 13, or no
- *         upgrade at all (HTTP 426); GW_EMALFORMED: a bad key (400); GW_EPROTOCOL: the subprotocol
+ *         upgrade at all (HTTP 426); GW_EMALFORMED: a bad key, or extensions
+ *         that break their grammar (400); GW_EPROTOCOL: the subprotocol
  *         is not offered (400, [MQTT-6.0.0-3]); GW_ECRYPTO.
  */
 int gw_websocket_accept(const struct gw_websocket_request *req, const char *protocol,

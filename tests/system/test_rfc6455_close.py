@@ -110,3 +110,61 @@ def test_codes_that_are_never_sent_are_refused(peer, code):
 @pytest.mark.parametrize("code", [0, 1, 999, 1004, 1016, 1100, 2999, 5000, 65535])
 def test_codes_that_nobody_defined_are_refused(peer, code):
     fails(peer, PROTOCOL, frame(CLOSE, code.to_bytes(2, "big")))
+
+
+def in_parts(data, each):
+    return [data[n:n + 1] for n in range(len(data))] if each else [data]
+
+
+@statement("§5.5.1-7")
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("reason, code", [("bye", 1000), ("Grüße", 1000), ("\u20ac\U0001f600" * 17, 1000),
+                                          (b"\xff\xfe", BAD_DATA), (b"\xed\xa0\x80", BAD_DATA), (b"ok\x80", BAD_DATA)])
+def test_a_reason_is_judged_however_it_is_cut(peer, reason, code, each):
+    for part in in_parts(frame(CLOSE, b"\x03\xe8" + wire.raw(reason)), each):
+        peer.sock.raw(part)
+    assert [(f.kind, f.code) for f in peer.sock.ended()] == [(CLOSE, code)]
+
+
+@statement("§10.7-2")
+def test_what_came_before_a_fault_counts(desk, peer):
+    other = desk.client(device=desk.two)
+    other.subscribe(desk.topic())
+    fails(peer, PROTOCOL, frame(BINARY, wire.publish(desk.topic(), b"before")), frame(BINARY, b"", rsv=1))
+    assert other.receive().payload == b"before"
+
+
+@statement("§7.2.1-2")
+@pytest.mark.parametrize("how", [1000, 1001, "reset"])
+def test_an_end_without_mqtts_disconnect_publishes_the_will(desk, how):
+    other = desk.client(device=desk.two)
+    other.subscribe(desk.topic("will"), 1)
+    gone = ws.client(desk, "will", will=wire.Will(desk.topic("will"), b"gone", 1))
+    if how == "reset":
+        gone.sock.sock.close()
+    else:
+        gone.sock.raw(frame(CLOSE, how.to_bytes(2, "big")))
+    assert other.receive().payload == b"gone"
+
+
+@statement("§7.2.1-2")
+def test_a_session_outlives_its_websocket(desk):
+    stays = {"clean": False, "properties": {"session_expiry": 60}}
+    first = ws.client(desk, "kept", **stays)
+    first.subscribe(desk.topic(), 2)
+    first.sock.raw(frame(CLOSE, b"\x03\xe8"))
+    first.sock.ended()
+    other = desk.client(device=desk.two)
+    for qos in (1, 2):
+        other.publish(desk.topic(), b"%d" % qos, qos)
+    again = ws.client(desk, "kept", **stays)
+    assert again.connack.session_present
+    assert [again.receive().payload for _ in range(2)] == [b"1", b"2"]
+
+
+@statement("§7.4.1-4")
+def test_who_is_taken_over_is_told_why(desk):
+    first = ws.client(desk, "same")
+    ws.client(desk, "same")
+    assert [p.reason for p in first.ended()] == [wire.TAKEN_OVER]
+    assert first.sock.close_code == 1001

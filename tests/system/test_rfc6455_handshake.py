@@ -137,7 +137,7 @@ def test_a_refused_version_hears_those_that_are_spoken(desk):
 
 @statement("§9.1-1")
 def test_no_extension_is_taken(desk):
-    for offer in ("permessage-deflate; client_max_window_bits", "x-webkit-deflate-frame", "nonsense;;;"):
+    for offer in ("permessage-deflate; client_max_window_bits", "x-webkit-deflate-frame"):
         assert opened(desk, Sec_WebSocket_Extensions=offer).get("Sec-WebSocket-Extensions") is None
     assert opened(desk).get("Sec-WebSocket-Extensions") is None
 
@@ -156,3 +156,45 @@ def test_who_has_no_certificate_is_refused(desk):
 @statement("§10.7-1")
 def test_a_handshake_without_end_is_refused(desk):
     assert refusal(desk, X_Long="x" * 100_000).status in (400, 413, 414, 431)
+
+
+@statement("§4.3-2")
+def test_upgrade_and_connection_may_be_written_in_several_lines(desk):
+    opened(desk, Upgrade=["h2c", "websocket"], Connection=["keep-alive", "Upgrade"])
+
+
+@statement("§4.3-3")
+def test_names_of_a_list_are_parted_by_commas_only(desk):
+    opened(desk, Sec_WebSocket_Protocol="chat\t,\tmqtt ,x", Connection="keep-alive ,\tUpgrade ", Upgrade=" websocket ")
+    assert refusal(desk, Upgrade="h2c websocket").status == 426
+    assert refusal(desk, Connection="keep-alive Upgrade").status == 426
+    assert refusal(desk, Sec_WebSocket_Protocol="chat mqtt").status == 400
+
+
+@statement("§11.3.1-1")
+def test_a_second_key_is_refused(desk):
+    assert refusal(desk, Sec_WebSocket_Key=[ws.KEY, "AAAAAAAAAAAAAAAAAAAAAA=="]).status == 400
+    opened(desk, Sec_WebSocket_Key=f"  {ws.KEY}  ")
+
+
+@statement("§11.3.5-1")
+def test_a_second_version_is_refused(desk):
+    assert refusal(desk, Sec_WebSocket_Version=["13", "13"]).status == 426
+
+
+@statement("§11.3.4-1")
+@pytest.mark.parametrize("length", range(1014, 1026))
+def test_a_subprotocol_that_is_too_far_out_is_not_half_read(desk, length):
+    assert refusal(desk, Sec_WebSocket_Protocol="x" * length + ",mqttv3.1").status == 400
+
+
+@statement("§9.1-2")
+@pytest.mark.parametrize("offered", ["; a", "nonsense;;;", "a; =b", "a; b=", 'a; b="c', 'a; b="c d"', "a b", "a/b"])
+def test_extensions_outside_their_grammar_are_refused(desk, offered):
+    assert refusal(desk, Sec_WebSocket_Extensions=offered).status == 400
+
+
+@statement("§9.1-3")
+@pytest.mark.parametrize("offered", ["permessage-deflate; client_max_window_bits", 'a; b=c; d="e", x-f', ["a", "b"]])
+def test_extensions_in_their_grammar_are_ignored(desk, offered):
+    assert opened(desk, Sec_WebSocket_Extensions=offered).get("Sec-WebSocket-Extensions") is None

@@ -166,6 +166,56 @@ Test(frames, an_end_without_close_is_a_reset)
     cr_expect_eq(server.error, -ECONNRESET);
 }
 
+/* wslay alone checks the text of a Close frame part by part, and skips two bytes of each. */
+Test(frames, a_close_with_words_may_come_in_parts)
+{
+    const uint8_t bytes[] = {0x88, 0x86, 1,       2,        3,        4,
+                             0x02, 0xea, 'a' ^ 3, 0xc3 ^ 4, 0xa9 ^ 1, 'b' ^ 2};
+
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        raw((const char *)bytes + i, 1);
+        turns(2);
+    }
+    UNTIL(client.closed);
+    cr_expect(CLIENT_GOT("\x88\x06\x03\xe8"
+                         "a\xc3\xa9"
+                         "b"));
+    cr_expect_eq(server.error, 0);
+}
+
+Test(frames, a_close_whose_words_are_no_text_is_told_so_however_it_comes)
+{
+    const uint8_t bytes[] = {0x88, 0x84, 1, 2, 3, 4, 0x02, 0xea, 0xff ^ 3, 0xfe ^ 4};
+
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        raw((const char *)bytes + i, 1);
+        turns(2);
+    }
+    UNTIL(client.closed);
+    cr_expect(CLIENT_GOT("\x88\x02\x03\xef"));
+    cr_expect_eq(server.error, GW_EPROTOCOL);
+}
+
+Test(frames, a_burst_of_pings_is_answered)
+{
+    enum { PINGS = 1000 };
+
+    for (int i = 0; i < PINGS; i++)
+        frame(FIN | PING, &i, 2);
+    UNTIL(gw_buf_len(&client.got) == PINGS * 4 || server.closed);
+    cr_assert_eq(server.closed, 0);
+    for (int i = 0; i < PINGS; i++)
+        cr_assert_eq(memcmp(client.got.data + client.got.head + i * 4 + 2, &i, 2), 0, "pong %d", i);
+}
+
+Test(frames, what_came_before_a_broken_frame_is_delivered)
+{
+    RAW("\x82\x81\x01\x02\x03\x04\x79\xc2\x80\x01\x02\x03\x04");
+    UNTIL(server.closed);
+    cr_expect(server_got("x"));
+    UNTIL(CLIENT_GOT("\x88\x02\x03\xea"));
+}
+
 struct broken {
     const char *name, *bytes;
     size_t len;
