@@ -151,6 +151,99 @@ for (const [way, url] of Object.entries(URLS)) {
   }
 }
 
+for (const [way, url] of Object.entries(URLS)) {
+  test(`over ${way}: a delayed will is held back by who returns, and comes when nobody does`, { timeout: 60_000 }, async () => {
+    const topic = `d/${ID}/late/${way}`;
+    const watcher = await open(url, { protocolVersion: 5 });
+    const got = messages(watcher);
+    await watcher.subscribeAsync(topic, { qos: 2 });
+    const will = (payload, willDelayInterval) => ({
+      protocolVersion: 5, clientId: `late-${way}`, clean: false, properties: { sessionExpiryInterval: 300 },
+      will: { topic, payload, qos: 2, properties: { willDelayInterval, contentType: 'text/plain', userProperties: { from: 'will' } } },
+    });
+    (await open(url, will('held back', 300))).stream.destroy();
+    const returned = await open(url, will('gone', 1));
+    returned.stream.destroy();
+    const [{ text, packet }] = await got(1);
+    assert.equal(text, 'gone');
+    assert.equal(packet.qos, 2);
+    assert.equal(packet.properties.contentType, 'text/plain');
+    assert.deepEqual({ ...packet.properties.userProperties }, { from: 'will' });
+    await watcher.endAsync();
+  });
+
+  for (const protocolVersion of [4, 5]) {
+    test(`over ${way}, protocol ${protocolVersion}: a retained message comes to who subscribes later, until it is taken away`, { timeout: 30_000 }, async () => {
+      const topic = `d/${ID}/stays/${way}/${protocolVersion}`;
+      const client = await open(url, { protocolVersion });
+      await client.publishAsync(topic, 'still here', { qos: 2, retain: true });
+      const later = await open(url, { protocolVersion });
+      const got = messages(later);
+      await later.subscribeAsync(topic, { qos: 2 });
+      const [{ text, packet }] = await got(1);
+      assert.deepEqual([text, packet.retain, packet.qos], ['still here', true, 2]);
+      await client.publishAsync(topic, '', { qos: 1, retain: true });
+      await got(2);
+      await later.unsubscribeAsync(topic);
+      await later.subscribeAsync(topic, { qos: 2 });
+      await client.publishAsync(topic, 'live', { qos: 1 });
+      const third = (await got(3))[2];
+      assert.deepEqual([third.text, third.packet.retain], ['live', false]);
+      await Promise.all([client.endAsync(), later.endAsync()]);
+    });
+  }
+
+  test(`over ${way}: user properties keep their order and their repetitions`, { timeout: 30_000 }, async () => {
+    const client = await open(url, { protocolVersion: 5 });
+    const got = messages(client);
+    await client.subscribeAsync(`d/${ID}/pairs`, { qos: 2 });
+    const userProperties = { z: ['1', '2', '1'], a: '3', m: ['4', 'ü'] };
+    await client.publishAsync(`d/${ID}/pairs`, 'x', { qos: 2, properties: { userProperties } });
+    const [{ packet }] = await got(1);
+    assert.deepEqual({ ...packet.properties.userProperties }, userProperties);
+    assert.deepEqual(Object.keys(packet.properties.userProperties), ['z', 'a', 'm']);
+    await client.endAsync();
+  });
+}
+
+/** Runs in the page: a client that goes away and comes back, and another that publishes and is lost meanwhile. */
+async function inThePage({ id, protocolVersion }) {
+  /* global mqtt */
+  const url = 'wss://127.0.0.1:8443/mqtt';
+  const topic = `d/${id}/browser/${protocolVersion}`;
+  const open = (options) => mqtt.connectAsync(url, { protocolVersion, reconnectPeriod: 0, ...options });
+  const stays = {
+    clientId: `browser-${protocolVersion}`, clean: false,
+    ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: 300 } } : {}),
+  };
+  const first = await open(stays);
+  await first.subscribeAsync(`${topic}/#`, { qos: 2 });
+  await first.endAsync();
+  const other = await open({ will: { topic: `${topic}/will`, payload: 'gone', qos: 1 } });
+  for (const qos of [0, 1, 2]) await other.publishAsync(`${topic}/${qos}`, `at ${qos}`, { qos, retain: qos === 2 });
+  const again = mqtt.connect(url, { protocolVersion, reconnectPeriod: 0, ...stays });
+  const got = [];
+  const came = (count) => new Promise((done) => {
+    const look = () => got.length >= count && done();
+    again.on('message', look);
+    look();
+  });
+  again.on('message', (t, payload, packet) => got.push([t.slice(topic.length + 1), payload.toString(), packet.qos]));
+  await new Promise((done) => again.on('connect', done));
+  await again.publishAsync(`${topic}/back`, 'at 2', { qos: 2 });
+  await came(3);
+  other.stream.destroy();
+  await came(4);
+  const late = await open({});
+  const kept = new Promise((done) => late.on('message', (t, payload, packet) => done([payload.toString(), packet.retain])));
+  await late.subscribeAsync(`${topic}/2`, { qos: 1 });
+  const retained = await kept;
+  await late.publishAsync(`${topic}/2`, '', { retain: true });
+  await late.endAsync();
+  await again.endAsync();
+  return { got: got.slice(0, 4), retained };
+}
+
 test('in a browser, over WebSocket with the device’s certificate', { timeout: 60_000 }, async () => {
   const browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
@@ -165,15 +258,11 @@ test('in a browser, over WebSocket with the device’s certificate', { timeout: 
     const page = await context.newPage();
     await page.goto('https://127.0.0.1:8443/.well-known/est/csrattrs').catch(() => {}); // any page of the origin
     await page.addScriptTag({ path: new URL('node_modules/mqtt/dist/mqtt.min.js', import.meta.url).pathname });
-    const got = await page.evaluate((id) => new Promise((done, fail) => {
-      /* global mqtt */
-      const client = mqtt.connect('wss://127.0.0.1:8443/mqtt', { protocolVersion: 5, reconnectPeriod: 0 });
-      client.on('error', (e) => fail(new Error(e.message)));
-      client.on('close', () => fail(new Error('closed')));
-      client.on('message', (topic, payload) => done(`${topic} ${payload}`));
-      client.on('connect', () => client.subscribe(`d/${id}/browser`, { qos: 2 }, () => client.publish(`d/${id}/browser`, 'from Chromium', { qos: 2 })));
-    }), ID);
-    assert.equal(got, `d/${ID}/browser from Chromium`);
+    for (const protocolVersion of [4, 5]) {
+      const { got, retained } = await page.evaluate(inThePage, { id: ID, protocolVersion });
+      assert.deepEqual(got, [['1', 'at 1', 1], ['2', 'at 2', 2], ['back', 'at 2', 2], ['will', 'gone', 1]]);
+      assert.deepEqual(retained, ['at 2', true]);
+    }
   } finally {
     await browser.close();
   }
