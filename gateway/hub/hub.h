@@ -32,8 +32,11 @@ struct gw_hub;
 struct gw_session;
 
 struct gw_hub_limits {
-    uint64_t queued_bytes;   /**< for one session; QoS 0 gives way first */
-    uint64_t retained_bytes; /**< of all devices together; 0: 16 MiB */
+    /** For one session; QoS 0 gives way first. A device has 16 times that, all together 128 times,
+     * and each device at least as much as one session. */
+    uint64_t queued_bytes;
+    /** Of all devices together; 0: 16 MiB. One may have a quarter, and has a 32nd in any case. */
+    uint64_t retained_bytes;
     uint32_t retained_count; /**< 0: 100,000 */
 };
 

@@ -137,6 +137,7 @@ struct hub_device {
     struct gw_list sessions; /* by device_link; the detached ones in order of their detaching */
     size_t kept;
     size_t retained;
+    uint64_t retained_bytes, queued_bytes;
     char id[GW_HUB_DEVICE_MAX + 1];
 };
 
@@ -238,9 +239,11 @@ void queue_releases_first(struct gw_session *s);
 void queue_clear(struct gw_session *s);
 /** The session ceases to be durable: its rows are dropped elsewhere. */
 void queue_unstore(struct gw_session *s);
-/** Put back one row at load. */
 /** The row of this delivery was not written. */
 void queue_lost(struct delivery *d);
+/** Could this session take `m` at QoS 1 or 2, as far as its limits go? */
+bool queue_has_room(const struct gw_session *s, const struct gw_msg *m);
+/** Put back one row at load. */
 int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored, uint64_t number,
                   unsigned flags, struct gw_slice ids, uint64_t sent) GW_MUST_CHECK;
 
@@ -394,6 +397,9 @@ struct gw_hub {
     size_t shared_subs; /* without any, no message looks for them */
     struct tickets tickets;
     struct gw_hub_stats stats;
+    struct {
+        uint64_t bytes, count;
+    } retained; /* by devices: what the gateway says itself is not limited */
     /* inbound.c: receipts, by their links */
     struct gw_list labelled, sinking, storing;
     uint64_t next_receipt, known_receipt;

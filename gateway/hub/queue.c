@@ -6,7 +6,8 @@
 #define COUNT_MAX 60000 /* fewer than packet identifiers */
 #define IDS 65535u      /* packet identifiers: 1 to 65535 */
 #define REPLAY_SHARE 8  /* retained messages may queue so many times the limit, */
-#define SITE_SHARE 128  /* and all sessions together so many times that of one */
+#define DEVICE_SHARE 16 /* those of one device together so many times, */
+#define SITE_SHARE 128  /* and all together so many times that of one */
 #define ROW_RELEASED 8u /* in a row's flags, beside QoS and retain */
 #define SPARE_MAX 2048u /* entries kept for the next ones */
 
@@ -144,6 +145,7 @@ static void drop(struct gw_session *s, struct delivery *d)
     s->qos0_count -= d->pub.qos == 0;
     s->hub->stats.queued--;
     s->hub->stats.queued_bytes -= d->bytes;
+    s->device->queued_bytes -= d->bytes;
     gw_list_remove(&d->node);
     gw_msg_unref(&d->msg);
     entry_give_back(s->hub, d);
@@ -168,6 +170,7 @@ static struct delivery *entry_new(struct gw_session *s, struct gw_msg *m, uint8_
     s->qos0_count += qos == 0;
     s->hub->stats.queued++;
     s->hub->stats.queued_bytes += d->bytes;
+    s->device->queued_bytes += d->bytes;
     return d;
 }
 
@@ -179,13 +182,21 @@ static void number(struct delivery *d, uint64_t n)
 
 /* ---- limits ---- */
 
+/* However much others have, a device has room for as much as one session may hold. */
 static bool fits(const struct gw_session *s, size_t bytes, bool replay)
 {
     uint64_t limit = s->hub->limits.queued_bytes;
+    uint64_t device = s->device->queued_bytes + bytes;
 
-    if (s->count >= COUNT_MAX || s->hub->stats.queued_bytes + bytes > limit * SITE_SHARE)
+    if (s->count >= COUNT_MAX || s->bytes + bytes > limit * (replay ? REPLAY_SHARE : 1) ||
+        device > limit * DEVICE_SHARE)
         return false;
-    return s->bytes + bytes <= limit * (replay ? REPLAY_SHARE : 1);
+    return device <= limit || s->hub->stats.queued_bytes + bytes <= limit * SITE_SHARE;
+}
+
+bool queue_has_room(const struct gw_session *s, const struct gw_msg *m)
+{
+    return s->qos0_count || fits(s, sizeof(struct delivery) + msg_bytes(m), false);
 }
 
 static uint64_t oldest_of(const struct gw_list *deliveries, uint64_t oldest)
@@ -429,9 +440,10 @@ static bool is_void(struct gw_session *s, const struct delivery *d)
 {
     if (d->lost)
         return true;
-    if (d->pub.state != GW_DELIVERY_QUEUED)
-        return false;                 /* §4.4: begun deliveries are completed */
-    if (is_expired(s->hub, d->msg)) { /* [MQTT-3.3.2-5] */
+    if (d->pub.state == GW_DELIVERY_RELEASED)
+        return false;
+    /* §4.4: a delivery that was begun is completed, unless it may not be heard any more */
+    if (d->pub.state == GW_DELIVERY_QUEUED && is_expired(s->hub, d->msg)) { /* [MQTT-3.3.2-5] */
         s->hub->stats.dropped_expired++;
         return true;
     }
@@ -523,7 +535,6 @@ int gw_session_acked(struct gw_session *s, uint16_t id)
 int gw_session_received(struct gw_session *s, uint16_t id)
 {
     struct delivery *d = find_inflight(s, id);
-
     int err;
 
     if (!d || d->pub.qos != 2)

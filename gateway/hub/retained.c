@@ -5,6 +5,8 @@
 
 #define BYTES_DEFAULT (16u << 20)
 #define COUNT_DEFAULT 100000u
+#define DEVICE_SHARE 4 /* a device may have this part of the bytes, */
+#define LEAST_SHARE 32 /* and has this part in any case */
 
 /* What the gateway says in a $ topic is said again after a restart: neither limited nor stored. */
 static bool is_own(const struct gw_msg *m)
@@ -26,35 +28,44 @@ const struct gw_msg *gw_hub_retained(const struct gw_hub *hub, struct gw_slice t
     return r ? r->msg : NULL;
 }
 
+/* However much others have, a device has room for its least share. */
 int retained_admits(const struct gw_hub *hub, const struct gw_msg *m)
 {
     uint64_t bytes_max = hub->limits.retained_bytes ? hub->limits.retained_bytes : BYTES_DEFAULT;
     uint32_t count_max = hub->limits.retained_count ? hub->limits.retained_count : COUNT_DEFAULT;
-    const struct retained *old;
-    const struct hub_device *d;
-    uint64_t bytes = msg_bytes(m);
+    const struct retained *old = retained_at(hub, m->topic);
+    const struct hub_device *d = gw_map_get(&hub->devices, m->device);
+    uint64_t bytes = msg_bytes(m), old_bytes = old ? msg_bytes(old->msg) : 0;
+    uint64_t site = hub->retained.bytes + bytes - (old && !is_own(old->msg) ? old_bytes : 0);
+    bool mine = old && d && old->device == d; /* it takes the place of one of its own */
+    uint64_t device = (d ? d->retained_bytes : 0) + bytes - (mine ? old_bytes : 0);
 
     if (m->payload.len == 0 || is_own(m))
         return 0;
-    old = retained_at(hub, m->topic);
-    if (hub->stats.retained_bytes + bytes - (old ? msg_bytes(old->msg) : 0) > bytes_max)
+    if (m->device.len && device > bytes_max / DEVICE_SHARE)
         return GW_EFULL;
-    if (old)
-        return 0;
-    d = gw_map_get(&hub->devices, m->device);
-    if (hub->stats.retained >= count_max)
+    if (site > bytes_max && (!m->device.len || device > bytes_max / LEAST_SHARE))
         return GW_EFULL;
-    return m->device.len && d && d->retained >= GW_HUB_RETAINED_DEVICE ? GW_EFULL : 0;
+    if (!old && hub->retained.count >= count_max)
+        return GW_EFULL;
+    return m->device.len && d && !mine && d->retained >= GW_HUB_RETAINED_DEVICE ? GW_EFULL : 0;
 }
 
 static void disown(struct retained *r)
 {
     struct gw_hub *hub = r->hub;
     struct hub_device *d = GW_TAKE(r->device);
+    uint64_t bytes = msg_bytes(r->msg);
 
-    hub->stats.retained_bytes -= msg_bytes(r->msg);
-    if (d)
+    hub->stats.retained_bytes -= bytes;
+    if (!is_own(r->msg)) {
+        hub->retained.bytes -= bytes;
+        hub->retained.count--;
+    }
+    if (d) {
         d->retained--;
+        d->retained_bytes -= bytes;
+    }
     device_release(hub, d);
     gw_msg_unref(&r->msg);
 }
@@ -62,13 +73,19 @@ static void disown(struct retained *r)
 static void own(struct retained *r, struct gw_msg *m)
 {
     struct gw_hub *hub = r->hub;
-    uint64_t now = gw_loop_now_ms(hub->loop);
+    uint64_t now = gw_loop_now_ms(hub->loop), bytes = msg_bytes(m);
 
     r->msg = gw_msg_ref(m);
     r->device = is_own(m) ? NULL : device_get(hub, m->device);
-    if (r->device)
+    if (r->device) {
         r->device->retained++;
-    hub->stats.retained_bytes += msg_bytes(m);
+        r->device->retained_bytes += bytes;
+    }
+    if (!is_own(m)) {
+        hub->retained.bytes += bytes;
+        hub->retained.count++;
+    }
+    hub->stats.retained_bytes += bytes;
     gw_timer_stop(&r->expiry);
     if (m->expires_ms)
         gw_timer_start(hub->loop, &r->expiry, m->expires_ms > now ? m->expires_ms - now : 0);

@@ -4,7 +4,8 @@
 
 #include <errno.h>
 
-#define TRIES 8 /* members asked whether they lag behind, for one message */
+#define TRIES 8 /* members asked whether they lag behind, for one message, */
+#define FULL 64 /* and so many passed over that have no room for it */
 
 static struct share *share_at(const struct tree_node *at, struct gw_slice name)
 {
@@ -71,21 +72,33 @@ bool share_is(const struct sub *sub, struct gw_slice name)
     return gw_slice_eq(GW_SLICE(sub->share->name, sub->share->name_len), name);
 }
 
-/* In turns: whoever is asked goes to the end of the line. The first that may hear it and lags
- * behind nothing, or the one of them that lags least. */
-static struct sub *pick(struct gw_list *members, const struct gw_msg *m)
+static bool is_candidate(struct sub *sub, const struct gw_msg *m, unsigned *passed,
+                         struct sub **full)
+{
+    if (!session_may_receive(sub->session, m))
+        return false;
+    if (queue_has_room(sub->session, m))
+        return true;
+    (*passed)++;
+    *full = sub;
+    return false;
+}
+
+/* In turns: whoever is asked goes to the end of the line. The first that may hear it, has room and
+ * lags behind nothing, or the one of them that lags least. */
+static struct sub *pick(struct gw_list *members, const struct gw_msg *m, struct sub **full)
 {
     struct gw_list *last = members->prev;
     struct sub *best = NULL;
-    unsigned tries = 0;
+    unsigned tries = 0, passed = 0;
 
-    while (!gw_list_empty(members) && tries < TRIES) {
+    while (!gw_list_empty(members) && tries < TRIES && passed < FULL) {
         struct gw_list *node = members->next;
         struct sub *sub = GW_LIST_ENTRY(node, struct sub, node_link);
 
         gw_list_remove(node);
         gw_list_append(members, node);
-        if (session_may_receive(sub->session, m)) {
+        if (is_candidate(sub, m, &passed, full)) {
             tries++;
             if (!best || sub->session->count < best->session->count)
                 best = sub;
@@ -98,12 +111,16 @@ static struct sub *pick(struct gw_list *members, const struct gw_msg *m)
     return best;
 }
 
-/* Those who are here come first; what a member that is away can keep may wait for it. */
+/* Those who are here come first; what a member that is away can keep may wait for it. Where nobody
+ * has room, one of them is to say so. */
 static struct sub *member_for(struct share *g, const struct gw_msg *m)
 {
-    struct sub *sub = pick(&g->present, m);
+    struct sub *full = NULL;
+    struct sub *sub = pick(&g->present, m, &full);
 
-    return sub || m->qos == 0 ? sub : pick(&g->away, m);
+    if (!sub && m->qos > 0)
+        sub = pick(&g->away, m, &full);
+    return sub ? sub : full;
 }
 
 enum fate share_deliver(struct tree_node *at, struct gw_msg *m, struct stored **stored)

@@ -200,8 +200,11 @@ int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
 
 int gw_session_unsubscribe(struct gw_session *s, struct gw_slice filter)
 {
-    struct sub *sub = sub_find(s, filter); /* [MQTT-3.10.4-1] */
+    struct sub *sub;
 
+    if (!filter_ok(filter))
+        return GW_EMALFORMED;
+    sub = sub_find(s, filter); /* [MQTT-3.10.4-1] */
     if (!sub)
         return GW_ENOTFOUND;
     if (s->stored)

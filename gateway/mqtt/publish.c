@@ -78,7 +78,8 @@ static void acknowledge_settled(struct conn *c, uint32_t token, int err)
 /*
  * The answer to a QoS 1 or 2 PUBLISH, once it is known. What was not taken is never acknowledged
  * as if it was: MQTT 5 hears the reason; 3.1.1 has no word for it, so the connection ends there
- * [MQTT-3.3.5-2 of 3.1.1]. But nobody is sent away because others do not fetch what is theirs.
+ * [MQTT-3.3.5-2 of 3.1.1]. The one exception: nobody is sent away because others do not fetch what
+ * is theirs, so where their queues are full a 3.1.1 publisher hears nothing of it; they do.
  */
 static void conclude(struct conn *c, unsigned qos, uint16_t packet_id, int err)
 {

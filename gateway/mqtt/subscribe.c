@@ -104,7 +104,9 @@ static int unsubscribe_one(struct conn *c, const struct gw_mqtt_filter *f, uint8
     int err = gw_session_unsubscribe(c->session, f->filter);
 
     /* [MQTT-3.10.4-5] */
-    *out_code = err == GW_ENOTFOUND ? GW_MQTT_NO_SUBSCRIPTION_EXISTED : GW_MQTT_SUCCESS;
+    *out_code = err == GW_ENOTFOUND    ? GW_MQTT_NO_SUBSCRIPTION_EXISTED
+                : err == GW_EMALFORMED ? GW_MQTT_BAD_FILTER
+                                       : GW_MQTT_SUCCESS;
     return 0;
 }
 

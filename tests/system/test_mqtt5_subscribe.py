@@ -225,6 +225,14 @@ def test_suback_uses_its_own_reasons(desk):
     assert set(got.reasons) <= SUBACK_REASONS
 
 
+@statement("§3.11.3")
+@pytest.mark.parametrize("filter_", ["", "#/a", "a+", "$share/g", "$share//x", "$share/a+b/x"])
+def test_no_filter_is_no_subscription(desk, filter_):
+    client = desk.client()
+    client.send(wire.unsubscribe(1, filter_, desk.topic()))
+    assert client.expect(wire.UNSUBACK).reasons == [wire.BAD_FILTER, wire.NO_SUBSCRIPTION]
+
+
 @statement("MQTT-3.10.1-1")
 @pytest.mark.parametrize("flags", BAD_FLAGS)
 def test_unsubscribes_flags_are_0010(desk, flags):

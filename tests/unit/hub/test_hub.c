@@ -366,6 +366,102 @@ Test(hub, acknowledges_what_went_out_though_a_queue_is_full)
         publish_as(&s, "t", "until there is no room for one more of this size", 1, false, 1), 0);
 }
 
+Test(hub, leaves_every_device_room_for_its_messages)
+{
+    struct client greedy = {0}, modest = {0};
+    static char big[9000];
+    char name[16];
+    unsigned taken = 0;
+
+    memset(big, 'x', sizeof(big) - 1);
+    hub_limits.queued_bytes = 10000;
+    gw_hub_reload(hub, &hub_limits);
+    for (int device = 0; device < 10; device++) {
+        for (int i = 0; i < 40; i++) {
+            (void)snprintf(name, sizeof(name), "greedy-%d", device);
+            attach(&greedy, name, (char[]){(char)('A' + i), 0}, false, 600);
+            subscribe(&greedy, "t", 1);
+            gw_session_detach(&greedy.session);
+        }
+    }
+    (void)publish("t", big, 1);
+    taken = (unsigned)stats().queued;
+    cr_expect_leq(taken, 150u, "all together are limited");
+    cr_expect_geq(taken, 100u);
+    attach(&modest, "modest", "1", false, 600);
+    subscribe(&modest, "m", 1);
+    gw_session_detach(&modest.session);
+    (void)publish("m", big, 1);
+    cr_expect_eq(stats().queued, taken + 1, "and yet there is room for another device");
+}
+
+Test(hub, lets_no_device_have_more_than_its_share_of_the_queues)
+{
+    struct client greedy = {0};
+    static char big[9000];
+
+    memset(big, 'x', sizeof(big) - 1);
+    hub_limits.queued_bytes = 10000;
+    gw_hub_reload(hub, &hub_limits);
+    for (int i = 0; i < 40; i++) {
+        attach(&greedy, "greedy", (char[]){(char)('A' + i), 0}, false, 600);
+        subscribe(&greedy, "t", 1);
+        gw_session_detach(&greedy.session);
+    }
+    (void)publish("t", big, 1);
+    cr_expect_leq(stats().queued, 17);
+    cr_expect_geq(stats().queued, 16);
+}
+
+Test(hub, repeats_nothing_that_may_not_be_heard_any_more)
+{
+    struct client a = {0}, b = {0};
+
+    attach(&a, "dev", "1", false, 60);
+    subscribe(&a, "t", 1);
+    (void)publish("t", "secret", 1);
+    cr_assert_eq(a.count, 1);
+    gw_session_detach(&a.session);
+    forbidden = "t";
+    attach(&b, "dev", "1", false, 60);
+    gw_session_resume(b.session);
+    cr_expect_eq(b.count, 0);
+    cr_expect_eq(stats().queued, 0);
+    forbidden = NULL;
+}
+
+Test(hub, leaves_every_device_room_for_what_it_retains)
+{
+    static char big[1000];
+    char topic[16];
+    int err = 0;
+
+    memset(big, 'x', sizeof(big) - 1);
+    hub_limits.retained_bytes = 64000;
+    gw_hub_reload(hub, &hub_limits);
+    for (int device = 0; device < 5; device++) {
+        char name[16];
+        unsigned count = 0;
+
+        (void)snprintf(name, sizeof(name), "greedy-%d", device);
+        do {
+            struct gw_msg from = {.qos = 1, .retain = true, .device = gw_slice_str(name)};
+            struct gw_msg *m;
+
+            (void)snprintf(topic, sizeof(topic), "%d/%u", device, count);
+            from.topic = gw_slice_str(topic);
+            from.payload = gw_slice_str(big);
+            cr_assert_eq(gw_msg_new(&from, &m), 0);
+            err = gw_hub_publish(hub, 0, m, 0);
+            gw_msg_unref(&m);
+            count++;
+        } while (err >= 0);
+        cr_expect_eq(err, GW_EFULL);
+        cr_expect_leq(count, 17, "%d: a quarter of all", device);
+    }
+    cr_expect_geq(publish_as(NULL, "r", big, 1, true, 0), 0, "another device has room");
+}
+
 Test(hub, tells_once_that_a_queue_overflows)
 {
     static char big[20001];

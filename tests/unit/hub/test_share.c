@@ -78,6 +78,35 @@ Test(share, passes_over_who_lags_behind_and_who_may_not_hear_it)
     gw_session_detach(&b.session);
 }
 
+Test(share, passes_over_who_has_no_room)
+{
+    static char big[12000];
+
+    memset(big, 'x', sizeof(big) - 1);
+    hub_limits.queued_bytes = 20000;
+    gw_hub_reload(hub, &hub_limits);
+    attach(&a, "a", "1", true, 0);
+    subscribe(&a, "only-a", 1);
+    subscribe(&a, "$share/g/t", 1);
+    a.room = 0; /* takes nothing, and one message fills it */
+    cr_assert_eq(publish("only-a", big, 1), 1);
+    attach(&b, "b", "1", true, 0);
+    subscribe(&b, "$share/g/t", 1);
+    b.room = 1; /* lags behind with more, smaller ones */
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(publish("t", "small", 1), 1);
+    for (int i = 0; i < 2; i++)
+        cr_expect_eq(publish("t", "small", 1), 1);
+    cr_expect_eq(publish("t", big, 1), 1, "there is one with room");
+    gw_session_detach(&b.session);
+    attach(&b, "b", "2", false, 100);
+    subscribe(&b, "$share/g/t", 1);
+    gw_session_detach(&b.session);
+    cr_expect_geq(publish("t", big, 1), 0, "and one that is away keeps it");
+    cr_expect_eq(publish("t", big, 1), GW_EQUEUEFULL, "now nobody has room");
+    gw_session_detach(&a.session);
+}
+
 Test(share, prefers_who_is_here_and_keeps_for_who_is_away)
 {
     attach(&a, "a", "1", true, 100);
