@@ -140,9 +140,10 @@ struct gw_delivery {
     uint16_t id; /**< packet identifier, the same at every repetition; 0 for QoS 0 */
     uint8_t qos; /**< the lower of the message's and the subscription's */
     bool retain; /**< as the subscription wants the flag */
-    enum gw_delivery_state state; /**< anything but QUEUED: a repetition */
-    bool release_only;            /**< since the attach only its release was sent */
-    const uint32_t *sub_ids;      /**< of every subscription that matched and has one */
+    enum gw_delivery_state state;
+    bool repeated;           /**< it was sent before, or a crash hides whether it was */
+    bool release_only;       /**< since the attach only its release was sent */
+    const uint32_t *sub_ids; /**< of every subscription that matched and has one */
     size_t sub_id_count;
 };
 

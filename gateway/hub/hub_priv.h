@@ -56,7 +56,8 @@ void tree_retained(struct tree *t, struct gw_slice filter, tree_visit *fn, void 
 /* ---- changes on their way to the database (persist.c) ---- */
 
 enum op_kind {
-    OP_SESSION_PUT,  /* a id, b expiry_s, c ends_ms (0: attached); bytes: device \0 client */
+    /* a id, b expiry_s, c ends_ms (0: attached, INT64_MAX: never); bytes: device \0 client */
+    OP_SESSION_PUT,
     OP_SESSION_SENT, /* a id, b number */
     OP_SESSION_DROP, /* a id */
     OP_SUB_PUT,      /* a session, b options, c subscription id; bytes: filter */
@@ -245,7 +246,7 @@ void queue_lost(struct delivery *d);
 bool queue_has_room(const struct gw_session *s, const struct gw_msg *m);
 /** Put back one row at load. */
 int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored, uint64_t number,
-                  unsigned flags, struct gw_slice ids, uint64_t sent) GW_MUST_CHECK;
+                  unsigned flags, struct gw_slice ids, uint64_t sent, bool crashed) GW_MUST_CHECK;
 
 struct gw_session *session_new(struct gw_hub *hub, struct gw_slice key, uint64_t id);
 void session_end(struct gw_session *s);
@@ -395,6 +396,7 @@ struct gw_hub {
     struct gw_map by_id; /* sessions, between gw_hub_open and gw_hub_recalled */
     uint64_t match_turn;
     size_t shared_subs; /* without any, no message looks for them */
+    struct gw_log_limit evictions;
     struct tickets tickets;
     struct gw_hub_stats stats;
     struct {

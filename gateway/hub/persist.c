@@ -384,6 +384,7 @@ struct load {
 
 struct loaded_session {
     int64_t id, sent;
+    bool crashed; /* the daemon died while somebody was attached */
     struct gw_session *session;
 };
 
@@ -408,6 +409,7 @@ static int load_session(struct load *l, sqlite3_stmt *row)
         return -ENOMEM;
     s->id = sqlite3_column_int64(row, 0);
     s->sent = sqlite3_column_int64(row, 4);
+    s->crashed = ends_ms == 0;
     if (gw_map_put(&l->sessions, id_key(&s->id), s)) {
         free(s);
         return -ENOMEM;
@@ -477,7 +479,7 @@ static int load_queue(struct load *l, sqlite3_stmt *row)
         return 0;
     return queue_restore(s->session, m->msg, m->stored, (uint64_t)sqlite3_column_int64(row, 1),
                          (unsigned)sqlite3_column_int64(row, 3), gw_sql_blob(row, 4),
-                         (uint64_t)s->sent);
+                         (uint64_t)s->sent, s->crashed);
 }
 
 static int load_inbound(struct load *l, sqlite3_stmt *row)

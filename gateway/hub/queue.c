@@ -337,7 +337,7 @@ enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool re
     if (qos > 0) {
         number(d, s->next_number++);
         wait = s->stored && store(s, d, stored);
-        if (qos == 2 && s->stored && !wait) {
+        if (s->stored && !wait) {
             drop(s, d);
             overflow(s);
             return FATE_FULL;
@@ -349,7 +349,7 @@ enum fate queue_add(struct gw_session *s, struct gw_msg *m, bool retain, bool re
 }
 
 int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored, uint64_t n,
-                  unsigned flags, struct gw_slice ids, uint64_t sent)
+                  unsigned flags, struct gw_slice ids, uint64_t sent, bool crashed)
 {
     size_t id_count = GW_MIN(ids.len / sizeof(uint32_t), (size_t)GW_HUB_SUBS_MAX);
     uint32_t copy[GW_HUB_SUBS_MAX]; /* a blob need not be aligned */
@@ -362,6 +362,7 @@ int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored,
         return -ENOMEM;
     number(d, n);
     d->pub.state = n <= sent ? GW_DELIVERY_SENT : GW_DELIVERY_QUEUED;
+    d->pub.repeated = n <= sent || crashed;
     if (flags & ROW_RELEASED)
         d->pub.state = GW_DELIVERY_RELEASED;
     d->restored = true;
@@ -373,7 +374,7 @@ int queue_restore(struct gw_session *s, struct gw_msg *m, struct stored *stored,
 
 /* ---- sending ---- */
 
-/* Written behind: after a crash a repetition may lack its mark, never a message. */
+/* Written behind: what a crash makes forgotten counts as sent, see queue_restore. */
 static void note_sent(struct gw_session *s, uint64_t n)
 {
     if (n <= s->sent_number)
@@ -464,6 +465,7 @@ static void sent(struct gw_session *s, struct delivery *d)
     d->pub.release_only = d->pub.state == GW_DELIVERY_RELEASED;
     if (d->pub.state == GW_DELIVERY_QUEUED)
         d->pub.state = GW_DELIVERY_SENT;
+    d->pub.repeated = true;
     gw_list_remove(&d->node);
     gw_list_append(&s->inflight, &d->node);
     note_sent(s, d->number);

@@ -236,6 +236,22 @@ int gw_session_attach(struct gw_hub *hub, const struct gw_session_key *key, bool
     return 0;
 }
 
+static void evict(struct gw_session *s)
+{
+    size_t device = strlen(s->device->id) + 1;
+    char client[GW_LOG_TEXT];
+
+    if (gw_log_allowed(&s->hub->evictions, gw_loop_now_ms(s->hub->loop))) {
+        gw_log_info("hub: a session ended before its time: its device left more than %d behind"
+                    " device=%s client=%s messages=%zu not_shown=%u",
+                    GW_HUB_KEPT_MAX, s->device->id,
+                    gw_log_text(GW_SLICE(s->key + device, s->key_len - device), client), s->count,
+                    s->hub->evictions.muted);
+        s->hub->evictions.muted = 0;
+    }
+    session_end(s);
+}
+
 /* Past the limit the one that was left alone for longest goes. */
 static void limit_kept(struct hub_device *d)
 {
@@ -246,7 +262,7 @@ static void limit_kept(struct hub_device *d)
         struct gw_session *s = GW_LIST_ENTRY(node, struct gw_session, device_link);
 
         if (s->kept) {
-            session_end(s);
+            evict(s);
             return;
         }
     }
@@ -285,7 +301,9 @@ void gw_session_detach(struct gw_session **session)
     tell_topics(s, false);
     queue_rewind(s); /* [MQTT-4.4.0-1] */
     ends_ms = gw_clock_wall_ms() + (int64_t)s->expiry_s * 1000;
-    put_row(s, s->expiry_s == GW_HUB_FOREVER ? 0 : ends_ms);
+    if (s->expiry_s == GW_HUB_FOREVER)
+        ends_ms = INT64_MAX;
+    put_row(s, ends_ms);
     session_keep(s, ends_ms);
     limit_kept(s->device);
 }

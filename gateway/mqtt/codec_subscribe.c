@@ -45,7 +45,7 @@ static int decode(struct gw_slice body, enum gw_mqtt_type type, uint8_t version,
 
     mqtt_read_props(&r, version, type, &s.props);
     s.filters = GW_SLICE(r.pos, gw_reader_left(&r));
-    while (gw_reader_left(&r))
+    for (; gw_reader_left(&r); s.count++)
         read_filter(&r, type, version, &each);
     if (r.err)
         return r.err;

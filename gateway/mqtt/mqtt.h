@@ -192,6 +192,7 @@ struct gw_mqtt_subscribe {
     uint16_t packet_id;
     struct gw_mqtt_props props;
     struct gw_slice filters; /**< for gw_mqtt_subscribe_next, checked already */
+    size_t count;            /**< of the filters; from 1 */
 };
 
 struct gw_mqtt_filter {

@@ -367,7 +367,7 @@ static void fill(const struct conn *c, const struct gw_delivery *d, struct gw_mq
 
     *out = (struct gw_mqtt_publish){
         .qos = d->qos,
-        .dup = d->state == GW_DELIVERY_SENT, /* [MQTT-3.3.1-1] */
+        .dup = d->repeated, /* [MQTT-3.3.1-1] */
         .retain = d->retain,
         .packet_id = d->id,
         .topic = m->topic,
@@ -402,7 +402,7 @@ static bool is_cached(const struct conn *c, const struct gw_delivery *d)
 /* One of its kind for everybody: no repetition, no labels, no time that runs. */
 static bool is_common(const struct gw_delivery *d)
 {
-    return d->state == GW_DELIVERY_QUEUED && !d->sub_id_count && !d->msg->expires_ms;
+    return !d->repeated && !d->sub_id_count && !d->msg->expires_ms;
 }
 
 /* The head for a client that takes topic aliases; no other connection's is the same. */

@@ -117,13 +117,14 @@ static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe
     struct gw_mqtt_filter f;
     size_t count = 0;
 
+    if (p->count > FILTERS_MAX) /* none of them, rather than some without an answer */
+        return GW_EFULL;
     /* What the filters bring comes behind their SUBACK. */
     c->corked = true;
     /* [MQTT-3.8.4-5], [MQTT-3.9.3-1], [MQTT-3.10.4-6] */
     while (gw_mqtt_subscribe_next(&p->filters, type, c->version, &f)) {
-        int err = count == FILTERS_MAX ? GW_EFULL
-                  : subscribe          ? subscribe_one(c, &f, p->props.sub_id, &codes[count])
-                                       : unsubscribe_one(c, &f, &codes[count]);
+        int err = subscribe ? subscribe_one(c, &f, p->props.sub_id, &codes[count])
+                            : unsubscribe_one(c, &f, &codes[count]);
 
         if (err)
             return err;

@@ -143,6 +143,16 @@ static void say_unpublished(struct gw_mqtt_server *s, const struct will *w, int 
                     gw_log_text(w->msg->topic, text), gw_error_text(err));
 }
 
+static void say_early(struct gw_mqtt_server *s, const struct will *w)
+{
+    char text[GW_LOG_TEXT];
+
+    if (gw_log_allowed(&s->refusals, gw_loop_now_ms(s->loop)))
+        gw_log_info("mqtt: will published before its delay: %zu others wait already device=%s"
+                    " topic=%s",
+                    s->wills.count, w->device, gw_log_text(w->msg->topic, text));
+}
+
 /* Its copy on disk goes when the message is there itself: in the spool, in a queue. */
 void on_will_published(void *owner, uint32_t token, int err)
 {
@@ -194,7 +204,12 @@ void will_due(struct conn *c, struct will **w)
     int64_t delay_ms = (int64_t)GW_MIN((*w)->delay_s, c->expiry_s) * 1000;
     struct gw_mqtt_server *s = c->server;
 
-    if (!delay_ms || s->stopping || s->wills.count >= s->config->limits.connections) {
+    if (!delay_ms || s->stopping) {
+        publish(w);
+        return;
+    }
+    if (s->wills.count >= s->config->limits.connections) {
+        say_early(s, *w);
         publish(w);
         return;
     }

@@ -365,3 +365,13 @@ def test_past_the_limit_a_subscription_is_refused_for_quota(desk):
         client.expect(SUBACK, reasons=[0] * 256)
     client.send(wire.subscribe(2, (desk.topic("one/more"), 0), (desk.topic("7"), 1)))
     client.expect(SUBACK, reasons=[wire.QUOTA, 1])  # an old one may still be replaced
+
+
+@statement("§3.8.4")
+def test_more_filters_than_a_session_holds_in_one_packet_change_nothing(desk):
+    client = desk.keeper("many")
+    client.send(wire.subscribe(1, *[(desk.topic(f"{n}"), 0) for n in range(1025)]))
+    client.closed_for(wire.QUOTA)
+    again = desk.keeper("many")
+    again.send(wire.unsubscribe(2, desk.topic("0"), desk.topic("1024")))
+    again.expect(UNSUBACK, reasons=[NO_SUBSCRIPTION] * 2)

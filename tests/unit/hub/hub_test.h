@@ -145,7 +145,8 @@ static inline int note_delivery(void *owner, const struct gw_delivery *d)
     (void)snprintf(c->notes[c->count], sizeof(c->notes[0]), "%.*s=%.*s %d%s%s%s",
                    (int)d->msg->topic.len, (const char *)d->msg->topic.ptr,
                    (int)d->msg->payload.len, (const char *)d->msg->payload.ptr, d->qos,
-                   d->retain ? " retain" : "", d->state == GW_DELIVERY_SENT ? " dup" : "",
+                   d->retain ? " retain" : "",
+                   d->repeated && d->state != GW_DELIVERY_RELEASED ? " dup" : "",
                    d->state == GW_DELIVERY_RELEASED ? " rel" : "");
     c->ids[c->count++] = d->id;
     return 0;

@@ -12,6 +12,59 @@ static void restart(void)
     hub_start();
 }
 
+/* A life that ends in a crash, which leaves what was urgent on the disk and nothing else. */
+static void crash_after(void (*life)(void))
+{
+    int status;
+    pid_t child;
+
+    hub_stop();
+    child = fork();
+    if (child == 0) {
+        hub_start();
+        life();
+        gw_store_flush(store);
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0);
+    hub_start();
+}
+
+static void one_is_sent(void)
+{
+    static struct client away, there;
+
+    attach(&away, "dev", "away", false, GW_HUB_FOREVER);
+    subscribe(&away, "t", 1);
+    gw_session_detach(&away.session);
+    attach(&there, "dev", "there", false, 60);
+    subscribe(&there, "t", 1);
+    if (publish("t", "x", 1) < 0 || there.count != 1)
+        _exit(1);
+    for (int i = 0; i < 3; i++) {
+        (void)!gw_loop_turn(loop, 0);
+        gw_store_flush(store);
+    }
+}
+
+Test(persist, what_may_have_been_sent_before_a_crash_is_marked_as_repeated)
+{
+    struct client away = {0}, there = {0};
+
+    crash_after(one_is_sent);
+    attach(&there, "dev", "there", false, 60);
+    cr_assert(there.present);
+    gw_session_resume(there.session);
+    cr_assert_eq(there.count, 1);
+    cr_expect_str_eq(there.notes[0], "t=x 1 dup");
+    attach(&away, "dev", "away", false, GW_HUB_FOREVER);
+    cr_assert(away.present);
+    gw_session_resume(away.session);
+    cr_assert_eq(away.count, 1);
+    cr_expect_str_eq(away.notes[0], "t=x 1", "nobody was there");
+}
+
 Test(persist, brings_a_session_back_after_a_restart)
 {
     struct client a = {0}, b = {0};
