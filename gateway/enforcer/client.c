@@ -12,6 +12,7 @@
 #define BUNDLE_MAX (64 << 20)
 #define LINKS_MAX 1024
 #define TURN_NOTES 256
+#define ASKED_MAX 64
 
 struct gw_enforcer {
     struct gw_loop *loop;
@@ -25,6 +26,9 @@ struct gw_enforcer {
     bool has_tables;
     struct gw_link_report *links;
     size_t link_count;
+    struct gw_hwaddr asked[ASKED_MAX]; /* answered at the turn's end: */
+    size_t asked_count;
+    struct gw_task answers;
     int listeners[GW_CONFIG_LIST_MAX]; /* for the admin addresses of the coming RELOAD; -1: none */
 };
 
@@ -198,6 +202,76 @@ static void on_io(void *enforcer, uint32_t events)
         want(e);
 }
 
+/* ---- what it is asked ---- */
+
+static int ask(struct gw_enforcer *e, const struct gw_note *n)
+{
+    int err;
+
+    if (e->queue.fd < 0)
+        return GW_ECLOSED;
+    err = gw_note_check_to_enforcer(n);
+    if (!err)
+        err = gw_note_post(&e->queue, n, -1);
+    want(e);
+    return err;
+}
+
+static int ask_for(struct gw_enforcer *e, const struct gw_hwaddr *ip)
+{
+    struct gw_note n = {.kind = GW_NOTE_RESOLVE, .address = *ip};
+
+    return ask(e, &n);
+}
+
+static const struct gw_link_report *link_of(const struct gw_enforcer *e, uint32_t ifindex)
+{
+    for (size_t i = 0; i < e->link_count; i++)
+        if (e->links[i].ifindex == ifindex)
+            return &e->links[i];
+    return NULL;
+}
+
+/* What the enforcer would answer, from the tables that it shares: most addresses are known. */
+static bool known(const struct gw_enforcer *e, const struct gw_hwaddr *ip, struct gw_sighting *out)
+{
+    const struct gw_table *t = &e->table;
+    const struct gw_link_report *link;
+    uint32_t slot, mac;
+
+    if (!e->has_tables || !gw_table_valid(ip))
+        return false;
+    slot = gw_table_find(t, ip);
+    mac = slot == GW_SLOT_NONE ? GW_SLOT_NONE : gw_table_owner(t, slot);
+    if (mac == GW_SLOT_NONE)
+        return false;
+    *out = (struct gw_sighting){.has_ip = true, .ip = *ip, .ifindex = t->slots[mac].owner};
+    gw_table_mac(t->slots[mac].a, out->mac);
+    link = link_of(e, out->ifindex);
+    if (!link)
+        return false;
+    memcpy(out->ifname, link->ifname, sizeof(out->ifname));
+    /* Slots find new owners while we read: what still holds now was read in one piece. */
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return gw_table_find(t, ip) == slot && gw_table_owner(t, slot) == mac;
+}
+
+/* Later, because a sighting may bring a verdict, and that ends the connection it was asked for. */
+static void on_answers(void *enforcer)
+{
+    struct gw_enforcer *e = enforcer;
+
+    while (e->asked_count > 0) {
+        struct gw_hwaddr ip = e->asked[--e->asked_count];
+        struct gw_sighting s;
+
+        if (known(e, &ip, &s))
+            e->ops->sighting(e->owner, &s);
+        else
+            (void)!ask_for(e, &ip); /* lost: then there is nobody to ask */
+    }
+}
+
 /* ---- */
 
 static void take_tables(struct gw_enforcer *e)
@@ -223,6 +297,7 @@ int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_o
     e->owner = owner;
     e->queue = (struct gw_note_queue){.fd = fd, .out = {.max = QUEUE_BYTES}};
     gw_task_init(&e->stop, on_stop, e);
+    gw_task_init(&e->answers, on_answers, e);
     for (size_t i = 0; i < GW_CONFIG_LIST_MAX; i++)
         e->listeners[i] = -1;
     take_tables(e);
@@ -246,25 +321,13 @@ void gw_enforcer_free(struct gw_enforcer **enforcer)
         return;
     gw_io_stop(&e->io);
     gw_task_cancel(&e->stop);
+    gw_task_cancel(&e->answers);
     gw_close_fd(&e->queue.fd);
     gw_note_queue_fini(&e->queue);
     gw_kernel_view_close(&e->table, e->bytes);
     listeners_drop(e);
     free(e->links);
     free(e);
-}
-
-static int ask(struct gw_enforcer *e, const struct gw_note *n)
-{
-    int err;
-
-    if (e->queue.fd < 0)
-        return GW_ECLOSED;
-    err = gw_note_check_to_enforcer(n);
-    if (!err)
-        err = gw_note_post(&e->queue, n, -1);
-    want(e);
-    return err;
 }
 
 int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
@@ -288,9 +351,11 @@ int gw_enforcer_verdicts_complete(struct gw_enforcer *e)
 
 int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip)
 {
-    struct gw_note n = {.kind = GW_NOTE_RESOLVE, .address = *ip};
-
-    return ask(e, &n);
+    if (e->asked_count == ASKED_MAX)
+        return ask_for(e, ip);
+    e->asked[e->asked_count++] = *ip;
+    gw_task_post(e->loop, &e->answers);
+    return 0;
 }
 
 bool gw_enforcer_traffic(const struct gw_enforcer *e, const struct gw_hwaddr *a,

@@ -117,7 +117,7 @@ int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum g
  */
 int gw_enforcer_verdicts_complete(struct gw_enforcer *e) GW_MUST_CHECK;
 
-/** Ask for the link address of `ip`; a sighting follows if the neighbour table knows it. */
+/** Ask for the link address of `ip`; a sighting follows, later, if it is known. */
 int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip) GW_MUST_CHECK;
 
 /** Read from memory shared with the kernel, no message: false when the address has no entry. */

@@ -29,3 +29,6 @@ int gw_layer_deliver(struct gw_stream *s, struct gw_layer_input *in,
                      struct gw_slice bytes) GW_MUST_CHECK;
 /** Forget all of it; safe during DATA. */
 void gw_layer_forget(struct gw_layer_input *in);
+
+/** For a new TCP socket, or one that listens: what it accepts inherits it. -errno. */
+int gw_tcp_prepare(int fd) GW_MUST_CHECK;

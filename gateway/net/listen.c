@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "net/net.h"
+#include "net/layer.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #define BACKLOG 1024
-#define REST_MS 100 /* out of descriptors: the backlog waits so long */
+#define REST_MS 100      /* out of descriptors: the backlog waits so long */
+#define ALIVE_IDLE_S 300 /* of silence, then the peer's kernel is asked so often: */
+#define ALIVE_PROBE_S 60
+#define ALIVE_PROBES 5
 
 /* ---- sockets ---- */
 
@@ -17,10 +21,34 @@ static int open_socket(int family)
     return fd < 0 ? -errno : fd;
 }
 
+/*
+ * Small messages leave when we say so, not when the last one was acknowledged. A peer that vanished
+ * without a word, and promised none, does not hold its place for ever. What is accepted inherits
+ * this (tcp(7)), so it costs nothing there.
+ */
+int gw_tcp_prepare(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S},
+        {IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_PROBE_S},
+        {IPPROTO_TCP, TCP_KEEPCNT, ALIVE_PROBES},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(options); i++)
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                       sizeof(options[i].value)) < 0)
+            return -errno;
+    return 0;
+}
+
 static int bind_tcp(const struct gw_addr *at)
 {
     GW_CLEANUP(gw_close_fd) int fd = open_socket(at->sa.ss_family);
-    int on = 1, off = 0;
+    int on = 1, off = 0, err;
 
     if (fd < 0)
         return fd;
@@ -29,6 +57,9 @@ static int bind_tcp(const struct gw_addr *at)
     if (at->sa.ss_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0)
         return -errno;
+    err = gw_tcp_prepare(fd);
+    if (err)
+        return err;
     if (bind(fd, (const struct sockaddr *)&at->sa, at->len) < 0 || listen(fd, BACKLOG) < 0)
         return -errno;
     return gw_take_fd(&fd);

@@ -2,15 +2,11 @@
 #include "net/layer.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 
 #define RECEIVE_BYTES 65536
 #define INPUT_MAX (1u << 20)
 #define OUTPUT_FIRST 1024 /* a queue begins with so much: most turns need no second allocation */
 #define LINGER_MS 3000    /* to send what is queued and to hear the peer's end */
-#define ALIVE_IDLE_S 300  /* of silence, then the peer's kernel is asked so often: */
-#define ALIVE_PROBE_S 60
-#define ALIVE_PROBES 5
 
 /* A stream moves through these in order, and may skip some. */
 enum state {
@@ -72,7 +68,7 @@ static void watch(struct tcp *t)
         want |= EPOLLIN;
     if (t->state == CONNECTING || t->blocked)
         want |= EPOLLOUT;
-    if (t->io.loop) {
+    if (t->io.loop || !want) {
         gw_io_want(&t->io, want);
         return;
     }
@@ -216,7 +212,8 @@ static void begin_close(struct tcp *t, int err)
     t->ready_due = t->input_due = false;
     gw_timer_start(t->loop, &t->timer, LINGER_MS);
     gw_task_post(t->loop, &t->flush);
-    watch(t);
+    if (t->blocked) /* else the flush looks after it */
+        watch(t);
 }
 
 static void deliver(struct tcp *t, struct gw_slice bytes)
@@ -470,31 +467,6 @@ static int read_credentials(struct tcp *t)
     return 0;
 }
 
-/*
- * Small messages leave when we say so, not when the last one was acknowledged. A peer that vanished
- * without a word, and promised none, does not hold its place for ever.
- */
-static int prepare(struct tcp *t, int family)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},
-        {SOL_SOCKET, SO_KEEPALIVE, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S},
-        {IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_PROBE_S},
-        {IPPROTO_TCP, TCP_KEEPCNT, ALIVE_PROBES},
-    };
-
-    if (family == AF_UNIX)
-        return read_credentials(t);
-    for (size_t i = 0; i < GW_COUNT(options); i++)
-        if (setsockopt(t->fd, options[i].level, options[i].name, &options[i].value,
-                       sizeof(options[i].value)) < 0)
-            return -errno;
-    return 0;
-}
-
 int gw_tcp_stream_new(struct gw_loop *loop, int fd, const struct gw_stream_limits *limits,
                       struct gw_stream **out)
 {
@@ -512,7 +484,7 @@ int gw_tcp_stream_new(struct gw_loop *loop, int fd, const struct gw_stream_limit
     if (getpeername(fd, (struct sockaddr *)&t->peer.sa, &t->peer.len) < 0)
         t->peer = (struct gw_addr){0};
     gw_addr_unmap(&t->peer);
-    err = t->peer.len ? prepare(t, t->peer.sa.ss_family) : 0;
+    err = t->peer.len && t->peer.sa.ss_family == AF_UNIX ? read_credentials(t) : 0;
     if (err) {
         gw_stream_free(&s);
         return err;
@@ -541,7 +513,7 @@ int gw_tcp_connect(struct gw_loop *loop, const struct gw_addr *to, uint32_t time
     if (connect(fd, (const struct sockaddr *)&to->sa, to->len) < 0 && errno != EINPROGRESS) {
         end(t, -errno); /* heard of as CLOSED, like every other way to fail */
     } else {
-        err = prepare(t, to->sa.ss_family);
+        err = to->sa.ss_family == AF_UNIX ? read_credentials(t) : gw_tcp_prepare(fd);
         if (err) {
             gw_stream_free(&s);
             return err;

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #define OVERHEAD (128u << 10) /* records and handshake messages around what the owner queued */
+#define LEAN_MS 1000          /* from the handshake's end: short visits are not worth the trouble */
 
 /* ---- the handshake ---- */
 
@@ -49,7 +50,21 @@ static void settle(struct tls *t)
         memcpy(t->alpn, name, len);
     (void)wolfSSL_UnloadCertsKeys(t->ssl);
     wolfSSL_FreeArrays(t->ssl);
-    give_back_zeros(wolfSSL_get_session(t->ssl));
+    t->state = TLS_OPEN;
+    gw_timer_start(t->loop, &t->timer, LEAN_MS);
+}
+
+/* The handshake took too long, or has been over for a while. */
+void tls_on_timer(void *tls)
+{
+    struct tls *t = tls;
+
+    if (t->state == TLS_OPEN) {
+        give_back_zeros(wolfSSL_get_session(t->ssl));
+        return;
+    }
+    (void)snprintf(t->detail, sizeof(t->detail), "the handshake took too long");
+    tls_leave(t, GW_ETIMEOUT);
 }
 
 bool tls_shake_hands(struct tls *t)
@@ -70,8 +85,6 @@ bool tls_shake_hands(struct tls *t)
     }
     settle(t);
     t->proved = true;
-    t->state = TLS_OPEN;
-    gw_timer_stop(&t->handshake);
     if (gw_buf_len(&t->out))
         gw_task_post(t->loop, &t->flush);
     tls_hold(t);
@@ -93,7 +106,7 @@ static struct gw_stream_limits socket_limits(const struct gw_stream_limits *limi
 
 static void begin(struct tls *t, struct gw_stream **out)
 {
-    gw_timer_start(t->loop, &t->handshake, t->context->handshake_ms);
+    gw_timer_start(t->loop, &t->timer, t->context->handshake_ms);
     gw_stream_attach(t->tcp, tls_on_socket, t);
     *out = &t->base;
 }

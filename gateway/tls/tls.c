@@ -62,7 +62,7 @@ void tls_leave(struct tls *t, int err)
     t->ready_due = t->input_due = false;
     gw_layer_forget(&t->in);
     gw_buf_fini(&t->out);
-    gw_timer_stop(&t->handshake);
+    gw_timer_stop(&t->timer);
     gw_task_cancel(&t->flush);
     gw_stream_pause(t->tcp, false);
     gw_stream_close(t->tcp, err);
@@ -279,7 +279,7 @@ static void on_tcp_closed(struct tls *t)
 {
     int err = gw_stream_error(t->tcp);
 
-    gw_timer_stop(&t->handshake);
+    gw_timer_stop(&t->timer);
     if (t->state == TLS_HANDSHAKE && err == 0) {
         err = GW_ETLS;
         (void)snprintf(t->detail, sizeof(t->detail), "the peer ended the connection");
@@ -302,8 +302,12 @@ void tls_on_socket(void *owner, enum gw_stream_event ev)
     switch (ev) {
     case GW_STREAM_READY:
     case GW_STREAM_DATA:
-        if (t->state == TLS_HANDSHAKE && !tls_shake_hands(t))
-            return;
+        if (t->state == TLS_HANDSHAKE) {
+            /* Before the socket's own flush: what an owner answers leaves with our last flight. */
+            gw_task_post(t->loop, &t->flush);
+            if (!tls_shake_hands(t))
+                return;
+        }
         pump(t);
         return;
     case GW_STREAM_DRAINED:
@@ -377,7 +381,7 @@ static void tls_free(struct gw_stream *s)
 {
     struct tls *t = tls_of(s);
 
-    gw_timer_stop(&t->handshake);
+    gw_timer_stop(&t->timer);
     gw_task_cancel(&t->flush);
     gw_task_cancel(&t->wake);
     gw_stream_free(&t->tcp);
@@ -407,14 +411,6 @@ static const struct gw_stream_ops tls_ops = {
 };
 
 /* ---- new ones ---- */
-
-static void on_handshake_limit(void *owner)
-{
-    struct tls *t = owner;
-
-    (void)snprintf(t->detail, sizeof(t->detail), "the handshake took too long");
-    tls_leave(t, GW_ETIMEOUT);
-}
 
 static int start_ssl(struct tls *t)
 {
@@ -455,7 +451,7 @@ int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
     t->in.kept.max = limits->input_max ? limits->input_max : INPUT_MAX;
     gw_task_init(&t->flush, on_flush, t);
     gw_task_init(&t->wake, on_wake, t);
-    gw_timer_init(&t->handshake, on_handshake_limit, t);
+    gw_timer_init(&t->timer, tls_on_timer, t);
     err = start_ssl(t);
     if (err)
         gw_stream_free(&s);

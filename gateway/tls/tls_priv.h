@@ -95,9 +95,9 @@ struct tls {
     struct tls_context *context;
     struct tls_verify verify;
     enum tls_state state;
-    struct gw_task flush; /* encrypt what was gathered, at the turn's end */
-    struct gw_task wake;  /* deliver what is due: READY, input again */
-    struct gw_timer handshake;
+    struct gw_task flush;  /* encrypt what was gathered, at the turn's end */
+    struct gw_task wake;   /* deliver what is due: READY, input again */
+    struct gw_timer timer; /* of the handshake; then until memory is given back */
     struct gw_layer_input in;
     struct gw_buf out; /* plaintext gathered in this turn */
     uint16_t usual;    /* bytes gathered in the last one that had any, up to a record's */
@@ -118,6 +118,7 @@ void tls_fail(struct tls *t, int code);
 void tls_hold(struct tls *t);
 /** One step of the handshake; false when the stream is gone, at its end, or has to wait. */
 bool tls_shake_hands(struct tls *t);
+void tls_on_timer(void *tls);
 /** An unattached connection over no socket yet; takes over `context`. */
 int tls_new(struct gw_loop *loop, struct tls_context *context, bool is_server,
             const struct gw_stream_limits *limits, struct tls **out) GW_MUST_CHECK;
