@@ -32,9 +32,9 @@ static int check_user(const struct findings *f, const char *name)
     if (user && user->pw_uid != 0)
         return 0;
     (void)snprintf(f->error->text, sizeof(f->error->text),
-                   "%.100s: gateway.user: found \"%.40s\": %s; allowed: a user without privileges "
+                   "%.100s: gateway.user: found \"%.40s\", %s; allowed: a user without privileges "
                    "(useradd --system --no-create-home --shell /usr/sbin/nologin NAME makes one)",
-                   f->path, name, user ? "root" : "there is no such user");
+                   f->path, name, user ? "who has all of them" : "but there is no such user");
     return GW_ECONFIG;
 }
 

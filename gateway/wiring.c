@@ -372,7 +372,12 @@ static void broker_of(void *owner, struct gw_admin_broker *out)
         .limits = {{.max = w->config->limits.connections},
                    {.max = w->config->limits.message_bytes},
                    {.max = w->config->limits.publish_per_s},
-                   {.max = w->config->limits.queued_bytes}},
+                   {.max = w->config->limits.queued_bytes},
+                   {.max = GW_HUB_SUBS_MAX},
+                   {.max = GW_HUB_INBOUND_MAX},
+                   {.max = GW_HUB_RETAINED_DEVICE},
+                   {.max = GW_HUB_KEPT_MAX},
+                   {.max = w->config->limits.connections}},
     };
     for (enum gw_limit i = 0; i < GW_LIMIT_COUNT; i++) {
         out->limits[i].name = gw_limit_text(i);

@@ -23,7 +23,7 @@ struct gw_admin_uplink {
     uint64_t spooled_messages, spooled_bytes, in_flight, acknowledged;
 };
 
-/** One limit of the configuration, and how often it was reached since the start. */
+/** One limit, and how often it was reached since the start. */
 struct gw_admin_limit {
     const char *name;
     uint64_t max, reached;
@@ -37,7 +37,7 @@ struct gw_admin_broker {
     struct {
         uint64_t qos0, full, expired, denied, too_big;
     } dropped;
-    struct gw_admin_limit limits[8]; /**< up to the first without a name */
+    struct gw_admin_limit limits[16]; /**< up to the first without a name */
 };
 
 /** Everything is borrowed and outlives the admin part. */

@@ -183,7 +183,7 @@ static void write_uplink(FILE *f, const struct gw_admin *a)
 
 static void write_limits(FILE *f, const struct gw_admin_broker *b)
 {
-    (void)fputs("# HELP cordon_limit What the configuration allows.\n"
+    (void)fputs("# HELP cordon_limit What is allowed.\n"
                 "# TYPE cordon_limit gauge\n",
                 f);
     for (const struct gw_admin_limit *l = b->limits; l->name; l++)

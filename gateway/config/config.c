@@ -178,6 +178,14 @@ static int fill(struct build *b, const config_t *user, const config_t *fallback)
     return 0;
 }
 
+static bool is_shared(const struct gw_listen_list *a, const struct gw_listen_list *b)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (gw_config_listens(b, &a->at[i]) < b->count)
+            return true;
+    return false;
+}
+
 /* What no single key can say. */
 static int cross_check(struct build *b, const config_t *user)
 {
@@ -196,6 +204,11 @@ static int cross_check(struct build *b, const config_t *user)
         return refuse_text(b, uplink,
                            "uplink.password_file: found without uplink.username; "
                            "allowed: with a user name");
+    if (is_shared(&c->listen.mqtt, &c->listen.https) ||
+        is_shared(&c->listen.mqtt, &c->admin.https) || is_shared(&c->listen.https, &c->admin.https))
+        return refuse_text(b, config_lookup(user, "listen"),
+                           "listen.mqtt, listen.https, admin.https: found one address and port "
+                           "twice; allowed: each once");
     if (strcmp(c->gateway.state_dir, c->gateway.run_dir) == 0)
         return refuse_text(b, config_lookup(user, "gateway"),
                            "gateway.run_dir: found the same path as gateway.state_dir; allowed: "

@@ -139,11 +139,14 @@ static enum fate fan_out(struct gw_hub *hub, struct gw_msg *m)
     return f.fate;
 }
 
-int hub_admits(const struct gw_hub *hub, const struct gw_msg *m)
+int hub_admits(struct gw_hub *hub, const struct gw_msg *m)
 {
-    if (!tree_depth_ok(m->topic))
-        return GW_EMALFORMED;
-    return m->retain ? retained_admits(hub, m) : 0;
+    int err = tree_depth_ok(m->topic) ? 0 : GW_EMALFORMED;
+
+    if (!err && m->retain)
+        err = retained_admits(hub, m);
+    hub->stats.full_retained += err == GW_EFULL;
+    return err;
 }
 
 enum fate hub_take_in(struct gw_hub *hub, struct gw_msg *m)

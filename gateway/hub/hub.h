@@ -25,6 +25,7 @@
 #define GW_HUB_SUBS_MAX 1024        /**< subscriptions of one session */
 #define GW_HUB_KEPT_MAX 1024        /**< sessions kept for one device while nobody is attached */
 #define GW_HUB_RETAINED_DEVICE 1024 /**< retained topics of one device */
+#define GW_HUB_INBOUND_MAX 1024     /**< QoS 2 messages of one session, not released yet */
 #define GW_HUB_LABEL_MAX 32         /**< bytes that the sink keeps with a message */
 #define GW_HUB_FOREVER UINT32_MAX   /**< a session expiry that never comes */
 
@@ -277,6 +278,8 @@ struct gw_hub_stats {
     uint64_t queued, queued_bytes; /**< deliveries that wait or are in flight */
     uint64_t published, delivered; /**< since the start */
     uint64_t dropped_qos0, dropped_full, dropped_expired, dropped_denied, dropped_too_big;
+    /** Refused, or ended early, for a limit of this room, since the start. */
+    uint64_t full_subscriptions, full_retained, full_inbound, full_sessions;
     uint64_t unsettled; /**< publishes whose completion is still to come */
 };
 void gw_hub_stats(const struct gw_hub *hub, struct gw_hub_stats *out);

@@ -303,7 +303,7 @@ void inbound_clear(struct gw_session *s);
 
 /* ---- publishing (hub.c) ---- */
 
-int hub_admits(const struct gw_hub *hub, const struct gw_msg *m);
+int hub_admits(struct gw_hub *hub, const struct gw_msg *m);
 /** Local subscribers and the retained table. */
 enum fate hub_take_in(struct gw_hub *hub, struct gw_msg *m);
 

@@ -17,8 +17,7 @@
 
 #include <errno.h>
 
-#define INBOUND_MAX 1024 /* of one client */
-#define CHAINS_MIN 16    /* a power of two, as is INBOUND_MAX */
+#define CHAINS_MIN 16 /* a power of two, as is GW_HUB_INBOUND_MAX */
 #define LOCAL 1u
 #define SUNK 2u
 #define BOTH (LOCAL | SUNK)
@@ -150,8 +149,10 @@ static int table_reserve(struct gw_session *s)
     size_t cap = s->inbound_cap ? s->inbound_cap * 2 : CHAINS_MIN;
     struct receipt **chains;
 
-    if (s->inbound_count >= INBOUND_MAX)
+    if (s->inbound_count >= GW_HUB_INBOUND_MAX) {
+        s->hub->stats.full_inbound++;
         return GW_EFULL;
+    }
     if (s->inbound_count < s->inbound_cap)
         return 0;
     chains = calloc(cap, sizeof(*chains));

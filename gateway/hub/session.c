@@ -249,6 +249,7 @@ static void evict(struct gw_session *s)
                     s->hub->evictions.muted);
         s->hub->evictions.muted = 0;
     }
+    s->hub->stats.full_sessions++;
     session_end(s);
 }
 

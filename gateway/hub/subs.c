@@ -185,6 +185,7 @@ int gw_session_subscribe(struct gw_session *s, struct gw_slice filter,
     if (is_new) {
         int err = s->sub_count >= GW_HUB_SUBS_MAX ? GW_EFULL : sub_new(s, filter, &sub);
 
+        s->hub->stats.full_subscriptions += err == GW_EFULL;
         if (err)
             return err;
     }

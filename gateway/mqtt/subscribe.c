@@ -117,8 +117,10 @@ static int each(struct conn *c, enum gw_mqtt_type type, struct gw_mqtt_subscribe
     struct gw_mqtt_filter f;
     size_t count = 0;
 
-    if (p->count > FILTERS_MAX) /* none of them, rather than some without an answer */
+    if (p->count > FILTERS_MAX) { /* none of them, rather than some without an answer */
+        gw_peers_limit(c->server->peers, GW_LIMIT_SUBSCRIPTIONS);
         return GW_EFULL;
+    }
     /* What the filters bring comes behind their SUBACK. */
     c->corked = true;
     /* [MQTT-3.8.4-5], [MQTT-3.9.3-1], [MQTT-3.10.4-6] */

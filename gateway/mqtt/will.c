@@ -77,8 +77,10 @@ static int reserve(struct will *w)
 
     if (bytes <= SMALL_BYTES)
         return 0;
-    if (w->server->large_wills + bytes > LARGE_BYTES_MAX)
+    if (w->server->large_wills + bytes > LARGE_BYTES_MAX) {
+        gw_peers_limit(w->server->peers, GW_LIMIT_WILLS);
         return GW_EFULL;
+    }
     w->large = bytes;
     w->server->large_wills += bytes;
     return 0;
@@ -209,6 +211,7 @@ void will_due(struct conn *c, struct will **w)
         return;
     }
     if (s->wills.count >= s->config->limits.connections) {
+        gw_peers_limit(s->peers, GW_LIMIT_WILLS);
         say_early(s, *w);
         publish(w);
         return;

@@ -49,12 +49,18 @@ void gw_peers_close_device(struct gw_peers *peers, const char *device, int err);
 /** The same for `max` of them at most, for a caller who cannot wait for thousands. */
 void gw_peers_close_some(struct gw_peers *peers, const char *device, int err, unsigned max);
 
-/** The limits of the configuration that a device can reach, X(name, key). */
+/** The limits that a device can reach: the configuration's, and those that no key sets. */
 #define GW_LIMITS(X)                                                                               \
     X(CONNECTIONS, "connections")     /* connections refused */                                    \
     X(MESSAGE_BYTES, "message_bytes") /* messages and packets refused */                           \
     X(PUBLISH_PER_S, "publish_per_s") /* publishes over it: lost at QoS 0, made to wait above */   \
-    X(QUEUED_BYTES, "queued_bytes")   /* messages dropped for a session whose queue was full */
+    X(QUEUED_BYTES, "queued_bytes")   /* messages dropped for a session whose queue was full */    \
+    X(SUBSCRIPTIONS,                                                                               \
+      "subscriptions")          /* filters refused, for a session or a packet with too many */     \
+    X(UNRELEASED, "unreleased") /* QoS 2 messages refused, for a session with too many */          \
+    X(RETAINED, "retained")     /* messages not taken, for there is no room to retain them */      \
+    X(SESSIONS, "sessions")     /* sessions ended before their time */                             \
+    X(WILLS, "wills")           /* connections refused, wills published before their time */
 
 enum gw_limit {
 #define X(name, key) GW_LIMIT_##name,
@@ -63,7 +69,7 @@ enum gw_limit {
         GW_LIMIT_COUNT
 };
 
-/** Its key below `limits` in the configuration. */
+/** Its key below `limits` in the configuration, or its name. */
 const char *gw_limit_text(enum gw_limit which);
 /** One was reached, and somebody outside this room refused for it. */
 void gw_peers_limit(struct gw_peers *peers, enum gw_limit which);

@@ -215,6 +215,10 @@ void gw_peers_figures(const struct gw_peers *peers, struct gw_peers_figures *out
     gw_hub_stats(peers->rooms.hub, &out->hub);
     memcpy(out->reached, peers->reached, sizeof(out->reached));
     out->reached[GW_LIMIT_QUEUED_BYTES] += out->hub.dropped_full + out->hub.dropped_qos0;
+    out->reached[GW_LIMIT_SUBSCRIPTIONS] += out->hub.full_subscriptions;
+    out->reached[GW_LIMIT_UNRELEASED] += out->hub.full_inbound;
+    out->reached[GW_LIMIT_RETAINED] += out->hub.full_retained;
+    out->reached[GW_LIMIT_SESSIONS] += out->hub.full_sessions;
 }
 
 static void publish_figure(struct gw_peers *peers, const char *topic, uint64_t value)

@@ -170,6 +170,20 @@ def test_publishes_past_the_rate_wait_at_qos_1_and_are_lost_at_qos_0(place, cam)
     reader.close()
 
 
+def test_what_no_key_limits_is_counted_too(place, cam):
+    before = place.daemon.json("status")["broker"]["limits"]["subscriptions"]["reached"]
+    client = talk(cam).connect("greedy")
+    for at in range(0, 1024, 128):
+        client.send(wire.subscribe(1, *[(f"d/cam-1/{n}", 0) for n in range(at, at + 128)]))
+        client.take(wire.SUBACK)
+    client.send(wire.subscribe(2, ("d/cam-1/more", 0), ("d/cam-1/most", 0)))
+    client.expect(wire.SUBACK, reasons=[wire.QUOTA] * 2)
+    client.close()
+    now = place.daemon.json("status")["broker"]["limits"]["subscriptions"]
+    assert now == {"max": 1024, "reached": before + 2}
+    assert metric(place, "subscriptions") == before + 2
+
+
 def test_the_figures_are_shown_everywhere(place, cam):
     for limit in LIMITS:
         assert reached(place, limit) == metric(place, limit) > 0, f"{limit} was reached above"

@@ -104,6 +104,7 @@ Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
         {"listen by name", "listen = { mqtt = [\"localhost:1\"]; };", {"listen.mqtt", "numeric"}},
         {"port zero", "listen = { mqtt = [\"0.0.0.0:0\"]; };", {"listen.mqtt", "0.0.0.0:0"}},
         {"port too large", "listen = { mqtt = [\"0.0.0.0:65536\"]; };", {"65536", "port 1"}},
+        {"one port twice", "listen = { mqtt = [\"[::]:8443\"]; };", {"listen.https", "twice"}},
         {"bare IPv6", "listen = { mqtt = [\"::1:8883\"]; };", {"::1:8883", "brackets"}},
         {"relative path", "gateway = { state_dir = \"x\"; };", {"state_dir", "absolute"}},
         {"plain MQTT broker", "uplink = { brokers = [\"mqtt://h:1\"]; };", {"mqtts://HOST:PORT"}},
