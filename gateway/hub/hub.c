@@ -141,7 +141,7 @@ static enum fate fan_out(struct gw_hub *hub, struct gw_msg *m)
 
 int hub_admits(struct gw_hub *hub, const struct gw_msg *m)
 {
-    int err = tree_depth_ok(m->topic) ? 0 : GW_EMALFORMED;
+    int err = tree_depth_ok(m->topic) ? 0 : GW_EUNSUPPORTED;
 
     if (!err && m->retain)
         err = retained_admits(hub, m);

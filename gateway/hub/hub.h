@@ -93,7 +93,7 @@ void gw_hub_publisher_remove(struct gw_hub *hub, uint64_t id);
  * @return 1 done, nothing to wait for (always so for QoS 0); 0 the publisher is told later, after
  *         everything it published before; GW_ESPOOLFULL and whatever the sink said; GW_EFULL: the
  *         retained table has no room; GW_EQUEUEFULL: it was for some, and no queue of theirs had
- *         room; GW_EMALFORMED: over GW_HUB_LEVELS_MAX. Nobody gets it then.
+ *         room; GW_EUNSUPPORTED: over GW_HUB_LEVELS_MAX. Nobody gets it then.
  */
 int gw_hub_publish(struct gw_hub *hub, uint64_t publisher, struct gw_msg *m,
                    uint32_t token) GW_MUST_CHECK;
@@ -110,7 +110,7 @@ int gw_hub_publish_once(struct gw_hub *hub, uint64_t publisher, struct gw_sessio
 /**
  * What the gateway itself says ($presence, $alert, $SYS, and what came down from the cloud): never
  * to the sink. `from` is a template as for gw_msg_new; `time_ms` 0: now. Retained `$` topics are
- * kept in memory only. An empty retained payload clears. -ENOMEM, GW_EMALFORMED.
+ * kept in memory only. An empty retained payload clears. -ENOMEM, GW_EMALFORMED, GW_EUNSUPPORTED.
  */
 int gw_hub_publish_local(struct gw_hub *hub, const struct gw_msg *from);
 
@@ -258,8 +258,9 @@ struct gw_hub_will {
  * batch; 0: no memory, so it does not outlive a crash.
  */
 uint32_t gw_hub_will_keep(struct gw_hub *hub, const struct gw_hub_will *w);
-/** Its client has gone, and it is due then; an id of 0 is fine, here and below. */
-void gw_hub_will_due(struct gw_hub *hub, uint32_t id, int64_t due_ms);
+/** Its client has gone, and it is due then, `delay_s` from now; an id of 0 is fine, here and below.
+ */
+void gw_hub_will_due(struct gw_hub *hub, uint32_t id, uint32_t delay_s, int64_t due_ms);
 void gw_hub_will_drop(struct gw_hub *hub, uint32_t id);
 
 /** Borrowed for this call, but for the message, of which a reference may be taken. */

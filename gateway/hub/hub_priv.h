@@ -70,7 +70,7 @@ enum op_kind {
     OP_RETAINED_PUT,   /* msg */
     OP_RETAINED_DROP,  /* bytes: topic */
     OP_WILL_PUT,       /* a id, b delay_s, c due_ms, d expiry_s; bytes: device \0 client; msg */
-    OP_WILL_DUE,       /* a id, c due_ms */
+    OP_WILL_DUE,       /* a id, b delay_s, c due_ms */
     OP_WILL_DROP,      /* a id */
     OP_INBOUND_PUT,    /* a session, b number, c packet identifier, d flags */
     OP_INBOUND_SUNK,   /* the same, and nobody waits for it */

@@ -25,13 +25,14 @@ static int64_t end_as_wall(uint64_t expires_ms)
     return gw_clock_wall_ms() + (int64_t)(expires_ms - gw_clock_mono_ms());
 }
 
-static uint64_t end_as_mono(int64_t wall_ms)
+/* No longer than it had from the start, though the clock may have been set back meanwhile. */
+static uint64_t end_as_mono(int64_t wall_ms, int64_t start_ms)
 {
     int64_t left;
 
     if (!wall_ms)
         return 0;
-    left = wall_ms - gw_clock_wall_ms();
+    left = wall_ms - GW_MAX(gw_clock_wall_ms(), start_ms);
     return left > 0 ? gw_clock_mono_ms() + (uint64_t)left : 1;
 }
 
@@ -89,7 +90,7 @@ int unpack_msg(struct gw_slice blob, struct gw_msg **out)
     m.utf8 = flags & FLAG_UTF8;
     m.has_format = m.utf8 || flags & FLAG_FORMAT;
     m.time_ms = (int64_t)gw_reader_u64(&r);
-    m.expires_ms = end_as_mono((int64_t)gw_reader_u64(&r));
+    m.expires_ms = end_as_mono((int64_t)gw_reader_u64(&r), m.time_ms);
     for (size_t i = 0; i < GW_COUNT(fields); i++)
         *fields[i] = gw_reader_slice(&r, gw_reader_u32(&r));
     if (format == FORMAT)

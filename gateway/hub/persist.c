@@ -86,7 +86,8 @@ static int run_op(sqlite3 *db, const struct op *op)
     case OP_WILL_PUT:
         return will_put(db, op);
     case OP_WILL_DUE:
-        return gw_sql_exec(db, "UPDATE hub_wills SET due_ms=? WHERE id=?", "ii", op->c, op->a);
+        return gw_sql_exec(db, "UPDATE hub_wills SET due_ms=?, delay_s=? WHERE id=?", "iii", op->c,
+                           op->b, op->a);
     case OP_WILL_DROP:
         return gw_sql_exec(db, "DELETE FROM hub_wills WHERE id=?", "i", op->a);
     case OP_INBOUND_PUT:

@@ -272,15 +272,16 @@ static void limit_kept(struct hub_device *d)
 void session_keep(struct gw_session *s, int64_t ends_ms)
 {
     struct hub_device *d = s->device;
-    int64_t now = gw_clock_wall_ms();
+    int64_t now = gw_clock_wall_ms(), longest = now + (int64_t)s->expiry_s * 1000;
 
     s->kept = true;
     d->kept++;
     gw_list_remove(&s->device_link);
     gw_list_append(&d->sessions, &s->device_link);
     if (s->expiry_s != GW_HUB_FOREVER) {
-        if (!ends_ms) /* the daemon died while somebody was attached */
-            ends_ms = now + (int64_t)s->expiry_s * 1000;
+        /* The daemon died while somebody was attached, or the clock was set back since. */
+        if (!ends_ms || ends_ms > longest)
+            ends_ms = longest;
         gw_timer_start(s->hub->loop, &s->expiry, ends_ms > now ? (uint64_t)(ends_ms - now) : 0);
     }
 }

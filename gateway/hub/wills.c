@@ -108,10 +108,11 @@ uint32_t gw_hub_will_keep(struct gw_hub *hub, const struct gw_hub_will *w)
     return (uint32_t)put.a;
 }
 
-void gw_hub_will_due(struct gw_hub *hub, uint32_t id, int64_t due_ms)
+void gw_hub_will_due(struct gw_hub *hub, uint32_t id, uint32_t delay_s, int64_t due_ms)
 {
     if (id)
-        (void)persist_add(hub, &(struct op){.kind = OP_WILL_DUE, .a = id, .c = due_ms},
+        (void)persist_add(hub,
+                          &(struct op){.kind = OP_WILL_DUE, .a = id, .b = delay_s, .c = due_ms},
                           GW_SLICE_NONE, NULL, NULL);
 }
 

@@ -32,6 +32,9 @@ static void read_filter(struct gw_reader *r, enum gw_mqtt_type type, uint8_t ver
     if (type == GW_MQTT_UNSUBSCRIBE)
         return;
     err = read_options(r, version, &out->options);
+    /* [MQTT-3.8.3-4]: here, so that the filters before it change nothing either */
+    if (!err && out->options.no_local && gw_slice_starts(out->filter, "$share/"))
+        err = GW_EPROTOCOL;
     if (err)
         gw_reader_fail(r, err);
 }

@@ -175,6 +175,19 @@ void conn_free(struct conn *c)
 
 /* ---- output and flow ---- */
 
+/* A client that reads slowly goes on being heard, or its pings would not keep its connection; one
+ * that asks and asks and does not read is not. */
+static void count_answer(struct conn *c, size_t len)
+{
+    if (gw_stream_pending(c->stream) <= OUTPUT_HIGH) {
+        c->answered = 0;
+        return;
+    }
+    c->answered += len;
+    if (c->answered > ANSWERS_MAX)
+        conn_pause(c, PAUSE_OUTPUT);
+}
+
 void conn_write(struct conn *c, struct gw_slice packet)
 {
     int err;
@@ -190,8 +203,7 @@ void conn_write(struct conn *c, struct gw_slice packet)
         conn_fail(c, err);
         return;
     }
-    if (gw_stream_pending(c->stream) > OUTPUT_HIGH)
-        conn_pause(c, PAUSE_OUTPUT);
+    count_answer(c, packet.len);
 }
 
 void conn_pause(struct conn *c, enum conn_pause why)
@@ -381,6 +393,7 @@ static void on_drained(struct conn *c)
 {
     if (c->paused & PAUSE_OUTPUT) /* until now we did not listen */
         c->heard_ms = gw_loop_now_ms(c->server->loop);
+    c->answered = 0;
     conn_unpause(c, PAUSE_OUTPUT);
     if (c->session)
         gw_session_resume(c->session);

@@ -75,6 +75,21 @@ static void acknowledge_settled(struct conn *c, uint32_t token, int err)
         conn_unpause(c, PAUSE_ACKS);
 }
 
+/* The reason of a PUBACK or PUBREC. */
+static uint8_t answer_of(int err)
+{
+    switch (err) {
+    case 0:
+        return GW_MQTT_SUCCESS;
+    case GW_ETOOBIG:
+        return GW_MQTT_QUOTA;
+    case GW_EUNSUPPORTED: /* a topic of more levels than the hub takes */
+        return GW_MQTT_BAD_TOPIC;
+    default:
+        return reason_of(err);
+    }
+}
+
 /*
  * The answer to a QoS 1 or 2 PUBLISH, once it is known. What was not taken is never acknowledged
  * as if it was: MQTT 5 hears the reason; 3.1.1 has no word for it, so the connection ends there
@@ -91,7 +106,7 @@ static void conclude(struct conn *c, unsigned qos, uint16_t packet_id, int err)
         conn_fail(c, err);
         return;
     }
-    reason = err == GW_ETOOBIG ? GW_MQTT_QUOTA : err ? reason_of(err) : GW_MQTT_SUCCESS;
+    reason = answer_of(err);
     /* The client may use the identifier for another message now: what we know of this one goes. */
     if (err && qos == 2 && gw_session_inbound_remove(c->session, packet_id))
         acknowledge_durably(c, GW_MQTT_PUBREC, packet_id, reason);
@@ -360,6 +375,14 @@ int on_pubrec(struct conn *c, uint8_t flags, struct gw_slice body)
     return result == -ENOMEM ? result : 0;
 }
 
+/* Seconds that are left, rounded up; 0xFFFFFFFF is the largest that there is. */
+static uint32_t expiry_left(uint64_t expires_ms, uint64_t now)
+{
+    uint64_t left_ms = expires_ms > now ? expires_ms - now : 0;
+
+    return (uint32_t)GW_MIN((left_ms + 999) / 1000, (uint64_t)UINT32_MAX);
+}
+
 static void fill(const struct conn *c, const struct gw_delivery *d, struct gw_mqtt_publish *out)
 {
     const struct gw_msg *m = d->msg;
@@ -378,8 +401,7 @@ static void fill(const struct conn *c, const struct gw_delivery *d, struct gw_mq
     if (m->has_format || m->utf8) /* [MQTT-3.3.2-4] */
         GW_MQTT_SET(out->props, payload_format, m->utf8);
     if (m->expires_ms) /* [MQTT-3.3.2-6]: what is left of it */
-        GW_MQTT_SET(out->props, message_expiry,
-                    m->expires_ms > now ? (uint32_t)((m->expires_ms - now + 999) / 1000) : 0);
+        GW_MQTT_SET(out->props, message_expiry, expiry_left(m->expires_ms, now));
     if (m->content_type.ptr) /* [MQTT-3.3.2-20] */
         GW_MQTT_SET(out->props, content_type, m->content_type);
     if (m->response_topic.len) /* [MQTT-3.3.2-15] */
@@ -455,13 +477,22 @@ static struct gw_slice head_of(struct conn *c, const struct gw_delivery *d)
     return GW_SLICE(s->scratch, s->cache.len);
 }
 
+static bool fits(const struct conn *c, const struct gw_delivery *d, struct gw_slice head)
+{
+    return head.len && head.len + d->msg->payload.len <= c->packet_max; /* [MQTT-3.1.2-24] */
+}
+
 static int send_publish(struct conn *c, const struct gw_delivery *d)
 {
     unsigned alias = 0; /* that the client does not know yet */
     struct gw_slice head = c->alias_max ? head_with_alias(c, d, &alias) : head_of(c, d);
     int err;
 
-    if (!head.len || head.len + d->msg->payload.len > c->packet_max) /* [MQTT-3.1.2-24] */
+    if (alias && !fits(c, d, head)) { /* a new alias makes it longer */
+        alias = 0;
+        head = head_of(c, d);
+    }
+    if (!fits(c, d, head))
         return GW_ETOOBIG;
     err = gw_stream_write(c->stream, head);
     if (!err && d->msg->payload.len)
@@ -483,6 +514,8 @@ int on_deliver(void *owner, const struct gw_delivery *d)
     int err = 0;
 
     if (c->state != CONN_ACTIVE || c->corked || gw_stream_pending(c->stream) >= OUTPUT_HIGH)
+        return -EAGAIN;
+    if (c->paused & PAUSE_OUTPUT) /* the sooner it is heard again */
         return -EAGAIN;
     if (d->state == GW_DELIVERY_RELEASED) { /* [MQTT-3.3.4-10]: whatever else is on its way */
         c->delivering = true;

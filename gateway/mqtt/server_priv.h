@@ -21,6 +21,7 @@
 #define SEND_MAX 1024        /* deliveries in flight to one client, whatever it offers */
 #define ALIAS_MAX 16         /* topic aliases of one connection, each way */
 #define OUTPUT_HIGH (256 << 10) /* bytes queued to one client above which deliveries wait */
+#define ANSWERS_MAX (64 << 10)  /* bytes of answers on top of them, then it is heard no more */
 
 /* What a connection goes through, in order. */
 enum conn_state {
@@ -75,6 +76,7 @@ struct conn {
     unsigned unacked;   /* publishes whose completion is still to come */
     unsigned receiving; /* publishes of this connection that the client holds against our maximum */
     unsigned owed;      /* PUBREL and the like that wait for the database */
+    size_t answered;    /* bytes of answers since more than OUTPUT_HIGH was queued */
     struct gw_list subacks;
     unsigned suback_count;
     struct will *will;

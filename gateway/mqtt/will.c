@@ -203,10 +203,11 @@ static void park(struct will *w, int64_t delay_ms)
 void will_due(struct conn *c, struct will **w)
 {
     /* [MQTT-3.1.3-9]: after its delay, or with the session's end, whichever comes first. */
-    int64_t delay_ms = (int64_t)GW_MIN((*w)->delay_s, c->expiry_s) * 1000;
+    uint32_t delay_s = GW_MIN((*w)->delay_s, c->expiry_s);
+    int64_t delay_ms = (int64_t)delay_s * 1000;
     struct gw_mqtt_server *s = c->server;
 
-    if (!delay_ms || s->stopping) {
+    if (!delay_s || s->stopping) {
         publish(w);
         return;
     }
@@ -216,7 +217,7 @@ void will_due(struct conn *c, struct will **w)
         publish(w);
         return;
     }
-    gw_hub_will_due(s->hub, (*w)->kept, gw_clock_wall_ms() + delay_ms);
+    gw_hub_will_due(s->hub, (*w)->kept, delay_s, gw_clock_wall_ms() + delay_ms);
     park(GW_TAKE(*w), delay_ms);
 }
 

@@ -119,8 +119,9 @@ void gw_peers_strike(struct gw_peers *peers, const char *device, enum gw_strike 
  *
  * @return 1 done; 0 `published` will tell; GW_EQUOTA: over limits.publish_per_s, try again after
  *         gw_peer_quota_ms; GW_EDENIED; GW_ETOOBIG: over limits.message_bytes; GW_EMALFORMED: no
- *         topic name; GW_ESPOOLFULL; GW_EFULL; -ENOMEM. Refusals are counted here, and a verdict
- *         may follow at once: after a negative result `close` may have been called.
+ *         topic name; GW_EUNSUPPORTED: one of too many levels; GW_ESPOOLFULL; GW_EFULL; -ENOMEM.
+ *         Refusals are counted here, and a verdict may follow at once: after a negative result
+ *         `close` may have been called.
  */
 int gw_peer_publish(struct gw_peer *peer, const struct gw_msg *from, uint32_t token) GW_MUST_CHECK;
 

@@ -5,6 +5,7 @@ measured against a clock: what the others do has to end while the trouble goes o
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 
@@ -139,6 +140,23 @@ def test_a_slow_subscriber_is_not_waited_for(place):
     assert got[0].payload.startswith(b"0 "), "and the slow one finds its own in order"
     for client in (slow, quick, talker):
         client.close()
+
+
+def test_a_slow_subscriber_keeps_its_connection(place):
+    """It reads, though more comes than it can, and pings in time: silence is no reason to end it."""
+    slow = wire.Client(place.bad).connect("slow", keep_alive=1)
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.subscribe("d/bad-1/flow", 0)
+    talker = wire.Client(place.bad).connect("talker-2")
+
+    with Trouble(lambda: talker.publish("d/bad-1/flow", b"x" * 20000)) as trouble:
+        for _ in range(20):
+            trouble.goes_on()
+            slow.send(wire.pingreq())
+            time.sleep(0.4)
+            assert slow.sock.recv(8192), "the server ended it"
+    talker.close()
+    slow.close()
 
 
 def test_a_storm_of_full_handshakes(place):

@@ -318,6 +318,17 @@ def test_what_is_too_large_counts_as_sent(desk):
     assert not back.until_ping()
 
 
+@statement("§3.1.2.11.5")
+def test_no_new_alias_makes_a_packet_too_large(desk):
+    size = len(wire.publish(desk.topic(), b"x" * 40))
+    for more in range(5):
+        sub = desk.client(device=desk.two, properties={"topic_alias_maximum": 5, "maximum_packet_size": size + more})
+        sub.subscribe(desk.topic())
+        for n in range(3):
+            desk.client().publish(desk.topic(), b"%d" % n * 40)
+            assert sub.expect(PUBLISH).payload == b"%d" % n * 40
+
+
 @statement("MQTT-3.1.2-26")
 def test_topic_aliases_stay_within_the_clients_maximum(desk):
     sub = desk.client(device=desk.two, properties={"topic_alias_maximum": 2})

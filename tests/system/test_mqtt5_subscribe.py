@@ -59,9 +59,11 @@ def test_no_local_is_not_sent_what_one_published(desk):
 
 @statement("MQTT-3.8.3-4")
 def test_no_local_on_a_shared_subscription_is_a_protocol_error(desk):
-    client = desk.client()
-    client.send(wire.subscribe(1, (f"$share/g/{desk.topic()}", NO_LOCAL)))
+    client = desk.keeper("c")
+    client.send(wire.subscribe(1, (desk.topic(), 1), (f"$share/g/{desk.topic()}", NO_LOCAL)))
     client.closed_for(PROTOCOL_ERROR)
+    desk.client().publish(desk.topic(), b"", 1)
+    assert not desk.keeper("c").until_ping()  # nor did the other filter become a subscription
 
 
 @statement("MQTT-3.8.3-5")

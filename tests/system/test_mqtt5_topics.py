@@ -196,6 +196,17 @@ def test_each_message_goes_to_one_member_of_each_group(desk):
     assert [p.payload for p in alone.until_ping()] == all_
 
 
+@statement("§4.7.3")
+def test_a_topic_of_too_many_levels_is_not_accepted(desk):
+    """200 levels are what this server takes; more are not malformed, and no reason to close."""
+    client = desk.client()
+    deep = desk.topic("/" * 200)
+    client.send(wire.publish(deep), wire.publish(deep, b"", 1, 1), wire.publish(deep, b"", 2, 2))
+    client.expect(wire.PUBACK, packet_id=1, reason=wire.BAD_TOPIC)
+    client.expect(PUBREC, packet_id=2, reason=wire.BAD_TOPIC)
+    assert not client.until_ping()
+
+
 @statement("§4.8.2.1")
 def test_a_share_is_left_by_its_whole_name(desk):
     sub = desk.client(device=desk.two)

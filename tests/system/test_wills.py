@@ -84,6 +84,21 @@ def test_a_will_that_waits_for_its_delay(lab, cam, how):
     assert watcher.receive(topic).payload == b"late"
 
 
+def test_a_will_whose_session_was_prolonged_at_the_end(lab, cam):
+    """Its delay was longer than the session's expiry in CONNECT, and is not in DISCONNECT."""
+    topic = "d/cam-1/prolonged"
+    watch(cam, topic)
+    will = wire.Will(topic, b"late", qos=1, properties={"will_delay": 8})
+    lost = talk(cam, "lost", will=will, properties={"session_expiry": 1})
+    lost.leave(wire.WITH_WILL, KEPT)
+    left = time.monotonic()
+    settled()
+    kill(lab, "kill_worker")
+    watcher = talk(cam, "watcher", properties=KEPT)
+    assert watcher.receive(topic).payload == b"late"
+    assert time.monotonic() - left > 7
+
+
 @pytest.mark.parametrize("how", KILLS)
 def test_a_client_that_is_back_in_time(lab, cam, how):
     topic = "d/cam-1/back"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include <criterion/criterion.h>
 
+#include "base/clock.h"
 #include "hub/hub_priv.h"
 
 #define ORIGIN_BYTES 8
@@ -55,4 +56,22 @@ Test(pack, refuses_what_it_does_not_know)
     cr_expect_null(packed_and_back(0, 1), "bytes are left over");
     cr_expect_null(packed_and_back(1, 2), "cut off");
     cr_expect_null(packed_and_back(0, 3), "another format");
+}
+
+Test(pack, a_clock_that_was_set_back_lengthens_no_life)
+{
+    const uint64_t now = gw_clock_mono_ms();
+    /* Taken by a clock that was an hour ahead of today's, with 10 s to live. */
+    const struct gw_msg from = {.topic = GW_SLICE_LIT("t"),
+                                .time_ms = gw_clock_wall_ms() + 3600000,
+                                .expires_ms = now + 3610000};
+    struct gw_buf buf = {.max = SIZE_MAX};
+    struct gw_msg *m = NULL;
+
+    cr_assert_eq(pack_msg(&from, &buf), 0);
+    cr_assert_eq(unpack_msg(gw_buf_slice(&buf), &m), 0);
+    cr_expect_gt(m->expires_ms, now);
+    cr_expect_leq(m->expires_ms, gw_clock_mono_ms() + 10100);
+    gw_msg_unref(&m);
+    gw_buf_fini(&buf);
 }

@@ -274,7 +274,7 @@ Test(persist, keeps_wills_until_they_are_dropped)
 
     cr_expect_eq(keep("a", "connected", 5), 1);
     gone = keep("b", "waiting", 7);
-    gw_hub_will_due(hub, gone, 1234567);
+    gw_hub_will_due(hub, gone, 9, 1234567);
     gone = keep("c", "dropped at once", 0);
     gw_hub_will_drop(hub, gone);
     gone = keep("d", "dropped later", 0);
@@ -285,14 +285,37 @@ Test(persist, keeps_wills_until_they_are_dropped)
 
     cr_expect_eq(keep("e", "new", 0), 3, "no id is used twice while its will is there");
     gw_hub_wills_left(hub, note_left, NULL);
-    cr_expect_str_eq(left, "1:dev/a=connected 5 -1 0 2:dev/b=waiting 7 -1 1234567 ");
+    cr_expect_str_eq(left, "1:dev/a=connected 5 -1 0 2:dev/b=waiting 9 -1 1234567 ");
     left[0] = 0;
     gw_hub_wills_left(hub, note_left, NULL);
     cr_expect_str_eq(left, "", "they are handed over once");
     restart();
     gw_hub_wills_left(hub, note_left, NULL);
     cr_expect_str_eq(left,
-                     "1:dev/a=connected 5 -1 0 2:dev/b=waiting 7 -1 1234567 "
+                     "1:dev/a=connected 5 -1 0 2:dev/b=waiting 9 -1 1234567 "
                      "3:dev/e=new 0 -1 0 ",
                      "and stay until somebody drops them");
+}
+
+static int end_in_a_year(struct gw_store_job *job, sqlite3 *db)
+{
+    (void)job;
+    return gw_sql_exec(db, "UPDATE hub_sessions SET ends_ms = ends_ms + 365 * 86400000", "");
+}
+
+Test(persist, a_clock_that_was_set_back_lengthens_no_session)
+{
+    struct gw_store_job set_back = {.run = end_in_a_year};
+    struct client a = {0};
+
+    attach(&a, "dev", "1", false, 1);
+    gw_session_detach(&a.session);
+    settle();
+    gw_hub_flush(hub);
+    cr_assert_eq(gw_store_call(store, &set_back), 0);
+    restart();
+    cr_expect_eq(stats().sessions, 1);
+    for (int i = 0; i < 300 && stats().sessions; i++)
+        cr_assert_eq(gw_loop_turn(loop, 10), 0);
+    cr_expect_eq(stats().sessions, 0);
 }

@@ -403,6 +403,9 @@ Test(mqtt_subscribe, decodes_or_names_the_fault)
         {"filter cut", BYTES("\0\1\0\5a"), GW_MQTT_V311, GW_ESHORT},
         {"filter no UTF-8", BYTES("\0\1\0\1\xfe\1"), GW_MQTT_V311, GW_EMALFORMED},
         {"5, identifier 0", BYTES("\0\1\2\x0b\0\0\1a\1"), GW_MQTT_V5, GW_EPROTOCOL},
+        {"5, a share", BYTES("\0\1\0\0\x0a$share/g/a\1"), GW_MQTT_V5, 0},
+        {"5, a share without local", BYTES("\0\1\0\0\1a\0\0\x0a$share/g/a\5"), GW_MQTT_V5,
+         GW_EPROTOCOL},
         {"5, identifier twice", BYTES("\0\1\4\x0b\1\x0b\1\0\1a\1"), GW_MQTT_V5, GW_EPROTOCOL},
     };
 

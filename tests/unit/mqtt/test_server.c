@@ -323,6 +323,40 @@ Test(mqtt_server, never_says_yes_to_what_was_not_taken)
     wire_fini(&w);
 }
 
+static void say_deep(struct wire *w, uint8_t version, uint8_t qos)
+{
+    uint8_t room[512];
+    char topic[256] = "d/cam/";
+    struct gw_writer out = gw_writer_of(room, sizeof(room));
+
+    memset(topic + 6, '/', GW_HUB_LEVELS_MAX);
+    gw_mqtt_publish_encode(&out, version,
+                           &(struct gw_mqtt_publish){
+                               .qos = qos, .packet_id = qos ? 7 : 0, .topic = gw_slice_str(topic)});
+    say(w, gw_writer_done(&out));
+}
+
+Test(mqtt_server, refuses_a_topic_of_too_many_levels_and_no_more)
+{
+    struct wire five, three;
+
+    join(&five, "cam", GW_MQTT_V5, true, 0);
+    say_deep(&five, GW_MQTT_V5, 0);
+    HEAR(&five, "");
+    say_deep(&five, GW_MQTT_V5, 1);
+    HEAR(&five, "\x40\3\0\7\x90");
+    say_deep(&five, GW_MQTT_V5, 2);
+    HEAR(&five, "\x50\3\0\7\x90");
+    cr_expect_not(five.closing);
+    cr_expect_eq(at.sunk, 0);
+    wire_fini(&five);
+    join(&three, "cam", GW_MQTT_V311, true, 0);
+    say_deep(&three, GW_MQTT_V311, 1);
+    HEAR(&three, "");
+    cr_expect(three.closing, "3.1.1 has no word for it");
+    wire_fini(&three);
+}
+
 Test(mqtt_server, takes_qos_2_once)
 {
     struct wire w;
@@ -456,6 +490,14 @@ Test(mqtt_server, answers_each_filter)
     wire_fini(&three);
 }
 
+static uint64_t subscriptions(void)
+{
+    struct gw_hub_stats stats;
+
+    gw_hub_stats(at.hub, &stats);
+    return stats.subscriptions;
+}
+
 Test(mqtt_server, shares_a_subscription_but_not_without_local)
 {
     struct wire w;
@@ -465,9 +507,10 @@ Test(mqtt_server, shares_a_subscription_but_not_without_local)
     HEAR(&w, "\x90\4\0\1\0\0");
     SAY(&w, "\x30\x0a\0\7d/cam/x\0");
     HEAR(&w, "\x30\x0a\0\7d/cam/x\0");
-    SAY(&w, "\x82\x16\0\2\0\0\x10$share/g/d/cam/x\4"); /* [MQTT-3.8.3-4] */
+    SAY(&w, "\x82\x1e\0\2\0\0\5d/cam\0\0\x10$share/g/d/cam/x\4"); /* [MQTT-3.8.3-4] */
     HEAR(&w, "\xe0\1\x82");
     cr_expect(w.closing);
+    cr_expect_eq(subscriptions(), 0, "the filter in front of it is none either");
     wire_fini(&w);
 }
 
@@ -594,6 +637,25 @@ Test(mqtt_server, uses_topic_aliases_toward_a_client_that_takes_them)
     HEAR(&w, "\x30\x0e\0\7d/cam/c\3\x23\0\1x");
     SAY(&w, "\x30\x0b\0\7d/cam/b\0y\x30\x0b\0\7d/cam/c\0y");
     HEAR(&w, "\x30\7\0\0\3\x23\0\2y\x30\7\0\0\3\x23\0\1y");
+    wire_fini(&w);
+}
+
+Test(mqtt_server, lets_no_alias_make_a_packet_too_large)
+{
+    struct wire w;
+
+    /* topic alias maximum 2, maximum packet size 20 */
+    wire_open(&w, "cam");
+    SAY(&w, "\x10\x16\0\4MQTT\5\2\0\x3c\x08\x22\0\2\x27\0\0\0\x14\0\1c");
+    HEAR(&w, CONNACK_5);
+    SAY(&w, "\x82\x0d\0\1\0\0\7d/cam/#\0");
+    HEAR(&w, "\x90\4\0\1\0\0");
+    SAY(&w, "\x30\x12\0\7d/cam/a\0eight it"); /* 20 bytes, 23 with a new alias */
+    HEAR(&w, "\x30\x12\0\7d/cam/a\0eight it");
+    SAY(&w, "\x30\x0b\0\7d/cam/a\0x"); /* the client was told of none */
+    HEAR(&w, "\x30\x0e\0\7d/cam/a\3\x23\0\1x");
+    SAY(&w, "\x30\x12\0\7d/cam/a\0eight it");
+    HEAR(&w, "\x30\x0e\0\0\3\x23\0\1eight it");
     wire_fini(&w);
 }
 
@@ -822,6 +884,31 @@ Test(mqtt_server, lets_a_client_that_does_not_read_wait)
     cr_expect_not(w.closing);
     gw_buf_consume(&w.out, gw_buf_len(&w.out));
     w.base.fn(w.base.owner, GW_STREAM_DRAINED);
+    cr_expect_gt(gw_buf_len(&w.out), 200000, "and then it goes on");
+    wire_fini(&w);
+}
+
+Test(mqtt_server, hears_a_client_that_reads_slowly)
+{
+    static uint8_t packet[100000] = "\x30\x9b\x8d\6\0\7d/cam/x";
+    struct wire w;
+
+    join(&w, "cam", GW_MQTT_V311, true, 0);
+    SAY(&w, "\x82\x0c\0\1\0\7d/cam/#\1");
+    for (int i = 0; i < 10; i++)
+        say(&w, GW_SLICE(packet, 3 + 1 + 0x1869b));
+    for (int i = 0; i < 10; i++) {
+        pass_ms(site.loop, 50000); /* of a keep-alive of 60 s */
+        SAY(&w, "\xc0\0");
+        cr_expect_not(w.closing, "after %d pings", i);
+    }
+    for (int i = 0; i < 40000 && !w.paused; i++)
+        SAY(&w, "\xc0\0");
+    cr_expect(w.paused, "who asks and asks and does not read is heard no more");
+    cr_expect_leq(gw_buf_len(&w.out), 500000, "%zu bytes are queued", gw_buf_len(&w.out));
+    gw_buf_consume(&w.out, gw_buf_len(&w.out));
+    w.base.fn(w.base.owner, GW_STREAM_DRAINED);
+    cr_expect_not(w.paused);
     cr_expect_gt(gw_buf_len(&w.out), 200000, "and then it goes on");
     wire_fini(&w);
 }
