@@ -278,7 +278,10 @@ void gw_mqtt_server_reload(struct gw_mqtt_server *s, const struct gw_config *con
  */
 int gw_mqtt_serve(struct gw_mqtt_server *s, struct gw_stream *stream) GW_MUST_CHECK;
 
-/** End every connection in order (MQTT 5: 0x8B), wills published, presence cause shutdown. */
+/**
+ * End every connection in order (MQTT 5: 0x8B), presence cause shutdown. Wills are published, those
+ * with a delay by the next run, unless their clients are back by then.
+ */
 void gw_mqtt_server_stop(struct gw_mqtt_server *s);
 size_t gw_mqtt_server_count(const struct gw_mqtt_server *s);
 /** Frees what is left, at once. */

@@ -113,7 +113,7 @@ void gw_mqtt_server_stop(struct gw_mqtt_server *s)
     s->stopping = true;
     stop_all(&s->fresh);
     stop_all(&s->conns);
-    wills_flush(s);
+    wills_leave(s);
 }
 
 size_t gw_mqtt_server_count(const struct gw_mqtt_server *s)

@@ -195,7 +195,7 @@ void will_due(struct conn *c, struct will **w);
 /** The client is back: a will that still waits is forgotten, or (`ended`: new session) published.
  */
 void will_settle(struct conn *c, bool ended);
-/** Publish all that wait: the gateway stops and could not keep its word later. */
-void wills_flush(struct gw_mqtt_server *s);
+/** The gateway stops: those that wait for their delay are left to the next run. */
+void wills_leave(struct gw_mqtt_server *s);
 /** Take over what the last run left behind. */
 void wills_restore(struct gw_mqtt_server *s);

@@ -200,6 +200,16 @@ static void park(struct will *w, int64_t delay_ms)
     gw_timer_start(s->loop, &w->timer, delay_ms > 0 ? (uint64_t)delay_ms : 0);
 }
 
+/* At the gateway's end (§3.1.2.5): what is on disk waits there for the next run, whose client may
+ * well be back before it is due. */
+static void leave_behind(struct will **w)
+{
+    if ((*w)->kept)
+        will_free(w);
+    else
+        publish(w);
+}
+
 void will_due(struct conn *c, struct will **w)
 {
     /* [MQTT-3.1.3-9]: after its delay, or with the session's end, whichever comes first. */
@@ -207,18 +217,21 @@ void will_due(struct conn *c, struct will **w)
     int64_t delay_ms = (int64_t)delay_s * 1000;
     struct gw_mqtt_server *s = c->server;
 
-    if (!delay_s || s->stopping) {
+    if (!delay_s) {
         publish(w);
         return;
     }
-    if (s->wills.count >= s->config->limits.connections) {
+    if (!s->stopping && s->wills.count >= s->config->limits.connections) {
         gw_peers_limit(s->peers, GW_LIMIT_WILLS);
         say_early(s, *w);
         publish(w);
         return;
     }
     gw_hub_will_due(s->hub, (*w)->kept, delay_s, gw_clock_wall_ms() + delay_ms);
-    park(GW_TAKE(*w), delay_ms);
+    if (s->stopping)
+        leave_behind(w);
+    else
+        park(GW_TAKE(*w), delay_ms);
 }
 
 void will_settle(struct conn *c, bool ended)
@@ -267,11 +280,11 @@ void wills_restore(struct gw_mqtt_server *s)
     gw_hub_wills_left(s->hub, restore, s);
 }
 
-void wills_flush(struct gw_mqtt_server *s)
+void wills_leave(struct gw_mqtt_server *s)
 {
     while (!gw_list_empty(&s->parked_wills)) {
         struct will *w = GW_LIST_ENTRY(s->parked_wills.next, struct will, link);
 
-        publish(&w);
+        leave_behind(&w);
     }
 }

@@ -125,6 +125,24 @@ def test_a_client_that_took_leave(lab, cam):
     talk(cam, "watcher", properties=KEPT).until_ping()
 
 
+def test_an_orderly_end_is_no_reason_to_speak_before_the_delay(lab, cam):
+    topic = "d/cam-1/restart"
+    watch(cam, topic)
+    for name, delay in (("connected", 60), ("gone", 60), ("never back", 6)):
+        will = wire.Will(topic, name, qos=1, properties={"will_delay": delay})
+        client = talk(cam, name, will=will, properties=KEPT)
+        if name == "gone":
+            client.drop()
+    settled()
+    lab.daemon.stop()
+    lab.daemon.start()
+    for name in ("connected", "gone"):
+        assert talk(cam, name, properties=KEPT).connack.session_present
+    watcher = talk(cam, "watcher", properties=KEPT)
+    assert watcher.receive(topic).payload == b"never back"
+    assert not watcher.until_ping()
+
+
 def test_an_orderly_end_publishes_once(lab, cam):
     topic = "d/cam-1/stop"
     watch(cam, topic)
