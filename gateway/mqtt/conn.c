@@ -236,11 +236,6 @@ static int dispatch(struct conn *c, uint8_t head, struct gw_slice body)
     return rules[type].handle(c, head & 15, body);
 }
 
-static size_t input_max(const struct conn *c)
-{
-    return (size_t)c->server->config->limits.message_bytes + PACKET_OVERHEAD;
-}
-
 /* A packet was heard [MQTT-3.1.2-22], or enough more of a large one. */
 static void hear(struct conn *c, size_t used, size_t left)
 {
@@ -263,7 +258,7 @@ static void read_packets(struct conn *c)
         struct gw_slice body;
         uint8_t head;
 
-        err = gw_mqtt_frame(left, input_max(c), &head, &body);
+        err = gw_mqtt_frame(left, c->input_max, &head, &body);
         if (err == GW_ETOOBIG)
             gw_peers_limit(c->server->peers, GW_LIMIT_MESSAGE_BYTES);
         if (!err)
@@ -444,6 +439,7 @@ int conn_new(struct gw_mqtt_server *s, struct gw_stream *stream, struct conn **o
     c->stream = stream;
     c->cause = GW_CAUSE_CONNECT; /* nothing ended it yet */
     c->packet_max = SIZE_MAX;    /* until it says otherwise */
+    c->input_max = (size_t)s->config->limits.message_bytes + PACKET_OVERHEAD;
     gw_list_init(&c->subacks);
     gw_timer_init(&c->timer, on_timer, c);
     gw_timer_init(&c->quota_timer, on_quota, c);

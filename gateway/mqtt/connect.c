@@ -209,7 +209,7 @@ static int prepare_welcome(struct conn *c, const struct gw_mqtt_connect *p, bool
 
     *w = (struct welcome){0};
     GW_MQTT_SET(*props, receive_maximum, RECEIVE_MAX);
-    GW_MQTT_SET(*props, maximum_packet_size, config->limits.message_bytes + PACKET_OVERHEAD);
+    GW_MQTT_SET(*props, maximum_packet_size, (uint32_t)c->input_max);
     GW_MQTT_SET(*props, topic_alias_maximum, ALIAS_MAX);
     if (assigned) /* [MQTT-3.2.2-16], [MQTT-3.1.3-7] */
         GW_MQTT_SET(*props, assigned_client_id, GW_SLICE(c->client, c->client_len));

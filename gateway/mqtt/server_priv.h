@@ -70,6 +70,7 @@ struct conn {
     size_t heard_left; /* bytes of an unfinished packet that were there then */
     uint32_t expiry_s;
     size_t packet_max;  /* what the client takes */
+    size_t input_max;   /* and what we do: it was told, so a reload changes nothing */
     unsigned alias_max; /* topic aliases that it takes, and we use */
     struct alias_table *aliases_in, *aliases_out;
     unsigned send_max, in_flight;

@@ -640,6 +640,26 @@ Test(mqtt_server, uses_topic_aliases_toward_a_client_that_takes_them)
     wire_fini(&w);
 }
 
+Test(mqtt_server, takes_the_packets_that_it_offered_to_take_after_a_reload)
+{
+    static uint8_t packet[100100] = "\x32\xa1\x8d\6\0\7d/cam/x\0\1"; /* 100,000 bytes of payload */
+    const uint32_t kept = site.config->limits.message_bytes;
+    struct wire w, next;
+
+    join(&w, "cam", GW_MQTT_V5, true, 0);
+    site.config->limits.message_bytes = 1000;
+    gw_mqtt_server_reload(at.server, site.config);
+    say(&w, GW_SLICE(packet, 4 + 100001));
+    HEAR(&w, "\x40\3\0\1\x97"); /* refused, but no reason to close */
+    cr_expect_not(w.closing);
+    wire_fini(&w);
+    wire_open(&next, "cam");
+    SAY(&next, CONNECT_5);
+    HEAR(&next, "\x20\x0e\0\0\x0b\x21\1\0\x22\0\x10\x27\0\0\x13\xe8");
+    wire_fini(&next);
+    site.config->limits.message_bytes = kept;
+}
+
 Test(mqtt_server, lets_no_alias_make_a_packet_too_large)
 {
     struct wire w;
