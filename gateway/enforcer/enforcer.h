@@ -38,7 +38,8 @@ int gw_enforcer_unpin(void) GW_MUST_CHECK;
 
 /* ---- the worker's side ---- */
 
-enum gw_verdict_mode { GW_MODE_NONE, GW_MODE_ISOLATE, GW_MODE_REMEDIATE };
+/** Observe: counted and learned, nothing dropped. */
+enum gw_verdict_mode { GW_MODE_NONE, GW_MODE_ISOLATE, GW_MODE_REMEDIATE, GW_MODE_OBSERVE };
 enum gw_ingress { GW_INGRESS_NONE, GW_INGRESS_NATIVE, GW_INGRESS_GENERIC, GW_INGRESS_TC };
 enum gw_egress { GW_EGRESS_NONE, GW_EGRESS_TCX, GW_EGRESS_CLSACT };
 
@@ -69,6 +70,116 @@ struct gw_traffic {
     uint64_t last_seen_ms; /**< monotonic ms of the last packet from it; 0: never */
 };
 
+/* ---- policies: what the kernel does for one device beside a verdict ---- */
+
+#define GW_POLICY_RULES_MAX 64   /**< of one policy: each is a bit of a word */
+#define GW_POLICY_PEERS_MAX 1024 /**< of one policy */
+#define GW_POLICIES_MAX 65535    /**< by number, from 1; the kernel's tables may hold fewer */
+
+enum gw_policy_flag {
+    GW_POLICY_LEARN = 1,   /**< keep what it does, see gw_enforcer_learned() */
+    GW_POLICY_REPORT = 2,  /**< what no rule allows is reported (GW_WIRE_DEPARTURE) */
+    GW_POLICY_ENFORCE = 4, /**< and dropped */
+};
+
+enum gw_policy_direction { GW_FROM_DEVICE, GW_TO_DEVICE };
+
+/** What may pass (one entry of an RFC 8519 list, without its peers). Ports in host order. */
+struct gw_policy_rule {
+    uint8_t direction; /**< enum gw_policy_direction: this packet's */
+    uint8_t protocol;  /**< IANA's number; 0: any */
+    uint8_t family;    /**< GW_ADDR_IPV4, GW_ADDR_IPV6; 0: both */
+    uint8_t no_open;   /**< 1: a TCP connection is not opened in this direction (RFC 8520 §3.15) */
+    uint16_t own_min, own_max;   /**< the device's port; 0 and 65535: any. ICMP: its type */
+    uint16_t peer_min, peer_max; /**< the port at the other end */
+};
+
+/** A host or network, and for which rules (bit i: rule i) it is the other end. */
+struct gw_policy_peer {
+    struct gw_hwaddr address;
+    uint64_t rules;
+};
+
+/**
+ * A policy with all addresses of one device. Always passes: ARP, neighbour discovery, DHCP, and
+ * what remediation leaves open, so that a device can be repaired. A rule holds for a packet when
+ * its direction, family, protocol and ports do, and its other end is in `any`, `local` (a network
+ * that one of the gateway's LAN ports is in, multicast and broadcast), `gateway`, or among the
+ * peers.
+ */
+struct gw_policy {
+    uint16_t number;              /**< from 1 */
+    unsigned flags;               /**< of enum gw_policy_flag; 0: only limits */
+    uint32_t packets_per_s;       /**< each way; 0: no limit */
+    uint64_t bytes_per_s;         /**< each way; 0: no limit */
+    uint64_t any, local, gateway; /**< rules by the class of the other end */
+    struct gw_policy_rule rules[GW_POLICY_RULES_MAX];
+    size_t rule_count;
+    const struct gw_policy_peer *peers; /**< borrowed */
+    size_t peer_count;
+};
+
+/** One conversation that a device had, packets both ways together. */
+struct gw_learned {
+    struct gw_hwaddr peer;     /**< the other end: a host, or a group that it sends to */
+    uint8_t direction;         /**< enum gw_policy_direction: who opened it */
+    uint8_t protocol;          /**< IANA's number */
+    uint16_t port;             /**< of the one it was opened to; ICMP: its type */
+    uint64_t packets, bytes;   /**< both ways */
+    int64_t first_ms, last_ms; /**< wall clock */
+};
+
+/** All that was learned of one policy. */
+struct gw_learning {
+    uint16_t number;
+    const struct gw_learned *at; /**< borrowed */
+    size_t count;
+    uint64_t missed;             /**< conversations that found no room */
+    uint32_t peak_packets_per_s; /**< in the busiest second, both ways */
+    uint64_t peak_bytes_per_s;
+};
+
+/* ---- what the programs notice ---- */
+
+#define GW_WIRE_KINDS(X)                                                                           \
+    X(HOSTS, "scan-hosts")          /* opened conversations to many addresses */                   \
+    X(PORTS, "scan-ports")          /* to many ports */                                            \
+    X(NEIGHBOURS, "lateral")        /* to other devices on the LAN */                              \
+    X(FLOOD, "packet-flood")        /* more packets a second than any device of its kind */        \
+    X(FORGED, "forged-address")     /* sent with an address that is another's; dropped */          \
+    X(SPOOFED, "spoofed-neighbour") /* the same in ARP or neighbour discovery */                   \
+    X(MOVES, "mac-flapping")        /* one MAC on several ports by turns */                        \
+    X(DHCP, "rogue-dhcp")           /* answers as a DHCP server and is none */                     \
+    X(ROUTER, "rogue-router")       /* advertises itself as a router and is none */                \
+    X(DEPARTURE, "departure")       /* what its profile does not allow */
+enum gw_wire_kind {
+#define X(name, text) GW_WIRE_##name,
+    GW_WIRE_KINDS(X)
+#undef X
+        GW_WIRE_COUNT
+};
+
+/** At most one of a kind, device and window is told. */
+struct gw_wire_event {
+    uint32_t kind; /**< enum gw_wire_kind */
+    uint8_t mac[6];
+    bool dropped;        /**< the packet was */
+    uint8_t protocol;    /**< IANA's number; 0: none */
+    struct gw_hwaddr ip; /**< that the packet came from, or (departure) its device; kind 0: none */
+    struct gw_hwaddr
+        peer;          /**< that it went to; forged, spoofed: whose it is (a MAC); kind 0: none */
+    uint16_t port;     /**< that it went to; 0: none */
+    uint8_t direction; /**< enum gw_policy_direction */
+    uint8_t pad;
+    uint32_t count;     /**< addresses, ports, devices, packets or moves in the window */
+    uint32_t window_ms; /**< in which they were counted */
+    uint32_t ifindex;
+    char ifname[IFNAMSIZ];
+};
+
+/** "scan-hosts" and so on: as alerts and rules name it. */
+const char *gw_wire_kind_text(enum gw_wire_kind kind);
+
 struct gw_enforcer_ops {
     void (*sighting)(void *owner, const struct gw_sighting *s);
     void (*link)(void *owner, const struct gw_link_report *r);
@@ -78,6 +189,12 @@ struct gw_enforcer_ops {
     void (*reload)(void *owner, struct gw_slice bundle, const char *error);
     /** SIGTERM, or the enforcer is gone: flush everything and stop. */
     void (*stop)(void *owner);
+    /** The programs noticed something on the wire. */
+    void (*wire)(void *owner, const struct gw_wire_event *ev);
+    /** What gw_enforcer_learned() asked for. */
+    void (*learned)(void *owner, const struct gw_learning *l);
+    /** A DNS answer on its way to this MAC, of a policy with rules: the UDP payload, untrusted. */
+    void (*dns)(void *owner, const uint8_t mac[6], struct gw_slice payload);
 };
 
 struct gw_enforcer;
@@ -104,12 +221,25 @@ void gw_enforcer_free(struct gw_enforcer **e);
  */
 int gw_enforcer_take_listener(struct gw_enforcer *e, size_t index) GW_MUST_CHECK;
 
-/**
- * Set or replace the verdict on one address; `applied` answers with `token`. `until_wall_ms` 0:
- * until cleared. GW_MODE_NONE clears. Never waits.
- */
-int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
-                        int64_t until_wall_ms, uint64_t token) GW_MUST_CHECK;
+/** What holds for one address. All zero: nothing. */
+struct gw_judgement {
+    uint32_t mode;         /**< enum gw_verdict_mode */
+    uint16_t policy;       /**< number of the device's policy; 0: none */
+    bool bound;            /**< an IP address that no other MAC may use while its owner is heard */
+    int64_t until_wall_ms; /**< of the mode; 0: until it is replaced */
+};
+
+/** Set or replace what holds for one address; `applied` answers with `token`. Never waits. */
+int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
+                      const struct gw_judgement *j, uint64_t token) GW_MUST_CHECK;
+
+/** Make or replace a policy; `applied` answers with `token`: GW_EFULL, GW_EUNSUPPORTED. */
+int gw_enforcer_policy(struct gw_enforcer *e, const struct gw_policy *p,
+                       uint64_t token) GW_MUST_CHECK;
+/** It ends, with what was learned; addresses that have it are let go. */
+int gw_enforcer_policy_end(struct gw_enforcer *e, uint16_t number, uint64_t token) GW_MUST_CHECK;
+/** Ask what was learned; `learned` tells. `forget`: and begin anew. */
+int gw_enforcer_learned(struct gw_enforcer *e, uint16_t number, bool forget) GW_MUST_CHECK;
 
 /**
  * After a start the worker repeats every verdict that the registry holds, then calls this: those
