@@ -250,8 +250,23 @@ static void on_stop(void *owner)
     gw_loop_stop(w->loop);
 }
 
+static void on_wire(void *owner, const struct gw_wire_event *ev)
+{
+    (void)owner, (void)ev;
+}
+
+static void on_learned(void *owner, const struct gw_learning *l)
+{
+    (void)owner, (void)l;
+}
+
+static void on_dns(void *owner, const uint8_t mac[6], struct gw_slice payload)
+{
+    (void)owner, (void)mac, (void)payload;
+}
+
 const struct gw_enforcer_ops wiring_enforcer = {on_sighting, on_link, on_applied, on_reload,
-                                                on_stop};
+                                                on_stop,     on_wire, on_learned, on_dns};
 
 /* ---- verdicts and the life cycle ---- */
 

@@ -403,8 +403,8 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
     struct gw_answer a = {.token = n->verdict.token};
     struct gw_verdict_record v = {
         .address = n->verdict.address,
-        .mode = n->verdict.mode,
-        .until_wall_ms = n->verdict.until_wall_ms,
+        .mode = n->verdict.judgement.mode,
+        .until_wall_ms = n->verdict.judgement.until_wall_ms,
     };
     char text[GW_HWADDR_TEXT];
     bool kept = !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !gw_guard_save_due(g));

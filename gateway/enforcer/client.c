@@ -67,6 +67,17 @@ int gw_enforcer_receive_bundle(int fd, struct gw_buf *out)
     return err;
 }
 
+const char *gw_wire_kind_text(enum gw_wire_kind kind)
+{
+    static const char *const texts[] = {
+#define X(name, text) [GW_WIRE_##name] = text,
+        GW_WIRE_KINDS(X)
+#undef X
+    };
+
+    return texts[kind];
+}
+
 /* ---- what the enforcer says ---- */
 
 static void keep_link(struct gw_enforcer *e, const struct gw_link_report *r)
@@ -127,6 +138,39 @@ static void on_reload(struct gw_enforcer *e, const struct gw_note *n, const stru
     e->ops->reload(e->owner, GW_SLICE_NONE, error);
 }
 
+static bool learning_fits(struct gw_slice file, struct gw_note_learning *out)
+{
+    if (file.len < sizeof(*out))
+        return false;
+    memcpy(out, file.ptr, sizeof(*out));
+    return out->number <= GW_POLICIES_MAX &&
+           out->count == (file.len - sizeof(*out)) / sizeof(struct gw_learned) &&
+           (file.len - sizeof(*out)) % sizeof(struct gw_learned) == 0;
+}
+
+static void on_learned(struct gw_enforcer *e, const struct gw_note_fds *fds)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = BUNDLE_MAX};
+    struct gw_note_learning head;
+    struct gw_learning l;
+
+    if (fds->count < 1 || gw_note_file_read(fds->fd[0], &file) != 0 ||
+        !learning_fits(gw_buf_slice(&file), &head)) {
+        gw_log_error("what was learned did not arrive");
+        return;
+    }
+    /* The head is a multiple of the records' alignment, and so is the buffer's start. */
+    l = (struct gw_learning){
+        .number = (uint16_t)head.number,
+        .at = (const void *)(gw_buf_slice(&file).ptr + sizeof(head)),
+        .count = head.count,
+        .missed = head.missed,
+        .peak_packets_per_s = head.peak_packets_per_s,
+        .peak_bytes_per_s = head.peak_bytes_per_s,
+    };
+    e->ops->learned(e->owner, &l);
+}
+
 static void serve(struct gw_enforcer *e, const struct gw_note *n, struct gw_note_fds *fds)
 {
     switch (n->kind) {
@@ -146,6 +190,12 @@ static void serve(struct gw_enforcer *e, const struct gw_note *n, struct gw_note
         break;
     case GW_NOTE_LISTENER:
         on_listener(e, n, fds);
+        break;
+    case GW_NOTE_WIRE:
+        e->ops->wire(e->owner, &n->wire);
+        break;
+    case GW_NOTE_LEARNED:
+        on_learned(e, fds);
         break;
     case GW_NOTE_STOP:
         gw_task_post(e->loop, &e->stop);
@@ -330,15 +380,74 @@ void gw_enforcer_free(struct gw_enforcer **enforcer)
     free(e);
 }
 
-int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
-                        int64_t until_wall_ms, uint64_t token)
+int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
+                      const struct gw_judgement *j, uint64_t token)
 {
     struct gw_note n = {.kind = GW_NOTE_VERDICT};
 
     n.verdict.address = *a;
-    n.verdict.mode = mode;
-    n.verdict.until_wall_ms = until_wall_ms;
+    n.verdict.judgement = *j;
     n.verdict.token = token;
+    return ask(e, &n);
+}
+
+/* A policy and its peers as a file, which the note's descriptor hands over. */
+static int policy_file(const struct gw_policy *p, int *out_fd)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = BUNDLE_MAX};
+    struct gw_note_policy head = {
+        .number = p->number,
+        .flags = p->flags,
+        .packets_per_s = p->packets_per_s,
+        .rule_count = (uint32_t)p->rule_count,
+        .peer_count = (uint32_t)p->peer_count,
+        .bytes_per_s = p->bytes_per_s,
+        .any = p->any,
+        .local = p->local,
+        .gateway = p->gateway,
+    };
+    int err;
+
+    if (p->rule_count > GW_POLICY_RULES_MAX || p->peer_count > GW_POLICY_PEERS_MAX)
+        return GW_EFULL;
+    memcpy(head.rules, p->rules, p->rule_count * sizeof(head.rules[0]));
+    err = gw_buf_append(&file, GW_SLICE(&head, sizeof(head)));
+    if (!err && p->peer_count > 0)
+        err = gw_buf_append(&file, GW_SLICE(p->peers, p->peer_count * sizeof(*p->peers)));
+    return err ? err : gw_note_file(gw_buf_slice(&file), out_fd);
+}
+
+int gw_enforcer_policy(struct gw_enforcer *e, const struct gw_policy *p, uint64_t token)
+{
+    struct gw_note n = {.kind = GW_NOTE_POLICY};
+    int fd = -1, err;
+
+    n.policy.number = p->number;
+    n.policy.token = token;
+    if (e->queue.fd < 0)
+        return GW_ECLOSED;
+    err = policy_file(p, &fd);
+    if (!err)
+        err = gw_note_post(&e->queue, &n, fd);
+    want(e);
+    return err;
+}
+
+int gw_enforcer_policy_end(struct gw_enforcer *e, uint16_t number, uint64_t token)
+{
+    struct gw_note n = {.kind = GW_NOTE_POLICY_END};
+
+    n.policy.number = number;
+    n.policy.token = token;
+    return ask(e, &n);
+}
+
+int gw_enforcer_learned(struct gw_enforcer *e, uint16_t number, bool forget)
+{
+    struct gw_note n = {.kind = GW_NOTE_LEARN};
+
+    n.policy.number = number;
+    n.policy.forget = forget;
     return ask(e, &n);
 }
 

@@ -50,6 +50,28 @@ static bool link_ok(const struct gw_link_report *r)
            (unsigned)r->egress <= GW_EGRESS_CLSACT;
 }
 
+static bool is_claim(const struct gw_hwaddr *a)
+{
+    return a->kind == 0 || gw_table_valid(a);
+}
+
+static bool wire_ok(const struct gw_wire_event *ev)
+{
+    return ev->kind < GW_WIRE_COUNT && is_flag(&ev->dropped) && is_claim(&ev->ip) &&
+           is_claim(&ev->peer) && ev->direction <= GW_TO_DEVICE &&
+           is_text(ev->ifname, sizeof(ev->ifname));
+}
+
+static bool judgement_ok(const struct gw_judgement *j)
+{
+    return j->mode <= GW_MODE_OBSERVE && is_flag(&j->bound) && j->until_wall_ms >= 0;
+}
+
+static bool number_ok(uint32_t number)
+{
+    return number >= 1 && number <= GW_POLICIES_MAX;
+}
+
 int gw_note_check_to_worker(const struct gw_note *n)
 {
     switch (n->kind) {
@@ -61,8 +83,11 @@ int gw_note_check_to_worker(const struct gw_note *n)
         return n->failed <= 1 ? 0 : GW_EMALFORMED;
     case GW_NOTE_LISTENER:
         return n->index < GW_CONFIG_LIST_MAX ? 0 : GW_EMALFORMED;
+    case GW_NOTE_WIRE:
+        return wire_ok(&n->wire) ? 0 : GW_EMALFORMED;
     case GW_NOTE_BUNDLE:
     case GW_NOTE_APPLIED:
+    case GW_NOTE_LEARNED:
     case GW_NOTE_STOP:
         return 0;
     default:
@@ -74,10 +99,14 @@ int gw_note_check_to_enforcer(const struct gw_note *n)
 {
     switch (n->kind) {
     case GW_NOTE_VERDICT:
-        if (!gw_table_valid(&n->verdict.address) || n->verdict.mode > GW_MODE_REMEDIATE ||
-            n->verdict.until_wall_ms < 0)
-            return GW_EMALFORMED;
-        return 0;
+        return gw_table_valid(&n->verdict.address) && judgement_ok(&n->verdict.judgement)
+                   ? 0
+                   : GW_EMALFORMED;
+    case GW_NOTE_POLICY:
+    case GW_NOTE_POLICY_END:
+        return number_ok(n->policy.number) ? 0 : GW_EMALFORMED;
+    case GW_NOTE_LEARN:
+        return number_ok(n->policy.number) && n->policy.forget <= 1 ? 0 : GW_EMALFORMED;
     case GW_NOTE_RESOLVE:
         return gw_table_valid(&n->address) && n->address.kind != GW_ADDR_MAC ? 0 : GW_EMALFORMED;
     case GW_NOTE_COMPLETE:

@@ -18,10 +18,15 @@ enum gw_note_kind {
     GW_NOTE_RELOAD,   /**< a descriptor of the new bundle or, with `failed`, of the error's text */
     GW_NOTE_LISTENER, /**< before a RELOAD: a socket for the admin address of this index */
     GW_NOTE_STOP,
+    GW_NOTE_WIRE,
+    GW_NOTE_LEARNED, /**< a descriptor of struct gw_note_learning and what was learned */
     /* to the enforcer */
     GW_NOTE_VERDICT = 65,
     GW_NOTE_COMPLETE,
     GW_NOTE_RESOLVE,
+    GW_NOTE_POLICY, /**< a descriptor of struct gw_note_policy and its peers */
+    GW_NOTE_POLICY_END,
+    GW_NOTE_LEARN,
 };
 
 /** In the order of the descriptors that follow the bundle's. */
@@ -49,13 +54,34 @@ struct gw_note {
         } applied;
         struct {
             struct gw_hwaddr address;
-            uint32_t mode; /**< enum gw_verdict_mode */
-            int64_t until_wall_ms;
+            struct gw_judgement judgement;
             uint64_t token;
         } verdict;
+        struct {
+            uint64_t token;
+            uint32_t number;
+            uint32_t forget; /**< LEARN: 1 to begin anew */
+        } policy;            /**< POLICY, POLICY_END, LEARN */
+        struct gw_wire_event wire;
         struct gw_hwaddr address; /**< RESOLVE */
         uint32_t index;           /**< LISTENER */
     };
+};
+
+/** The file of a POLICY: this, then `peer_count` of struct gw_policy_peer. */
+struct gw_note_policy {
+    uint32_t number, flags;
+    uint32_t packets_per_s, rule_count, peer_count, pad;
+    uint64_t bytes_per_s;
+    uint64_t any, local, gateway;
+    struct gw_policy_rule rules[GW_POLICY_RULES_MAX];
+};
+
+/** The file of a LEARNED: this, then `count` of struct gw_learned. */
+struct gw_note_learning {
+    uint32_t number, count;
+    uint64_t missed, peak_bytes_per_s;
+    uint32_t peak_packets_per_s, pad;
 };
 
 /** The queue toward the other side; zero-initialised with `out.max` and `fd`. */

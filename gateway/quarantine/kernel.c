@@ -65,6 +65,10 @@ static void on_answer(struct gw_quarantine *q, struct pending *p, int err)
 void quarantine_send(struct gw_quarantine *q, const struct gw_hwaddr *a, struct change *c)
 {
     const struct gw_verdict *v = effective(q, a);
+    const struct gw_judgement j = {
+        .mode = v ? v->mode : GW_MODE_NONE,
+        .until_wall_ms = v ? v->until_ms : 0,
+    };
     struct pending *p;
     int err;
 
@@ -78,8 +82,7 @@ void quarantine_send(struct gw_quarantine *q, const struct gw_hwaddr *a, struct 
     }
     if (c)
         c->waits++;
-    err = gw_enforcer_verdict(q->enforcer, a, v ? v->mode : GW_MODE_NONE, v ? v->until_ms : 0,
-                              p->token);
+    err = gw_enforcer_judge(q->enforcer, a, &j, p->token);
     if (err)
         on_answer(q, pending_take(q, p->token), err);
 }

@@ -19,6 +19,8 @@ const char *gw_mode_text(enum gw_verdict_mode m)
         return "isolate";
     case GW_MODE_REMEDIATE:
         return "remediate";
+    case GW_MODE_OBSERVE:
+        return "observe";
     }
     return "";
 }

@@ -23,13 +23,12 @@ static struct gw_enforcer *stand_in(void)
     return (struct gw_enforcer *)(void *)&asked;
 }
 
-int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
-                        int64_t until_wall_ms, uint64_t token)
+int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
+                      const struct gw_judgement *j, uint64_t token)
 {
     (void)e;
     (void)a;
-    (void)mode;
-    (void)until_wall_ms;
+    (void)j;
     cr_assert_lt(asked.count, GW_COUNT(asked.token));
     asked.token[asked.count++] = token;
     return 0;

@@ -19,7 +19,7 @@ static struct gw_note verdict(const char *text)
     struct gw_note n = {.kind = GW_NOTE_VERDICT};
 
     n.verdict.address = address(text);
-    n.verdict.mode = GW_MODE_ISOLATE;
+    n.verdict.judgement.mode = GW_MODE_ISOLATE;
     return n;
 }
 
@@ -48,10 +48,10 @@ Test(note, the_enforcer_refuses_everything_else)
     bad[count++].kind = 0;
     bad[count++].kind = GW_NOTE_BUNDLE;
     bad[count++].kind = GW_NOTE_STOP;
-    bad[count++].kind = GW_NOTE_RESOLVE + 1;
+    bad[count++].kind = GW_NOTE_LEARN + 1;
     bad[count++].kind = UINT32_MAX;
-    bad[count++].verdict.mode = GW_MODE_REMEDIATE + 1;
-    bad[count++].verdict.until_wall_ms = -1;
+    bad[count++].verdict.judgement.mode = GW_MODE_OBSERVE + 1;
+    bad[count++].verdict.judgement.until_wall_ms = -1;
     bad[count++].verdict.address.kind = 0;
     bad[count++].verdict.address.kind = 4;
     bad[count++].verdict.address.prefix_len = 33;

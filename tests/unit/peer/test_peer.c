@@ -16,13 +16,12 @@ static struct {
 } at;
 
 /* The enforcer is another process; what is asked of it is not this test's matter. */
-int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
-                        int64_t until_wall_ms, uint64_t token)
+int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
+                      const struct gw_judgement *j, uint64_t token)
 {
     (void)e;
     (void)a;
-    (void)mode;
-    (void)until_wall_ms;
+    (void)j;
     (void)token;
     return 0;
 }

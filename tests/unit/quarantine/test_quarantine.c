@@ -17,8 +17,8 @@ struct gw_enforcer {
 
 static struct gw_enforcer kernel;
 
-int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
-                        int64_t until_wall_ms, uint64_t token)
+int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
+                      const struct gw_judgement *j, uint64_t token)
 {
     size_t i = e->count;
 
@@ -26,8 +26,8 @@ int gw_enforcer_verdict(struct gw_enforcer *e, const struct gw_hwaddr *a, enum g
         return e->send_error;
     cr_assert_lt(i, GW_COUNT(e->addr));
     e->addr[i] = *a;
-    e->mode[i] = mode;
-    e->until_ms[i] = until_wall_ms;
+    e->mode[i] = (enum gw_verdict_mode)j->mode;
+    e->until_ms[i] = j->until_wall_ms;
     e->token[i] = token;
     e->count++;
     return 0;
