@@ -3,9 +3,7 @@
  * The isolation of Cordon: on every LAN port an XDP program (or a tc program where XDP cannot be)
  * judges what comes from it, and a tc program what goes toward it.
  */
-#include "cordon_parse.h"
-#include "cordon_remediate.h"
-#include "cordon_table.h"
+#include "cordon_policy.h"
 
 #define TCX_NEXT (-1) /* the next program decides; TC_ACT_UNSPEC for older kernels */
 #define TC_DROP 2
@@ -14,13 +12,6 @@
 
 const volatile __u8 cordon_has_frags; /* the kernel knows packets in several buffers */
 
-SHARED_ARRAY(cordon_told, struct cordon_told, CORDON_TOLD);
-
-struct {
-    __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, 256 * 1024);
-} cordon_sightings SEC(".maps");
-
 struct packet {
     struct cursor data;
     __u32 ifindex;
@@ -28,86 +19,34 @@ struct packet {
     __u64 bytes;
 };
 
-/* Neither multicast, nor nobody, nor the loopback: somebody's own address. */
-CORDON_INLINE int is_host(struct claim c)
-{
-    __u8 first = bpf_ntohl((__u32)c.a) >> 24;
+/* What the quick look at a packet found, for the thorough one. */
+struct glance {
+    struct claim ip;
+    __u64 mac;
+    __u64 judged;
+    __u64 bytes;
+    __u32 mac_slot, ip_slot; /* or CORDON_NO_OWNER */
+    __u32 ifindex, packets;
+    __u32 tick;
+    __u32 direction;
+    __u32 policy, by; /* whose: a slot */
+    __u32 answers;    /* a DNS answer to a device with a policy */
+    struct inner inner;
+    struct talk talk;
+};
 
-    if (c.kind == CORDON_IPV6)
-        return first != 0xff && c.a != 0;
-    return c.kind == CORDON_IPV4 && first != 0 && first != 127 && first < 224;
-}
+/* One packet is looked at on a CPU at a time; the stack is small. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct glance);
+} cordon_glance SEC(".maps");
 
-/* Broadcast and multicast link addresses have the lowest bit of their first byte set. */
-CORDON_INLINE int is_group(__u64 mac)
-{
-    return *(const __u8 *)&mac & 1;
-}
+#define DATA_OF(ctx) ((struct cursor){(void *)(long)(ctx)->data, (void *)(long)(ctx)->data_end})
+#define SLOT_OF(found) ((found).slot ? (found).index : CORDON_NO_OWNER)
 
-CORDON_INLINE __u32 told_window(void)
-{
-    return bpf_jiffies64() >> CORDON_TOLD_SHIFT;
-}
-
-/* Where it is remembered that this sighting was told, and how it is known there. */
-CORDON_INLINE struct cordon_told *told_at(__u64 mac, struct claim ip, __u32 ifindex, __u32 *out_tag)
-{
-    __u64 hash = cordon_hash(cordon_factor_b, cordon_factor_a, ifindex, mac ^ ip.a, ip.b);
-    __u32 i = cordon_bucket_of(hash, 64 - CORDON_TOLD_BITS);
-
-    *out_tag = hash >> 16;
-    return bpf_map_lookup_elem(&cordon_told, &i);
-}
-
-/* A first line of defence for the daemon: few sightings per port, CPU and window. */
-CORDON_INLINE int within_quota(__u32 ifindex, __u32 window)
-{
-    struct cordon_port *port = port_of(ifindex);
-
-    if (!port)
-        return 0;
-    if (port->window != window) {
-        port->window = window;
-        port->told = 0;
-    }
-    if (port->told >= CORDON_TOLD_MAX)
-        return 0;
-    port->told++;
-    return 1;
-}
-
-/*
- * Tell the daemon about a pair or a place that it does not know, and remember that it was told.
- * `mac` and `ip` are slots or CORDON_NO_OWNER.
- */
-__attribute__((noinline)) int cordon_sight(struct cordon_sighting *s, __u32 mac, __u32 ip)
-{
-    __u32 tag, window = told_window();
-    struct cordon_told *told;
-    struct found by, used;
-    struct claim c;
-
-    if (!s || is_group(s->mac) || s->mac == 0)
-        return 0;
-    c = (struct claim){s->a, s->b, s->kind};
-    told = told_at(s->mac, c, s->ifindex, &tag);
-    if (!told || !within_quota(s->ifindex, window))
-        return 0;
-    told->tag = tag;
-    told->window = window;
-    if (!is_host(c))
-        s->kind = 0;
-    if (bpf_ringbuf_output(&cordon_sightings, s, sizeof(*s), 0))
-        return 0;
-    by = slot_at(mac);
-    used = slot_at(ip);
-    if (by.slot) {
-        by.slot->owner = s->ifindex;
-        if (used.slot && s->kind)
-            used.slot->owner = by.slot->self;
-    }
-    return 0;
-}
+/* ---- who is where ---- */
 
 /* Nothing new: the pair is known, at this port. */
 CORDON_INLINE int is_known(struct found mac, struct found ip, struct claim c, __u32 ifindex)
@@ -117,69 +56,403 @@ CORDON_INLINE int is_known(struct found mac, struct found ip, struct claim c, __
     return !c.kind || (ip.slot && ip.slot->owner == mac.slot->self);
 }
 
-CORDON_INLINE void sight(__u64 mac_address, struct found mac, struct claim c, struct found ip,
-                         __u32 ifindex)
+/* Neither known nor told lately. */
+CORDON_INLINE int is_news(__u64 mac_address, struct found mac, struct claim c, struct found ip,
+                          __u32 ifindex)
 {
-    struct cordon_sighting s = {mac_address, c.a, c.b, c.kind, ifindex};
     struct cordon_told *told;
     __u32 tag;
 
     if (is_known(mac, ip, c, ifindex))
-        return;
-    told = told_at(mac_address, c, ifindex, &tag);
-    if (told && told->tag == tag && told->window == told_window())
-        return;
-    (void)cordon_sight(&s, mac.slot ? mac.index : CORDON_NO_OWNER,
-                       ip.slot ? ip.index : CORDON_NO_OWNER);
+        return 0;
+    told = told_at(mac_address, c, ifindex << 4 | CORDON_SIGHTING, &tag);
+    return !told || told->tag != tag || told->window != told_window();
 }
 
-#define DATA_OF(ctx) ((struct cursor){(void *)(long)(ctx)->data, (void *)(long)(ctx)->data_end})
+/*
+ * Tell the daemon about a pair or a place that it does not know, and remember that it was told. An
+ * address that is somebody's changes hands by its word only.
+ */
+__attribute__((noinline)) int cordon_sight(const struct glance *g)
+{
+    struct cordon_event e = {};
+    struct found mac, ip;
 
-/* The slow parts are functions of their own, so that the verifier sees each path once. */
-CORDON_INLINE void read_inner(struct cursor data, enum direction direction, struct inner *out)
+    if (!g)
+        return 0;
+    mac = slot_at(g->mac_slot);
+    ip = slot_at(g->ip_slot);
+    e.mac = g->mac;
+    e.a = g->ip.a;
+    e.b = g->ip.b;
+    e.kind = g->ip.kind;
+    e.ifindex = g->ifindex;
+    if (mac.slot && mac.slot->owner != CORDON_NO_OWNER && mac.slot->owner != g->ifindex)
+        (void)cordon_moved(&e, g->mac_slot);
+    e.what = CORDON_SIGHTING;
+    if (!cordon_tell(&e) || !mac.slot)
+        return 0;
+    mac.slot->owner = e.ifindex;
+    if (ip.slot && e.kind && !(ip.slot->flags & CORDON_CLAIMED))
+        ip.slot->owner = mac.slot->self;
+    return 0;
+}
+
+/* The address is kept for somebody else: the gateway, its router, or an owner that is still heard.
+ */
+CORDON_INLINE int is_taken(struct found ip, struct found mac, __u64 now_ns)
+{
+    struct found owner;
+
+    if (!ip.slot || !(ip.slot->flags & CORDON_CLAIMED) ||
+        (mac.slot && mac.slot->flags & CORDON_OWN))
+        return 0;
+    if (ip.slot->flags & (CORDON_OWN | CORDON_ROUTER))
+        return 1;
+    if (mac.slot && ip.slot->owner == mac.slot->self)
+        return 0;
+    owner = slot_at(ip.slot->owner & CORDON_SELF_SLOT);
+    return owner.slot && owner.slot->self == ip.slot->owner &&
+           now_ns - owner.slot->seen_ns < CORDON_BOUND_NS;
+}
+
+/* ---- the thorough look ---- */
+
+CORDON_INLINE void fill_event(struct cordon_event *e, const struct glance *g)
+{
+    const struct talk *t = &g->talk;
+
+    *e = (struct cordon_event){
+        .mac = g->mac,
+        .a = g->ip.a,
+        .b = g->ip.b,
+        .kind = g->ip.kind,
+        .peer_a = t->peer.a,
+        .peer_b = t->peer.b,
+        .peer_kind = t->peer.kind,
+        .ifindex = g->ifindex,
+        .count = 1,
+        .port = g->direction == EGRESS ? t->own : t->other,
+        .protocol = t->protocol < 0 ? 0 : t->protocol,
+        .egress = g->direction == EGRESS,
+    };
+}
+
+/* Whose address that is, and that somebody else used it. */
+__attribute__((noinline)) int cordon_forged(const struct glance *g)
+{
+    struct cordon_event e = {};
+    struct found used, owner;
+
+    if (!g)
+        return 0;
+    used = slot_at(g->ip_slot);
+    owner = slot_at(used.slot ? used.slot->owner & CORDON_SELF_SLOT : 0);
+    e.mac = g->mac;
+    e.a = g->ip.a;
+    e.b = g->ip.b;
+    e.kind = g->ip.kind;
+    e.ifindex = g->ifindex;
+    e.count = 1;
+    e.dropped = 1;
+    e.what = CORDON_WIRE + (g->inner.ip.kind ? NOTICED_SPOOFED : NOTICED_FORGED);
+    if (used.slot && used.slot->flags & CORDON_BOUND && owner.slot) {
+        e.peer_a = owner.slot->a;
+        e.peer_kind = CORDON_MAC;
+    }
+    return cordon_tell(&e);
+}
+
+/* Serves addresses or routes, though nobody asked it to. */
+__attribute__((noinline)) int cordon_rogue(const struct glance *g)
+{
+    const struct talk *t;
+    struct cordon_event e;
+    struct found mac, ip;
+    int dhcp, router;
+
+    if (!g)
+        return 0;
+    t = &g->talk;
+    dhcp = t->protocol == IPPROTO_UDP && !t->blind &&
+           t->own == (t->peer.kind == CORDON_IPV4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER);
+    router = t->protocol == NEXT_ICMPV6 && t->own == ND_ROUTER_ADVERT;
+    if (!dhcp && !router)
+        return 0;
+    mac = slot_at(g->mac_slot);
+    ip = slot_at(g->ip_slot);
+    if ((mac.slot && mac.slot->flags & (CORDON_OWN | CORDON_SERVER)) ||
+        (ip.slot && ip.slot->flags & (CORDON_OWN | CORDON_ROUTER | CORDON_SERVER)))
+        return 0;
+    fill_event(&e, g);
+    e.what = CORDON_WIRE + (dhcp ? NOTICED_DHCP : NOTICED_ROUTER);
+    return cordon_tell(&e);
+}
+
+/* Is it a question, rather than an answer, or part of something that began before? */
+CORDON_INLINE int is_call(const struct glance *g)
+{
+    const struct talk *t = &g->talk;
+
+    if (t->type == ETH_P_ARP)
+        return !g->inner.probe && t->peer.a != g->ip.a; /* its own: an announcement (RFC 5227 §3) */
+    if (t->blind)
+        return 0;
+    switch (t->protocol) {
+    case IPPROTO_TCP:
+        return t->opens;
+    case IPPROTO_UDP: /* an answer comes from the service's port, which is the lower one */
+        return t->own >= t->other || t->own >= 32768;
+    case IPPROTO_ICMP:
+        return t->own == 8;
+    case NEXT_ICMPV6:
+        return t->own == 128;
+    default:
+        return 0;
+    }
+}
+
+/* Another device of this LAN, not the gateway or what it routes to. */
+CORDON_INLINE int is_neighbour(const struct glance *g)
+{
+    const struct talk *t = &g->talk;
+    struct found to, peer;
+
+    if (t->type == ETH_P_ARP || is_group(t->to))
+        return 0;
+    to = slot_at(cordon_find(t->to, 0, CORDON_MAC));
+    peer = slot_at(cordon_find(t->peer.a, t->peer.b, t->peer.kind));
+    return to.slot && peer.slot && peer.slot->owner == to.slot->self &&
+           !(to.slot->flags & (CORDON_OWN | CORDON_ROUTER)) && to.index != g->mac_slot;
+}
+
+/* A device calls somebody: which hosts, ports and neighbours does it call lately? */
+__attribute__((noinline)) int cordon_call(const struct glance *g)
+{
+    const struct talk *t;
+    struct cordon_event e;
+
+    if (!g)
+        return 0;
+    t = &g->talk;
+    if (!is_host(t->peer) || !is_call(g))
+        return 0;
+    fill_event(&e, g);
+    return cordon_called(&e, g->mac_slot, t->protocol == IPPROTO_TCP || t->protocol == IPPROTO_UDP,
+                         is_neighbour(g));
+}
+
+/* What a packet claims inside counts, too: who it is about, rather than who says it. */
+__attribute__((noinline)) int cordon_weigh(struct glance *g)
+{
+    const struct inner *inner;
+
+    if (!g)
+        return 0;
+    inner = &g->inner;
+    if (inner->ip.kind) {
+        g->ip = inner->ip;
+        g->ip_slot = cordon_find(inner->ip.a, inner->ip.b, inner->ip.kind);
+        g->judged = stricter(g->judged, judge_ip(inner->ip, slot_at(g->ip_slot)));
+    }
+    if (inner->mac)
+        g->judged = stricter(g->judged, judged_by(slot_at(cordon_find(inner->mac, 0, CORDON_MAC))));
+    return 0;
+}
+
+/* Whose address is it? 1: it is news that the two belong together. */
+__attribute__((noinline)) int cordon_claim(struct glance *g)
+{
+    struct found mac, ip;
+
+    if (!g)
+        return 0;
+    mac = slot_at(g->mac_slot);
+    ip = slot_at(g->ip_slot);
+    if (MODE_OF(g->judged) != CORDON_ISOLATE && !g->inner.probe &&
+        is_taken(ip, mac, bpf_ktime_get_coarse_ns())) {
+        (void)cordon_forged(g);
+        g->judged = JUDGED(CORDON_ISOLATE, g->mac_slot);
+        return 0;
+    }
+    touch(ip, g->tick);
+    return is_news(g->mac, mac, g->ip, ip, g->ifindex);
+}
+
+#define POLICY_PASS 0
+#define POLICY_DROP 1   /* over a limit */
+#define POLICY_DEPART 2 /* no rule allows it */
+
+__attribute__((noinline)) int cordon_policy(const struct glance *g)
+{
+    const struct talk *t;
+    struct policy p;
+
+    if (!g || !policy_at(g->policy, &p))
+        return POLICY_PASS;
+    t = &g->talk;
+    if (!within_limits(&p, g->direction, g->packets, g->bytes) &&
+        MODE_OF(g->judged) != CORDON_OBSERVE)
+        return POLICY_DROP;
+    if (p.list->flags & CORDON_LEARN)
+        (void)cordon_learn(g->policy, t, g->direction, g->packets, g->bytes);
+    if (!(p.list->flags & (CORDON_REPORT | CORDON_ENFORCE)) || is_housekeeping(t) ||
+        cordon_allows(g->policy, t, g->direction))
+        return POLICY_PASS;
+    return POLICY_DEPART;
+}
+
+/* It is told, and dropped (1) if the policy is enforced. */
+__attribute__((noinline)) int cordon_depart(const struct glance *g)
+{
+    struct cordon_event e;
+    struct policy p;
+
+    if (!g || !policy_at(g->policy, &p))
+        return 0;
+    fill_event(&e, g);
+    e.what = CORDON_WIRE + NOTICED_DEPARTURE;
+    e.dropped = p.list->flags & CORDON_ENFORCE && MODE_OF(g->judged) != CORDON_OBSERVE;
+    (void)cordon_tell(&e);
+    return e.dropped;
+}
+
+/* Whose policy holds: the link address's or, if that has none, the network address's. */
+CORDON_INLINE void find_policy(struct glance *g)
+{
+    struct found mac = slot_at(g->mac_slot), ip = slot_at(g->ip_slot);
+
+    g->by = g->mac_slot;
+    g->policy = mac.slot ? mac.slot->policy : 0;
+    if (!g->policy && ip.slot) {
+        g->by = g->ip_slot;
+        g->policy = ip.slot->policy;
+    }
+}
+
+/* Only reads the packet: what is found goes on as plain memory, which costs the verifier little. */
+CORDON_INLINE void read_packet(struct cursor whole, struct glance *g, enum direction direction)
 {
     struct frame f = {.direction = direction};
 
-    if (!out || parse_link(&f, data) < 0)
+    if (parse_link(&f, whole) < 0)
         return;
     parse_network(&f);
-    parse_inner(&f, out);
+    if (f.deep)
+        parse_inner(&f, &g->inner);
+    parse_talk(&f, whole, &g->talk);
 }
 
-CORDON_INLINE int remediable(struct cursor data, enum direction direction)
+CORDON_INLINE int is_remediable(struct cursor whole, enum direction direction)
 {
     struct frame f = {.direction = direction};
 
-    return parse_link(&f, data) == 0 && may_pass(&f, data);
+    return parse_link(&f, whole) == 0 && may_pass(&f, whole);
 }
 
-#define SLOW_PARTS(name, context, direction)                                                       \
-    __attribute__((noinline)) int cordon_inner_##name(context *ctx, struct inner *out)             \
+/* From a port only: who is where, what does it serve, whom does it call? */
+CORDON_INLINE void watch(struct glance *g)
+{
+    if (cordon_claim(g))
+        (void)cordon_sight(g);
+    (void)cordon_rogue(g);
+    if (g->mac_slot != CORDON_NO_OWNER)
+        (void)cordon_call(g);
+}
+
+/*
+ * Everything that is not decided at a glance. JUDGED(ISOLATE, by) drops, anything else passes.
+ */
+CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, struct glance *g),
+                         int (*remediable)(void *ctx))
+{
+    const struct talk *t = &g->talk;
+    int verdict;
+
+    (void)read(ctx, g);
+    (void)cordon_weigh(g);
+    if (g->direction == INGRESS)
+        watch(g);
+    if (MODE_OF(g->judged) == CORDON_ISOLATE)
+        return g->judged;
+    if (MODE_OF(g->judged) == CORDON_REMEDIATE && !remediable(ctx))
+        return JUDGED(CORDON_ISOLATE, BY_OF(g->judged));
+    find_policy(g);
+    if (!g->policy)
+        return UNJUDGED;
+    verdict = cordon_policy(g);
+    if (verdict == POLICY_DROP ||
+        (verdict == POLICY_DEPART && !remediable(ctx) && cordon_depart(g)))
+        return JUDGED(CORDON_ISOLATE, g->by);
+    g->answers =
+        g->direction == EGRESS && t->protocol == IPPROTO_UDP && !t->blind && t->other == PORT_DNS;
+    return UNJUDGED;
+}
+
+#define FN(function) ((void *)(function)) /* inlined: a plain call */
+
+/* Functions of their own for each kind of packet, which the verifier sees once. */
+#define THOROUGH_LOOK(name, context, direction)                                                    \
+    __attribute__((noinline)) int cordon_read_##name(context *ctx, struct glance *g)               \
     {                                                                                              \
-        read_inner(DATA_OF(ctx), direction, out);                                                  \
+        if (g)                                                                                     \
+            read_packet(DATA_OF(ctx), g, direction);                                               \
         return 0;                                                                                  \
     }                                                                                              \
     __attribute__((noinline)) int cordon_remediable_##name(context *ctx)                           \
     {                                                                                              \
-        return remediable(DATA_OF(ctx), direction);                                                \
+        return is_remediable(DATA_OF(ctx), direction);                                             \
+    }                                                                                              \
+    __attribute__((noinline)) __u64 cordon_look_##name(context *ctx, struct glance *g)             \
+    {                                                                                              \
+        return g ? look(ctx, g, FN(cordon_read_##name), FN(cordon_remediable_##name)) : UNJUDGED;  \
     }
 
-SLOW_PARTS(xdp, struct xdp_md, INGRESS)
-SLOW_PARTS(in, struct __sk_buff, INGRESS)
-SLOW_PARTS(out, struct __sk_buff, EGRESS)
+THOROUGH_LOOK(xdp, struct xdp_md, INGRESS)
+THOROUGH_LOOK(in, struct __sk_buff, INGRESS)
+THOROUGH_LOOK(out, struct __sk_buff, EGRESS)
 
-/* The verdicts on what ARP and neighbour discovery carry. */
-__attribute__((noinline)) __u64 cordon_judge_inner(const struct inner *inner)
+/* ---- the quick one ---- */
+
+/*
+ * Begins this packet a conversation that its MAC's last packet was not of? TCP says so itself, of
+ * UDP it is what is unlike the one before. Everything that is neither is looked at thoroughly.
+ */
+CORDON_INLINE int begins(const struct frame *f, struct found mac)
 {
-    __u64 judged = UNJUDGED;
+    struct cursor c = f->l3;
+    __u32 peer, key;
+    __u8 protocol;
 
-    if (!inner)
-        return judged;
-    if (inner->ip.kind)
-        judged = judge_ip(inner->ip, find(inner->ip));
-    if (inner->mac)
-        judged = stricter(judged, judged_by(slot_at(cordon_find(inner->mac, 0, CORDON_MAC))));
-    return judged;
+    if (f->type == ETH_P_IP) {
+        struct ipv4 *ip = TAKE(&c, struct ipv4);
+
+        if (!ip || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
+            return 0;
+        protocol = ip->protocol;
+        peer = load32(ip->to);
+    } else {
+        struct ipv6 *ip = TAKE(&c, struct ipv6);
+
+        if (!ip || f->type != ETH_P_IPV6)
+            return 0;
+        protocol = ip->next;
+        peer = load32(ip->to + 8) * 31 + load32(ip->to + 12);
+    }
+    if (protocol == IPPROTO_TCP) {
+        __u8 *flags = c.at + 13;
+
+        return (void *)(flags + 1) <= c.end && (*flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+    }
+    if (protocol != IPPROTO_UDP)
+        return protocol == IPPROTO_ICMP;
+    if (c.at + 4 > c.end)
+        return 0;
+    key = (peer ^ *(__u32 *)c.at) * 2654435761U;
+    if (mac.slot->last == key)
+        return 0;
+    mac.slot->last = key;
+    return 1;
 }
 
 CORDON_INLINE int drop(const struct packet *p, enum direction direction, __u32 by)
@@ -197,26 +470,50 @@ CORDON_INLINE int drop(const struct packet *p, enum direction direction, __u32 b
     return 0;
 }
 
-CORDON_INLINE int pass(const struct frame *f, const struct packet *p, struct found mac,
-                       struct found ip)
+/* Counted once: for the link address or, if nobody knows that, for the network address. */
+CORDON_INLINE int pass(const struct packet *p, enum direction direction, __u64 mac_address,
+                       struct found mac, struct found ip)
 {
-    enum cordon_count what = f->direction == EGRESS ? CORDON_TX_PASSED : CORDON_RX_PASSED;
+    enum cordon_count what = direction == EGRESS ? CORDON_TX_PASSED : CORDON_RX_PASSED;
     __u32 cpu = bpf_get_smp_processor_id();
 
     if (mac.slot)
         count(mac.index, cpu, what, p->packets, p->bytes);
-    /* What goes to everybody is not counted for the one it asks for. */
-    if (ip.slot && (f->direction == INGRESS || !is_group(f->mac)))
+    else if (ip.slot && (direction == INGRESS || !is_group(mac_address)))
         count(ip.index, cpu, what, p->packets, p->bytes);
     return 1;
 }
 
+/* Once a tick. */
+CORDON_INLINE void pace(const struct packet *p, struct found mac, __u32 tick)
+{
+    if (!mac.slot || mac.slot->tick == tick)
+        return;
+    touch(mac, tick);
+    if (cordon_live.limits.packets_per_s)
+        (void)cordon_paced(mac.index, p->ifindex);
+}
+
+CORDON_INLINE int needs_look(const struct frame *f, struct found mac, struct found ip, __u64 judged)
+{
+    if (MODE_OF(judged) == CORDON_REMEDIATE)
+        return 1;
+    if (ip.slot &&
+        (ip.slot->policy || (f->direction == INGRESS && ip.slot->flags & CORDON_CLAIMED &&
+                             (!mac.slot || ip.slot->owner != mac.slot->self))))
+        return 1;
+    if (!mac.slot)
+        return 0;
+    return mac.slot->policy || (f->direction == INGRESS && begins(f, mac));
+}
+
 /* 1: pass, 0: drop. */
 CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
-                        int (*read)(void *ctx, struct inner *out), int (*may)(void *ctx))
+                        __u64 (*look_at)(void *ctx, struct glance *g), int *out_answers)
 {
     struct frame f = {.direction = direction};
     struct found mac, ip = {};
+    int looks, news;
     __u32 tick = 0;
     __u64 judged;
 
@@ -225,7 +522,7 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
     mac = find((struct claim){f.mac, 0, CORDON_MAC});
     if (direction == INGRESS) {
         tick = bpf_jiffies64();
-        touch(mac, tick);
+        pace(p, mac, tick);
     }
     judged = judged_by(mac);
     if (MODE_OF(judged) == CORDON_ISOLATE)
@@ -235,29 +532,41 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
 
     parse_network(&f);
     if (f.ip.kind) {
-        ip = find(f.ip);
+        ip = find_near(mac, f.ip);
         judged = stricter(judged, judge_ip(f.ip, ip));
     }
-    if (f.deep) {
-        struct inner inner = {};
-
-        (void)read(ctx, &inner);
-        judged = stricter(judged, cordon_judge_inner(&inner));
-        if (inner.ip.kind) { /* who it is about, rather than who says it */
-            f.ip = inner.ip;
-            ip = slot_at(cordon_find(inner.ip.a, inner.ip.b, inner.ip.kind));
-        }
-    }
-    if (direction == INGRESS) {
+    news = direction == INGRESS && !f.deep && is_news(f.mac, mac, f.ip, ip, p->ifindex);
+    looks = f.deep || (MODE_OF(judged) != CORDON_ISOLATE && needs_look(&f, mac, ip, judged));
+    if (direction == INGRESS && !looks)
         touch(ip, tick);
-        sight(f.mac, mac, f.ip, ip, p->ifindex);
-    }
-    if (MODE_OF(judged) == CORDON_ISOLATE || (MODE_OF(judged) == CORDON_REMEDIATE && !may(ctx)))
-        return drop(p, direction, BY_OF(judged));
-    return pass(&f, p, mac, ip);
-}
+    if (looks || news) {
+        __u32 zero = 0;
+        struct glance *g = bpf_map_lookup_elem(&cordon_glance, &zero);
 
-#define FN(function) ((void *)(function)) /* inlined: a plain call */
+        if (!g)
+            return drop(p, direction, CORDON_NO_OWNER);
+        __builtin_memset(g, 0, sizeof(*g)); /* in place: it has no room on the stack */
+        g->ip = f.ip;
+        g->mac = f.mac;
+        g->judged = judged;
+        g->bytes = p->bytes;
+        g->mac_slot = SLOT_OF(mac);
+        g->ip_slot = SLOT_OF(ip);
+        g->ifindex = p->ifindex;
+        g->packets = p->packets;
+        g->tick = tick;
+        g->direction = direction;
+        if (looks)
+            judged = look_at(ctx, g);
+        else
+            (void)cordon_sight(g);
+        *out_answers = g->answers;
+        ip = slot_at(g->ip_slot); /* it may be another one inside */
+    }
+    if (MODE_OF(judged) == CORDON_ISOLATE)
+        return drop(p, direction, BY_OF(judged));
+    return pass(p, direction, f.mac, mac, ip);
+}
 
 SEC("xdp.frags")
 int cordon_xdp(struct xdp_md *ctx)
@@ -269,10 +578,11 @@ int cordon_xdp(struct xdp_md *ctx)
         .bytes = ctx->data_end - ctx->data,
     };
 
+    int answers = 0;
+
     if (cordon_has_frags && p.bytes >= FRAGS_FROM)
         p.bytes = bpf_xdp_get_buff_len(ctx);
-    return judge(&p, INGRESS, ctx, FN(cordon_inner_xdp), FN(cordon_remediable_xdp)) ? XDP_PASS
-                                                                                    : XDP_DROP;
+    return judge(&p, INGRESS, ctx, FN(cordon_look_xdp), &answers) ? XDP_PASS : XDP_DROP;
 }
 
 /* The headers may lie outside of the linear part of a buffer: fetch them. */
@@ -292,18 +602,54 @@ SEC("tc")
 int cordon_in(struct __sk_buff *skb)
 {
     struct packet p = packet_of(skb);
+    int answers = 0;
 
-    return judge(&p, INGRESS, skb, FN(cordon_inner_in), FN(cordon_remediable_in)) ? TCX_NEXT
-                                                                                  : TC_DROP;
+    return judge(&p, INGRESS, skb, FN(cordon_look_in), &answers) ? TCX_NEXT : TC_DROP;
+}
+
+/*
+ * A DNS answer, for the worker, which alone reads what others wrote; what does not fit is cut.
+ * Answers have neither options nor extension headers; one in odd dress is none to us.
+ */
+__attribute__((noinline)) int cordon_copy(struct __sk_buff *skb)
+{
+    struct cursor whole = DATA_OF(skb);
+    struct frame f = {.direction = EGRESS};
+    struct cordon_copy *copy;
+    __u32 at, len;
+
+    if (parse_link(&f, whole) < 0)
+        return 0;
+    at = (__u32)(f.l3.at - whole.at) + (f.type == ETH_P_IPV6 ? 40 : 20) + 8;
+    if (skb->len <= at)
+        return 0;
+    len = skb->len - at;
+    if (len > CORDON_COPY_BYTES)
+        len = CORDON_COPY_BYTES;
+    copy = bpf_ringbuf_reserve(&cordon_copies, sizeof(*copy), 0);
+    if (!copy)
+        return 0;
+    copy->mac = f.mac;
+    copy->len = len;
+    copy->pad = 0;
+    if (len == 0 || len > sizeof(copy->bytes) || bpf_skb_load_bytes(skb, at, copy->bytes, len) != 0)
+        bpf_ringbuf_discard(copy, 0);
+    else
+        bpf_ringbuf_submit(copy, 0);
+    return 0;
 }
 
 SEC("tc")
 int cordon_out(struct __sk_buff *skb)
 {
     struct packet p = packet_of(skb);
+    int answers = 0;
 
-    return judge(&p, EGRESS, skb, FN(cordon_inner_out), FN(cordon_remediable_out)) ? TCX_NEXT
-                                                                                   : TC_DROP;
+    if (!judge(&p, EGRESS, skb, FN(cordon_look_out), &answers))
+        return TC_DROP;
+    if (answers)
+        (void)cordon_copy(skb);
+    return TCX_NEXT;
 }
 
 char LICENSE[] SEC("license") = "GPL";

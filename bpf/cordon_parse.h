@@ -44,6 +44,18 @@ struct frame {
 struct inner {
     struct claim ip;
     __u64 mac; /* 0: none */
+    int probe; /* asks whether anybody has the address: uses it not yet */
+};
+
+/* One packet of a conversation, as the judged side has it. */
+struct talk {
+    struct claim peer; /* the other end; ARP: who is asked for; kind 0: no IP packet */
+    __u64 to;          /* the link address that it goes to */
+    int protocol;      /* -1: hidden */
+    __u16 type;        /* EtherType */
+    __u16 own, other;  /* ports, host order; ICMP: own is its type */
+    __u8 blind;        /* a later fragment: no ports */
+    __u8 opens;        /* the first packet of a TCP connection */
 };
 
 struct ethernet {
@@ -101,6 +113,9 @@ struct option {
 #define ND_NEIGHBOUR_SOLICIT 135
 #define ND_NEIGHBOUR_ADVERT 136
 #define ND_REDIRECT 137
+#define TCP_SYN 2 /* RFC 9293 §3.1 */
+#define TCP_ACK 16
+
 #define ND_OPTION_SOURCE_MAC 1
 #define ND_OPTION_TARGET_MAC 2
 
@@ -158,8 +173,10 @@ CORDON_INLINE void parse_arp(const struct frame *f, struct inner *out)
     }
     out->mac = mac_of(arp->from_mac);
     out->ip = ipv4_of(arp->from_ip);
-    if (out->ip.a == 0) /* a probe claims its target (RFC 5227 §2.1.1) */
+    if (out->ip.a == 0) { /* a probe claims its target (RFC 5227 §2.1.1) */
         out->ip = ipv4_of(arp->to_ip);
+        out->probe = 1;
+    }
 }
 
 #define EXTENSION_NONE 0  /* not an extension header: the transport */
@@ -187,10 +204,12 @@ __attribute__((noinline)) __u32 cordon_extension(__u32 next, __u32 units, __u32 
 
 /*
  * Walk to the transport header; its protocol, or -1 for a later fragment, a chain that is cut off,
- * or one that is longer than anybody honest makes it.
+ * or one that is longer than anybody honest makes it. `out_blind` gets what a later fragment is a
+ * piece of; -1: no such.
  */
-CORDON_INLINE int skip_extensions(struct cursor *c, __u8 next)
+CORDON_INLINE int walk_extensions(struct cursor *c, __u8 next, int *out_blind)
 {
+    *out_blind = -1;
     for (int i = 0; i < CORDON_EXTENSIONS_MAX; i++) {
         struct {
             __u8 next, units;
@@ -204,12 +223,21 @@ CORDON_INLINE int skip_extensions(struct cursor *c, __u8 next)
         len = cordon_extension(next, ext->units, ext->fragment);
         if (len == EXTENSION_NONE)
             return next;
-        if (len == EXTENSION_BLIND)
+        if (len == EXTENSION_BLIND) {
+            *out_blind = ext->next;
             return -1;
+        }
         next = ext->next;
         c->at += len & 0xfff;
     }
     return -1;
+}
+
+CORDON_INLINE int skip_extensions(struct cursor *c, __u8 next)
+{
+    int blind;
+
+    return walk_extensions(c, next, &blind);
 }
 
 /*
@@ -279,8 +307,10 @@ CORDON_INLINE void parse_discovery(const struct frame *f, struct inner *out)
     nd = c.at;
     if ((void *)&nd->target > c.end)
         return;
-    if ((void *)(nd + 1) <= c.end && is_target_claimed(f, nd->type))
+    if ((void *)(nd + 1) <= c.end && is_target_claimed(f, nd->type)) {
         out->ip = ipv6_of(nd->target);
+        out->probe = nd->type == ND_NEIGHBOUR_SOLICIT;
+    }
     if (f->direction == INGRESS)
         out->mac = discovery_mac(c, nd->type);
 }
@@ -338,4 +368,93 @@ CORDON_INLINE void parse_network(struct frame *f)
     } else {
         f->deep = f->type == ETH_P_ARP;
     }
+}
+
+/* Ports and flags of what follows the network headers, as far as they are there. */
+CORDON_INLINE void parse_transport(struct talk *t, enum direction direction, struct cursor c)
+{
+    struct {
+        __be16 from, to;
+        __u8 sequence[8], offset, flags;
+    } *tcp = c.at;
+    __u8 *type = c.at;
+    struct ports *p;
+
+    if (t->protocol == IPPROTO_ICMP || t->protocol == NEXT_ICMPV6) {
+        if ((void *)(type + 1) > c.end)
+            t->blind = 1;
+        else
+            t->own = *type;
+        return;
+    }
+    if (t->protocol != IPPROTO_TCP && t->protocol != IPPROTO_UDP)
+        return;
+    p = TAKE(&c, struct ports);
+    if (!p) {
+        t->protocol = -1; /* cut off: tells nothing */
+        return;
+    }
+    t->own = bpf_ntohs(direction == EGRESS ? p->to : p->from);
+    t->other = bpf_ntohs(direction == EGRESS ? p->from : p->to);
+    if (t->protocol == IPPROTO_TCP && (void *)(tcp + 1) <= c.end)
+        t->opens = (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+CORDON_INLINE void parse_talk_ipv4(const struct frame *f, struct talk *out)
+{
+    struct cursor c = f->l3;
+    struct ipv4 *ip = TAKE(&c, struct ipv4);
+
+    if (!ip || ip->version_ihl >> 4 != 4 || ip->version_ihl < 0x45)
+        return;
+    out->peer = ipv4_of(f->direction == EGRESS ? ip->from : ip->to);
+    out->protocol = ip->protocol;
+    out->blind = (ip->fragment & bpf_htons(0x1fff)) != 0;
+    c.at = (void *)ip + (ip->version_ihl & 15) * 4;
+    if (!out->blind)
+        parse_transport(out, f->direction, c);
+}
+
+CORDON_INLINE void parse_talk_ipv6(const struct frame *f, struct talk *out)
+{
+    struct cursor c = f->l3;
+    struct ipv6 *ip = TAKE(&c, struct ipv6);
+    int blind;
+
+    if (!ip || ip->version >> 4 != 6)
+        return;
+    out->peer = ipv6_of(f->direction == EGRESS ? ip->from : ip->to);
+    out->protocol = walk_extensions(&c, ip->next, &blind);
+    if (blind >= 0) {
+        out->protocol = blind;
+        out->blind = 1;
+    } else {
+        parse_transport(out, f->direction, c);
+    }
+}
+
+/* Only a question names its peer; who answers is asked for himself. */
+CORDON_INLINE void parse_talk_arp(const struct frame *f, struct talk *out)
+{
+    struct cursor c = f->l3;
+    struct arp *arp = TAKE(&c, struct arp);
+
+    if (arp && arp->operation == bpf_htons(1) && f->direction == INGRESS)
+        out->peer = ipv4_of(arp->to_ip);
+}
+
+CORDON_INLINE void parse_talk(const struct frame *f, struct cursor whole, struct talk *out)
+{
+    struct ethernet *eth = TAKE(&whole, struct ethernet);
+
+    out->type = f->type;
+    out->protocol = -1;
+    if (eth)
+        out->to = mac_of(eth->to);
+    if (f->type == ETH_P_ARP)
+        parse_talk_arp(f, out);
+    else if (f->type == ETH_P_IP)
+        parse_talk_ipv4(f, out);
+    else if (f->type == ETH_P_IPV6)
+        parse_talk_ipv6(f, out);
 }

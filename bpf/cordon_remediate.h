@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "cordon_parse.h"
+#include "cordon_table.h"
 
 #define PORT_DNS 53
 #define PORT_DHCP_SERVER 67
@@ -18,19 +18,11 @@
 #define PORT_HTTPS 8443
 #define PORT_MQTTS 8883
 
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, CORDON_OURS);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, struct cordon_address);
-    __type(value, __u32);
-} cordon_ours SEC(".maps");
-
 CORDON_INLINE int is_ours(struct claim c)
 {
-    struct cordon_address key = {c.a, c.b, c.kind, 0};
+    struct found f = find(c);
 
-    return bpf_map_lookup_elem(&cordon_ours, &key) != 0;
+    return f.slot && f.slot->flags & CORDON_OWN;
 }
 
 /* Ports as the device uses them: its own, and the one at the other end. */

@@ -31,6 +31,7 @@ SHARED_ARRAY(cordon_filters, struct cordon_filter, 1);
 SHARED_ARRAY(cordon_counters, struct cordon_counter, 1);
 SHARED_ARRAY(cordon_ports, struct cordon_port, 1);
 SHARED_ARRAY(cordon_state, struct cordon_state, 1);
+SHARED_ARRAY(cordon_ends, __s64, 1); /* the daemon's alone: each verdict's end in wall time */
 
 struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -110,6 +111,25 @@ CORDON_INLINE struct found find(struct claim c)
     return spilled < 0 ? f : slot_at((__u32)spilled);
 }
 
+/* Of a MAC, most often the address that it used last. */
+CORDON_INLINE struct found find_near(struct found mac, struct claim c)
+{
+    __u32 *used;
+    struct found f;
+
+    if (!mac.slot)
+        return find(c);
+    used = &mac.slot->used[c.kind == CORDON_IPV6];
+    f = slot_at(*used);
+    if (f.slot && f.slot->a == c.a && f.slot->b == c.b && f.slot->kind == c.kind &&
+        f.slot->prefix_len == (c.kind == CORDON_IPV6 ? 128 : 32))
+        return f;
+    f = find(c);
+    if (f.slot)
+        *used = f.index;
+    return f;
+}
+
 /* The same out of line, for the slow path. A slot, or CORDON_NO_OWNER. */
 __attribute__((noinline)) __u32 cordon_find(__u64 a, __u64 b, __u32 kind)
 {
@@ -129,19 +149,16 @@ CORDON_INLINE __u32 mode_of(const struct cordon_slot *slot)
     return verdict & 3;
 }
 
-/* What is known about a frame so far. */
 /* How strict it is, and whose verdict that is: a slot, or CORDON_NO_OWNER. One word. */
 #define JUDGED(mode, by) ((__u64)(mode) << 32 | (__u32)(by))
 #define MODE_OF(judged) ((__u32)((judged) >> 32))
 #define BY_OF(judged) ((__u32)(judged))
 #define UNJUDGED JUDGED(CORDON_PASS, CORDON_NO_OWNER)
 
-/* The stricter of two; the first, when they are alike. */
+/* The stricter of two: isolate, remediate, observe, none; the first, when they are alike. */
 CORDON_INLINE __u64 stricter(__u64 one, __u64 other)
 {
-    if (MODE_OF(other) == CORDON_PASS || MODE_OF(one) == CORDON_ISOLATE)
-        return one;
-    return MODE_OF(one) == CORDON_PASS || MODE_OF(other) == CORDON_ISOLATE ? other : one;
+    return MODE_OF(other) - 1 < MODE_OF(one) - 1 ? other : one;
 }
 
 CORDON_INLINE __u64 judged_by(struct found f)

@@ -11,14 +11,17 @@
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
+#include "enforcer/policy.h"
 
 #define WORKER_FD 3
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
 #define HEALTHY_MS 60000
 #define STOP_MS 10000
-#define QUEUE_BYTES (8 << 20)    /* answers to a worker that does not read */
-#define QUEUE_PAUSE (4 << 20)    /* from here on its requests wait too */
+#define QUEUE_BYTES (8 << 20) /* answers to a worker that does not read */
+#define QUEUE_PAUSE (4 << 20) /* from here on its requests wait too */
+#define POLICY_BYTES (256 << 10)
+#define LEARNED_BYTES (4 << 20)
 #define TURN_NOTES 256           /* requests served before others get their turn */
 #define BACKLOG_BYTES (64 << 10) /* sightings put in front of the socket at once */
 
@@ -76,6 +79,7 @@ static int send_bundle(struct gw_guard *g)
     if (g->enforcing) {
         gw_kernel_shared(&g->kernel, fds + count);
         count += GW_MAP_SHARED;
+        fds[count++] = gw_kernel_copies_fd(&g->kernel);
     }
     err = gw_note_send(g->child.queue.fd, &n, fds, count);
     (void)close(fds[0]);
@@ -400,18 +404,21 @@ static void answer_when_kept(struct gw_guard *g, const struct gw_answer *a)
 
 static void on_verdict(struct gw_guard *g, const struct gw_note *n)
 {
+    const struct gw_judgement *j = &n->verdict.judgement;
     struct gw_answer a = {.token = n->verdict.token};
     struct gw_verdict_record v = {
         .address = n->verdict.address,
-        .mode = n->verdict.judgement.mode,
-        .until_wall_ms = n->verdict.judgement.until_wall_ms,
+        .mode = (uint8_t)j->mode,
+        .bound = j->bound,
+        .policy = j->policy,
+        .until_wall_ms = j->until_wall_ms,
     };
     char text[GW_HWADDR_TEXT];
     bool kept = !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !gw_guard_save_due(g));
 
     if (!g->enforcing)
         a.err = GW_EUNSUPPORTED;
-    else if (v.mode != GW_MODE_NONE)
+    else if (v.mode != GW_MODE_NONE || v.policy != 0)
         a.err = gw_protected(g, &v.address);
     if (!a.err)
         a.err = gw_verdict_set(&g->kernel, &v, g->child.generation);
@@ -424,6 +431,63 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
         answer_when_kept(g, &a);
 }
 
+/* ---- policies ---- */
+
+static int set_policy(struct gw_guard *g, const struct gw_note *n, const struct gw_note_fds *fds)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = POLICY_BYTES};
+    struct gw_policy p;
+    int err = fds->count == 1 ? gw_note_file_read(fds->fd[0], &file) : GW_EMALFORMED;
+
+    if (!err)
+        err = gw_policy_decode(gw_buf_slice(&file), &p);
+    if (!err && p.number != n->policy.number)
+        err = GW_EMALFORMED;
+    return err ? err : gw_policy_set(&g->kernel, &p, g->child.generation);
+}
+
+static void on_policy(struct gw_guard *g, const struct gw_note *n, const struct gw_note_fds *fds)
+{
+    struct gw_answer a = {.token = n->policy.token};
+
+    if (!g->enforcing)
+        a.err = GW_EUNSUPPORTED;
+    else if (n->kind == GW_NOTE_POLICY)
+        a.err = set_policy(g, n, fds);
+    else
+        gw_policy_end(&g->kernel, (uint16_t)n->policy.number);
+    if (a.err) {
+        answer(g, &a);
+        return;
+    }
+    g->policies_changed = true;
+    answer_when_kept(g, &a);
+}
+
+static void on_learn(struct gw_guard *g, const struct gw_note *n)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf out = {.max = LEARNED_BYTES};
+    struct gw_note_learning nothing = {.number = n->policy.number};
+    struct gw_note reply = {.kind = GW_NOTE_LEARNED};
+    int fd = -1, err = GW_EUNSUPPORTED;
+
+    if (g->enforcing)
+        err =
+            gw_policy_learned(&g->kernel, (uint16_t)n->policy.number, n->policy.forget != 0, &out);
+    if (err) {
+        gw_buf_consume(&out, gw_buf_len(&out));
+        err = gw_buf_append(&out, GW_SLICE(&nothing, sizeof(nothing)));
+    }
+    if (!err)
+        err = gw_note_file(gw_buf_slice(&out), &fd);
+    if (err)
+        gw_log_error("what was learned is not told: %s", gw_error_text(err));
+    else
+        post(g, &reply, fd);
+}
+
+/* ---- the rest ---- */
+
 static void on_complete(struct gw_guard *g)
 {
     size_t cleared;
@@ -434,6 +498,10 @@ static void on_complete(struct gw_guard *g)
         return;
     cleared = gw_verdict_sweep(&g->kernel, g->child.generation);
     gw_verdict_unknown_end(&g->kernel);
+    if (gw_policy_sweep(&g->kernel, g->child.generation) > 0) {
+        g->policies_changed = true;
+        gw_guard_save_soon(g);
+    }
     if (cleared > 0) {
         gw_log_info("verdicts that the registry does not hold are cleared count=%zu", cleared);
         gw_guard_save_soon(g);
@@ -452,7 +520,7 @@ static void on_resolve(struct gw_guard *g, const struct gw_hwaddr *ip)
     gw_child_pump(g);
 }
 
-static void serve(struct gw_guard *g, const struct gw_note *n)
+static void serve(struct gw_guard *g, const struct gw_note *n, const struct gw_note_fds *fds)
 {
     if (gw_note_check_to_enforcer(n) != 0) {
         gw_log_error("the worker sent what it must not, and is killed kind=%u", n->kind);
@@ -468,6 +536,13 @@ static void serve(struct gw_guard *g, const struct gw_note *n)
         break;
     case GW_NOTE_RESOLVE:
         on_resolve(g, &n->address);
+        break;
+    case GW_NOTE_POLICY:
+    case GW_NOTE_POLICY_END:
+        on_policy(g, n, fds);
+        break;
+    case GW_NOTE_LEARN:
+        on_learn(g, n);
         break;
     default:
         break;
@@ -486,9 +561,9 @@ static void on_child(void *guard, uint32_t events)
         (void)gw_note_flush(&c->queue); /* its end is seen by reading */
     for (int i = 0; !err && i < TURN_NOTES && gw_buf_len(&c->queue.out) < QUEUE_PAUSE; i++) {
         err = gw_note_receive(c->queue.fd, &n, &fds);
-        gw_note_fds_close(&fds);
         if (!err)
-            serve(g, &n);
+            serve(g, &n, &fds);
+        gw_note_fds_close(&fds);
     }
     if (err && err != -EAGAIN) {
         gw_io_stop(&c->io); /* closed: it ends, SIGCHLD follows */

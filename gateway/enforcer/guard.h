@@ -32,11 +32,19 @@ struct gw_addresses {
     size_t count, cap;
 };
 
+/* A network that one of our interfaces is in. */
+struct gw_net {
+    uint32_t ifindex;
+    struct gw_hwaddr address;
+};
+
 struct gw_network {
     struct nl_sock *events, *questions; /* multicast; dumps, which the kernel answers at once */
     struct gw_io io;
     struct gw_list ports;
     struct gw_addresses own, routers, broadcasts;
+    struct gw_net *nets;
+    size_t net_count, net_cap;
     uint32_t default_links[16]; /* interfaces of the default routes */
     size_t default_count;
     bool default_settled;      /* no further interface becomes an uplink */
@@ -82,9 +90,10 @@ struct gw_guard {
     char why[GW_WHY_MAX];
     struct gw_network network;
     struct gw_child child;
-    struct gw_io signals, sightings, clock;
+    struct gw_io signals, events, clock;
     struct gw_timer save;
     int signal_fd, clock_fd, lock_fd;
+    bool policies_changed;      /* since they were written */
     bool stopping, unstartable; /* asked to end; the first worker could not start */
     struct gw_log_limit full;   /* "the tables are full" */
 };
@@ -120,8 +129,8 @@ void gw_ports_tell(struct gw_guard *g, struct gw_port *p, bool again);
 /* This MAC was heard on this port; `ip` NULL: no address. */
 void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
               uint32_t ifindex);
-/* The kernel programs' sighting. */
-void gw_heard_sighting(void *guard, const struct cordon_sighting *s);
+/* What the kernel programs tell: somebody was heard, or something is noticed. */
+void gw_heard_event(void *guard, const struct cordon_event *e);
 /* Tell the worker about the slot again. */
 void gw_heard_tell(struct gw_guard *g, uint32_t slot);
 /* Everything known, to a new worker. */

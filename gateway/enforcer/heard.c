@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Who is on the LAN, from the programs and the neighbour table, and who must never be cut off. */
 #include <errno.h>
+#include <math.h>
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
@@ -195,6 +196,15 @@ static void place(struct gw_guard *g, uint32_t mac, uint32_t ifindex)
     gw_heard_tell(g, mac);
 }
 
+/* A bound address stays with its owner for as long as that is heard, whatever others claim. */
+static bool is_held(const struct gw_table *t, uint32_t ip, uint32_t mac)
+{
+    uint32_t owner = gw_table_owner(t, ip);
+
+    return t->slots[ip].flags & CORDON_BOUND && owner != GW_SLOT_NONE && owner != mac &&
+           gw_clock_mono_ms() * 1000000 - t->slots[owner].seen_ns < CORDON_BOUND_NS;
+}
+
 void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
               uint32_t ifindex)
 {
@@ -210,7 +220,7 @@ void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *
         return;
     }
     place(g, m, ifindex);
-    if (ip && known(g, ip, &i)) {
+    if (ip && known(g, ip, &i) && !is_held(&g->kernel.table, i, m)) {
         g->kernel.table.slots[i].owner = g->kernel.table.slots[m].self;
         gw_heard_tell(g, i);
     } else {
@@ -219,13 +229,74 @@ void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *
     gw_child_pump(g);
 }
 
-void gw_heard_sighting(void *guard, const struct cordon_sighting *s)
+/* ---- what was noticed ---- */
+
+/* How many different ones set so many bits, by chance (linear counting). */
+static uint32_t distinct(uint32_t set, uint32_t size)
+{
+    double left = GW_MAX((double)size - set, 0.5);
+
+    return (uint32_t)lround(size * log(size / left));
+}
+
+static uint32_t figure_of(const struct cordon_event *e, enum gw_wire_kind kind)
+{
+    switch (kind) {
+    case GW_WIRE_HOSTS:
+    case GW_WIRE_PORTS:
+        return distinct(e->count, CORDON_WATCH_BITS);
+    case GW_WIRE_NEIGHBOURS:
+        return distinct(e->count, CORDON_NEIGHBOUR_BITS);
+    default:
+        return e->count;
+    }
+}
+
+static struct gw_hwaddr claim_of(uint64_t a, uint64_t b, uint32_t kind)
+{
+    struct gw_hwaddr none = {0};
+
+    return kind == 0 ? none : gw_table_from_words(a, b, kind, kind == CORDON_IPV4 ? 32 : 128);
+}
+
+static void tell_wire(struct gw_guard *g, const struct cordon_event *e)
+{
+    enum gw_wire_kind kind = (enum gw_wire_kind)(e->what - CORDON_WIRE);
+    const struct gw_port *port = gw_network_port(g, e->ifindex);
+    struct gw_note n = {.kind = GW_NOTE_WIRE};
+    struct gw_wire_event *w = &n.wire;
+
+    if (kind >= GW_WIRE_COUNT || e->kind > CORDON_IPV6 || e->peer_kind > CORDON_IPV6)
+        return;
+    *w = (struct gw_wire_event){
+        .kind = (uint32_t)kind,
+        .dropped = e->dropped,
+        .protocol = e->protocol,
+        .ip = claim_of(e->a, e->b, e->kind),
+        .peer = claim_of(e->peer_a, e->peer_b, e->peer_kind),
+        .port = e->port,
+        .direction = e->egress ? GW_TO_DEVICE : GW_FROM_DEVICE,
+        .count = figure_of(e, kind),
+        .window_ms = e->window_ms,
+        .ifindex = e->ifindex,
+    };
+    gw_table_mac(e->mac, w->mac);
+    if (port)
+        memcpy(w->ifname, port->name, sizeof(w->ifname));
+    gw_child_tell(g, &n);
+}
+
+void gw_heard_event(void *guard, const struct cordon_event *e)
 {
     struct gw_hwaddr ip = {0};
     uint8_t mac[6];
 
-    gw_table_mac(s->mac, mac);
-    if (s->kind == CORDON_IPV4 || s->kind == CORDON_IPV6)
-        ip = gw_table_ip(s->a, s->b, s->kind);
-    gw_heard(guard, mac, ip.kind ? &ip : NULL, s->ifindex);
+    if (e->what != CORDON_SIGHTING) {
+        tell_wire(guard, e);
+        return;
+    }
+    gw_table_mac(e->mac, mac);
+    if (e->kind == CORDON_IPV4 || e->kind == CORDON_IPV6)
+        ip = gw_table_ip(e->a, e->b, e->kind);
+    gw_heard(guard, mac, ip.kind ? &ip : NULL, e->ifindex);
 }

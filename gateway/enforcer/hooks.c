@@ -139,36 +139,12 @@ static bool is_taken(int err)
     return err == -EBUSY || err == -EEXIST;
 }
 
-static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+/* True when the pinned link is of the mode that is chosen. */
+static bool is_chosen(const struct gw_kernel *k, enum gw_ingress mode)
 {
-    int native, generic;
-
-    h->ingress_link = take_over(k, ifindex, HOOK_XDP);
-    if (h->ingress_link >= 0) {
-        h->ingress = xdp_mode(ifindex);
-        if (h->ingress == GW_INGRESS_GENERIC)
-            (void)snprintf(h->reason, sizeof(h->reason), "no native XDP on this port");
-        return 0;
-    }
-    native = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_DRV_MODE);
-    if (native >= 0) {
-        h->ingress_link = native;
-        h->ingress = GW_INGRESS_NATIVE;
-        return 0;
-    }
-    if (is_taken(native)) {
-        (void)snprintf(h->reason, sizeof(h->reason), "another XDP program is on this port");
-        return native;
-    }
-    explain(h, "no native XDP", native);
-    generic = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_SKB_MODE);
-    if (generic < 0) {
-        explain(h, "no generic XDP", generic);
-        return generic;
-    }
-    h->ingress_link = generic;
-    h->ingress = GW_INGRESS_GENERIC;
-    return 0;
+    return k->choice == GW_CHOOSE_AUTO ||
+           (k->choice == GW_CHOOSE_NATIVE && mode == GW_INGRESS_NATIVE) ||
+           (k->choice == GW_CHOOSE_GENERIC && mode == GW_INGRESS_GENERIC);
 }
 
 /* tcx, else a filter: `out_link` -1 for the latter. */
@@ -180,6 +156,64 @@ static int attach_tc(struct gw_kernel *k, uint32_t ifindex, enum hook hook, int 
         link = make_link(k, ifindex, hook, MPROG_BEFORE);
     *out_link = link;
     return link < 0 ? filter_set(k, ifindex, hook) : 0;
+}
+
+/*
+ * Another mode is configured than the pinned link has: its place is needed. A tc program stands in
+ * meanwhile, so that nothing gets through between the two.
+ */
+static void let_go_of_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    char path[GW_PIN_PATH];
+
+    (void)attach_tc(k, ifindex, HOOK_IN, &h->bridging_link);
+    if (k->pin_root)
+        (void)unlink(link_path(path, k->pin_root, ifindex, HOOK_XDP));
+    gw_close_fd(&h->ingress_link);
+    h->ingress = GW_INGRESS_NONE;
+}
+
+static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    int native = -EOPNOTSUPP, generic;
+
+    h->ingress_link = take_over(k, ifindex, HOOK_XDP);
+    if (h->ingress_link >= 0) {
+        h->ingress = xdp_mode(ifindex);
+        if (is_chosen(k, h->ingress)) {
+            if (h->ingress == GW_INGRESS_GENERIC && k->choice == GW_CHOOSE_AUTO)
+                (void)snprintf(h->reason, sizeof(h->reason), "no native XDP on this port");
+            return 0;
+        }
+        let_go_of_xdp(k, ifindex, h);
+    }
+    if (k->choice == GW_CHOOSE_TC) {
+        (void)snprintf(h->reason, sizeof(h->reason), "isolation.ingress is \"tc\"");
+        return native;
+    }
+    if (k->choice == GW_CHOOSE_GENERIC)
+        (void)snprintf(h->reason, sizeof(h->reason), "isolation.ingress is \"generic\"");
+    else
+        native = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_DRV_MODE);
+    if (native >= 0) {
+        h->ingress_link = native;
+        h->ingress = GW_INGRESS_NATIVE;
+        return 0;
+    }
+    if (is_taken(native)) {
+        (void)snprintf(h->reason, sizeof(h->reason), "another XDP program is on this port");
+        return native;
+    }
+    if (k->choice != GW_CHOOSE_GENERIC)
+        explain(h, "no native XDP", native);
+    generic = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_SKB_MODE);
+    if (generic < 0) {
+        explain(h, "no generic XDP", generic);
+        return generic;
+    }
+    h->ingress_link = generic;
+    h->ingress = GW_INGRESS_GENERIC;
+    return 0;
 }
 
 /* What stood in for XDP while another program was there: nothing is judged and counted twice. */
@@ -196,7 +230,7 @@ void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
     int err;
 
-    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1};
+    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1, .bridging_link = -1};
     gw_table_port_claim(&k->table, ifindex);
     if (attach_xdp(k, ifindex, h) != 0) {
         err = attach_tc(k, ifindex, HOOK_IN, &h->ingress_link);
@@ -206,6 +240,7 @@ void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
     } else {
         let_go_of_tc(k, ifindex);
     }
+    gw_close_fd(&h->bridging_link);
     err = attach_tc(k, ifindex, HOOK_OUT, &h->egress_link);
     h->egress = err ? GW_EGRESS_NONE : h->egress_link >= 0 ? GW_EGRESS_TCX : GW_EGRESS_CLSACT;
     if (err)
@@ -227,20 +262,20 @@ void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
         filter_clear(ifindex, BPF_TC_EGRESS);
     gw_close_fd(&h->ingress_link);
     gw_close_fd(&h->egress_link);
-    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1};
+    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1, .bridging_link = -1};
 }
 
 /* ---- pins ---- */
 
 /* The maps of another layout: programs of that layout hold theirs until they are replaced. */
-static void sweep_maps(const char *pin_root)
+static void sweep_maps(const char *pin_root, const char *in_use)
 {
     char path[GW_PIN_PATH + 300];
     struct dirent *e;
     DIR *d = opendir(pin_root);
 
     while (d && (e = readdir(d))) {
-        if (e->d_name[0] != 'v' || strcmp(e->d_name, GW_PIN_MAPS) == 0)
+        if (e->d_name[0] != 'v' || strcmp(e->d_name, in_use) == 0)
             continue;
         (void)snprintf(path, sizeof(path), "%s/%s", pin_root, e->d_name);
         (void)gw_pin_remove_dir(path, false);
@@ -270,10 +305,10 @@ static void sweep_links(const char *pin_root)
         (void)closedir(d);
 }
 
-void gw_kernel_sweep(const char *pin_root)
+void gw_kernel_sweep(const struct gw_kernel *k)
 {
-    sweep_links(pin_root);
-    sweep_maps(pin_root);
+    sweep_links(k->pin_root);
+    sweep_maps(k->pin_root, k->pin_maps);
 }
 
 int gw_pin_remove_dir(const char *path, bool deep)

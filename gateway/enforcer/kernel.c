@@ -4,14 +4,17 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/vfs.h>
 
 #include "base/log.h"
@@ -21,7 +24,6 @@
 #define SLOTS_MIN 256
 #define SLOTS_MAX (1U << 19)
 
-/* libbpf's own words are for developers; ours follow. */
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 {
     (void)level, (void)fmt, (void)args;
@@ -61,10 +63,8 @@ static int make_pin_root(const char *root, char *why)
         return err;
     }
     err = make_dir(root);
-    for (size_t i = 0; !err && i < 2; i++) {
-        gw_pin_path(path, root, i ? GW_PIN_LINKS : GW_PIN_MAPS, "");
-        err = make_dir(path);
-    }
+    if (!err)
+        err = make_dir(gw_pin_path(path, root, GW_PIN_LINKS, ""));
     if (err)
         (void)snprintf(why, GW_WHY_MAX, "cannot make %s: %s", root, gw_error_text(err));
     return err;
@@ -76,7 +76,7 @@ char *gw_pin_path(char out[GW_PIN_PATH], const char *root, const char *dir, cons
     return out;
 }
 
-static uint64_t this_netns(void)
+uint64_t gw_kernel_netns(void)
 {
     struct stat st;
 
@@ -86,7 +86,7 @@ static uint64_t this_netns(void)
 /* ---- sizes ---- */
 
 struct sizes {
-    uint32_t slots, buckets, cpus;
+    uint32_t slots, buckets, cpus, policies;
     uint64_t factor[2];
 };
 
@@ -99,33 +99,85 @@ static uint32_t power_of_two(uint32_t at_least)
     return n;
 }
 
-/* What is pinned keeps its sizes and its seed; -ENOENT when there is nothing usable. */
-static int pinned_sizes(const char *root, struct sizes *out, char *why)
+/* An address costs about 300 bytes: a router of 64 MiB gets few, a box of 512 MiB a hundred
+ * thousand. */
+static uint32_t slots_for_memory(void)
+{
+    struct sysinfo info = {0};
+    uint64_t mib;
+
+    if (sysinfo(&info) < 0)
+        return 8192;
+    mib = (uint64_t)info.totalram * info.mem_unit >> 20;
+    return mib >= 400 ? 131072 : mib >= 200 ? 32768 : 8192;
+}
+
+/* What a directory of pinned maps says of itself; all layouts begin alike. -ENOENT. */
+static int read_state(const char *root, const char *dir, struct cordon_state *out)
 {
     GW_CLEANUP(gw_close_fd) int fd = -1;
-    struct cordon_state state = {0};
+    struct bpf_map_info info = {0};
+    uint32_t zero = 0, len = sizeof(info);
     char path[GW_PIN_PATH];
-    uint32_t zero = 0;
 
-    fd = bpf_obj_get(gw_pin_path(path, root, GW_PIN_MAPS, "cordon_state"));
-    if (fd < 0 || bpf_map_lookup_elem(fd, &zero, &state) != 0 || state.layout != CORDON_LAYOUT)
+    fd = bpf_obj_get(gw_pin_path(path, root, dir, "cordon_state"));
+    if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) != 0 || info.value_size != sizeof(*out) ||
+        bpf_map_lookup_elem(fd, &zero, out) != 0 || out->layout == 0)
         return -ENOENT;
-    if (state.netns != this_netns()) {
-        (void)snprintf(why, GW_WHY_MAX,
-                       "%s is in use by another network namespace; remove it there with "
-                       "\"cordond --unpin\"",
-                       root);
-        return -EBUSY;
-    }
-    *out = (struct sizes){state.slots, state.buckets, state.cpus, {state.factor_a, state.factor_b}};
     return 0;
+}
+
+/* What is pinned: the maps to take over, others whose contents are copied. */
+struct pinned {
+    struct cordon_state state;
+    bool fits;       /* of this layout and, if asked for, this size */
+    char source[32]; /* "" : there is nothing to copy */
+};
+
+static int find_pinned(const char *root, uint32_t slots, struct pinned *out, char *why)
+{
+    struct dirent *e;
+    DIR *d = opendir(root);
+    int err = 0;
+
+    *out = (struct pinned){0};
+    while (d && !err && (e = readdir(d))) {
+        struct cordon_state state;
+
+        if (e->d_name[0] != 'v' || strlen(e->d_name) >= sizeof(out->source) ||
+            read_state(root, e->d_name, &state) != 0)
+            continue;
+        if (state.netns != gw_kernel_netns()) {
+            (void)snprintf(why, GW_WHY_MAX,
+                           "%s is in use by another network namespace; remove it there with "
+                           "\"cordond --unpin\"",
+                           root);
+            err = -EBUSY;
+        } else if (state.layout == CORDON_LAYOUT && !out->fits &&
+                   (slots == 0 || state.slots == power_of_two(slots))) {
+            out->state = state;
+            out->fits = true;
+        } else {
+            memcpy(out->source, e->d_name, strlen(e->d_name) + 1);
+        }
+    }
+    if (d)
+        (void)closedir(d);
+    return err;
+}
+
+/* A policy takes 1.8 KB: one for every thirty-second address. */
+static uint32_t policies_for(uint32_t slots)
+{
+    return GW_MAX(slots / 32, 64U);
 }
 
 static int fresh_sizes(uint32_t slots, struct sizes *out)
 {
     int cpus = libbpf_num_possible_cpus();
 
-    *out = (struct sizes){.slots = power_of_two(slots), .cpus = (uint32_t)cpus};
+    slots = power_of_two(slots ? slots : slots_for_memory());
+    *out = (struct sizes){.slots = slots, .cpus = (uint32_t)cpus, .policies = policies_for(slots)};
     out->buckets = out->slots / 2;
     if (cpus <= 0)
         return cpus;
@@ -138,7 +190,7 @@ static int fresh_sizes(uint32_t slots, struct sizes *out)
 
 /* ---- loading ---- */
 
-static struct bpf_map *shared_map(const struct cordon *s, enum gw_shared_map which)
+static struct bpf_map *table_map(const struct cordon *s, enum gw_shared_map which)
 {
     switch (which) {
     case GW_MAP_STATE:
@@ -153,7 +205,13 @@ static struct bpf_map *shared_map(const struct cordon *s, enum gw_shared_map whi
         return s->maps.cordon_counters;
     case GW_MAP_PORTS:
         return s->maps.cordon_ports;
-    case GW_MAP_SHARED:
+    case GW_MAP_ENDS:
+        return s->maps.cordon_ends;
+    case GW_MAP_POLICIES:
+        return s->maps.cordon_policies;
+    case GW_MAP_METERS:
+        return s->maps.cordon_meters;
+    case GW_MAP_COUNT:
         break;
     }
     return NULL;
@@ -166,6 +224,10 @@ static void set_sizes(struct cordon *s, const struct sizes *z)
     (void)bpf_map__set_max_entries(s->maps.cordon_filters, z->buckets);
     (void)bpf_map__set_max_entries(s->maps.cordon_counters, z->slots * z->cpus);
     (void)bpf_map__set_max_entries(s->maps.cordon_ports, CORDON_PORTS * z->cpus);
+    (void)bpf_map__set_max_entries(s->maps.cordon_ends, z->slots);
+    (void)bpf_map__set_max_entries(s->maps.cordon_watches, z->slots / 2);
+    (void)bpf_map__set_max_entries(s->maps.cordon_policies, z->policies * 2);
+    (void)bpf_map__set_max_entries(s->maps.cordon_meters, z->policies);
     s->rodata->cordon_factor_a = z->factor[0];
     s->rodata->cordon_factor_b = z->factor[1];
     s->rodata->cordon_bucket_mask = z->buckets - 1;
@@ -174,7 +236,7 @@ static void set_sizes(struct cordon *s, const struct sizes *z)
 }
 
 /* libbpf takes a map over from its pin when it fits, and pins a new one. */
-static int set_pins(struct cordon *s, const char *root)
+static int set_pins(struct cordon *s, const struct gw_kernel *k)
 {
     struct bpf_map *map;
 
@@ -184,8 +246,8 @@ static int set_pins(struct cordon *s, const char *root)
 
         if (bpf_map__is_internal(map))
             continue;
-        if (bpf_map__set_pin_path(map, gw_pin_path(path, root, GW_PIN_MAPS, bpf_map__name(map))) !=
-            0)
+        gw_pin_path(path, k->pin_root, k->pin_maps, bpf_map__name(map));
+        if (bpf_map__set_pin_path(map, path) != 0)
             return -errno;
     }
     return 0;
@@ -202,7 +264,7 @@ static int load(const struct gw_kernel *k, const struct sizes *z, bool frags, st
     s->rodata->cordon_has_frags = frags;
     if (!frags)
         (void)bpf_program__set_flags(s->progs.cordon_xdp, 0);
-    err = k->pin_root ? set_pins(s, k->pin_root) : 0;
+    err = k->pin_root ? set_pins(s, k) : 0;
     if (!err)
         err = cordon__load(s);
     if (err)
@@ -212,11 +274,18 @@ static int load(const struct gw_kernel *k, const struct sizes *z, bool frags, st
     return err;
 }
 
-static void remove_maps(const char *root)
+static void remove_maps(const struct gw_kernel *k)
 {
     char path[GW_PIN_PATH];
 
-    (void)gw_pin_remove_dir(gw_pin_path(path, root, GW_PIN_MAPS, ""), false);
+    (void)gw_pin_remove_dir(gw_pin_path(path, k->pin_root, k->pin_maps, ""), false);
+}
+
+static int make_maps_dir(const struct gw_kernel *k)
+{
+    char path[GW_PIN_PATH];
+
+    return make_dir(gw_pin_path(path, k->pin_root, k->pin_maps, ""));
 }
 
 /* Half-made or outgrown maps are made anew; packets in several buffers need 5.18. */
@@ -227,8 +296,10 @@ static int load_best(struct gw_kernel *k, const struct sizes *z)
     if (err)
         err = load(k, z, false, &k->skeleton);
     if (err && k->pin_root && !k->taken_over) {
-        remove_maps(k->pin_root);
-        err = load(k, z, true, &k->skeleton);
+        remove_maps(k);
+        err = make_maps_dir(k);
+        if (!err)
+            err = load(k, z, true, &k->skeleton);
     }
     return err;
 }
@@ -270,26 +341,48 @@ static void table_set(struct gw_table *t, enum gw_shared_map which, void *at)
     case GW_MAP_PORTS:
         t->ports = at;
         break;
-    case GW_MAP_SHARED:
+    case GW_MAP_ENDS:
+        t->ends = at;
+        break;
+    case GW_MAP_POLICIES:
+        t->policies = at;
+        break;
+    case GW_MAP_METERS:
+        t->meters = at;
+        break;
+    case GW_MAP_COUNT:
         break;
     }
 }
 
 static void *table_get(const struct gw_table *t, enum gw_shared_map which)
 {
-    void *const at[GW_MAP_SHARED] = {
+    void *const at[GW_MAP_COUNT] = {
         [GW_MAP_STATE] = t->state,       [GW_MAP_SLOTS] = t->slots,
         [GW_MAP_BUCKETS] = t->buckets,   [GW_MAP_FILTERS] = t->filters,
         [GW_MAP_COUNTERS] = t->counters, [GW_MAP_PORTS] = t->ports,
+        [GW_MAP_ENDS] = t->ends,         [GW_MAP_POLICIES] = t->policies,
+        [GW_MAP_METERS] = t->meters,
     };
 
     return at[which];
 }
 
+static void table_unmap(struct gw_table *t, const size_t bytes[], int count)
+{
+    for (int i = 0; i < count; i++) {
+        void *at = table_get(t, (enum gw_shared_map)i);
+
+        if (at)
+            (void)munmap(at, bytes[i]);
+        table_set(t, (enum gw_shared_map)i, NULL);
+    }
+}
+
 static int map_shared(struct gw_kernel *k)
 {
-    for (int i = 0; i < GW_MAP_SHARED; i++) {
-        const struct bpf_map *map = shared_map(k->skeleton, (enum gw_shared_map)i);
+    for (int i = 0; i < GW_MAP_COUNT; i++) {
+        const struct bpf_map *map = table_map(k->skeleton, (enum gw_shared_map)i);
         void *at;
 
         k->map_bytes[i] = map_bytes(bpf_map__value_size(map), bpf_map__max_entries(map));
@@ -305,8 +398,8 @@ static int on_ring(void *ctx, void *data, size_t size)
 {
     struct gw_kernel *k = ctx;
 
-    if (size >= sizeof(struct cordon_sighting) && k->sighting)
-        k->sighting(k->owner, data);
+    if (size >= sizeof(struct cordon_event) && k->event)
+        k->event(k->owner, data);
     return 0;
 }
 
@@ -319,142 +412,87 @@ static void write_state(struct gw_kernel *k, const struct sizes *z)
     s->buckets = z->buckets;
     s->factor_a = z->factor[0];
     s->factor_b = z->factor[1];
-    s->netns = this_netns();
-    __atomic_store_n(&s->layout, CORDON_LAYOUT, __ATOMIC_RELEASE); /* from now on taken over */
+    s->netns = gw_kernel_netns();
+    s->policies = z->policies;
 }
 
-/* Not attached yet: nothing is judged by the programs' variables before they are set. */
-static void copy_live(struct gw_kernel *k)
+static int open_tables(struct gw_kernel *k, const struct sizes *z, const char *source)
 {
-    volatile struct cordon_live *live = &k->skeleton->bss->cordon_live;
-
-    live->prefixes[0] = k->table.state->prefixes[0];
-    live->prefixes[1] = k->table.state->prefixes[1];
-    live->unknown_mode = k->table.state->unknown_mode;
-}
-
-static int lpm_fd(const struct gw_kernel *k, const struct gw_hwaddr *net)
-{
-    return bpf_map__fd(net->kind == GW_ADDR_IPV4 ? k->skeleton->maps.cordon_lpm4
-                                                 : k->skeleton->maps.cordon_lpm6);
-}
-
-static struct cordon_lpm6 lpm_key(const struct gw_hwaddr *net)
-{
-    struct cordon_lpm6 key = {.prefix_len = net->prefix_len};
-
-    memcpy(key.bytes, net->bytes, sizeof(key.bytes)); /* an IPv4 key is the head of it */
-    return key;
-}
-
-/* A key of either prefix map, as an address. */
-static struct gw_hwaddr lpm_address(const struct cordon_lpm6 *key, bool six)
-{
-    struct gw_hwaddr a = {
-        .kind = six ? GW_ADDR_IPV6 : GW_ADDR_IPV4,
-        .prefix_len = (uint8_t)key->prefix_len,
-    };
-
-    memcpy(a.bytes, key->bytes, six ? 16 : 4);
-    return a;
-}
-
-/* What has no slot any more goes; how many are left. */
-static uint32_t lpm_clean(const struct gw_table *t, int fd, bool six)
-{
-    struct cordon_lpm6 key = {0}, next = {0};
-    bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
-    uint32_t count = 0;
-
-    while (more) {
-        struct gw_hwaddr a = lpm_address(&next, six);
-
-        key = next;
-        more = bpf_map_get_next_key(fd, &key, &next) == 0;
-        if (gw_table_find(t, &a) != GW_SLOT_NONE)
-            count++;
-        else
-            (void)bpf_map_delete_elem(fd, &key);
-    }
-    return count;
-}
-
-static bool is_prefix(const struct cordon_slot *s)
-{
-    return (s->kind == CORDON_IPV4 && s->prefix_len < 32) ||
-           (s->kind == CORDON_IPV6 && s->prefix_len < 128);
-}
-
-/* The slots are the authority for the prefixes too: a daemon may have died between two steps. */
-static void reconcile_prefixes(struct gw_kernel *k)
-{
-    struct gw_table *t = &k->table;
-
-    for (uint32_t i = 0; i < t->state->slots; i++) {
-        struct gw_hwaddr a = gw_table_address(&t->slots[i]);
-        struct cordon_lpm6 key = lpm_key(&a);
-
-        if (!is_prefix(&t->slots[i]))
-            continue;
-        if (t->slots[i].verdict == 0 || bpf_map_update_elem(lpm_fd(k, &a), &key, &i, BPF_ANY) != 0)
-            gw_table_remove(t, i); /* full: the worker says it again, and is told */
-    }
-    for (int six = 0; six < 2; six++) {
-        struct gw_hwaddr family = {.kind = six ? GW_ADDR_IPV6 : GW_ADDR_IPV4};
-
-        t->state->prefixes[six] = lpm_clean(t, lpm_fd(k, &family), six);
-    }
-}
-
-static int open_tables(struct gw_kernel *k, const struct sizes *z)
-{
-    int err = map_shared(k);
+    int err = map_shared(k), copied;
 
     if (err)
         return err;
     if (!k->taken_over)
         write_state(k, z);
+    k->policies = calloc(z->policies, sizeof(struct gw_policy_kept *));
+    if (!k->policies)
+        return -ENOMEM;
     err = gw_table_init(&k->table);
     if (err)
         return err;
-    if (k->taken_over)
-        reconcile_prefixes(k);
-    copy_live(k);
-    k->ring = ring_buffer__new(bpf_map__fd(k->skeleton->maps.cordon_sightings), on_ring, k, NULL);
+    if (k->taken_over) {
+        gw_kernel_adopt_prefixes(k);
+        err = gw_kernel_adopt_flags(k);
+        if (!err)
+            err = gw_policy_adopt(k);
+    } else if (*source) {
+        copied = gw_migrate(k, source);
+        k->migrated = copied >= 0;
+    }
+    if (err)
+        return err;
+    gw_kernel_copy_live(k);
+    /* From now on taken over, should we die. */
+    __atomic_store_n(&k->table.state->layout, CORDON_LAYOUT, __ATOMIC_RELEASE);
+    k->ring = ring_buffer__new(bpf_map__fd(k->skeleton->maps.cordon_events), on_ring, k, NULL);
     return k->ring ? 0 : -errno;
 }
 
-static int prepare(struct gw_kernel *k, uint32_t slots, struct sizes *out, char *why)
+static int prepare(struct gw_kernel *k, uint32_t slots, struct sizes *out, struct pinned *pinned,
+                   char *why)
 {
     int err;
 
+    *pinned = (struct pinned){0};
     if (k->pin_root) {
         err = make_pin_root(k->pin_root, why);
+        if (!err)
+            err = find_pinned(k->pin_root, slots, pinned, why);
         if (err)
             return err;
-        err = pinned_sizes(k->pin_root, out, why);
-        k->taken_over = err == 0;
-        if (err != -ENOENT)
-            return err;
-        remove_maps(k->pin_root);
-        (void)make_pin_root(k->pin_root, why);
     }
-    return fresh_sizes(slots, out);
+    k->taken_over = pinned->fits;
+    err = 0;
+    if (pinned->fits) {
+        const struct cordon_state *s = &pinned->state;
+
+        *out =
+            (struct sizes){s->slots, s->buckets, s->cpus, s->policies, {s->factor_a, s->factor_b}};
+    } else {
+        err = fresh_sizes(slots, out);
+    }
+    (void)snprintf(k->pin_maps, sizeof(k->pin_maps), GW_PIN_MAPS, out->slots);
+    if (!err && k->pin_root && !k->taken_over) {
+        remove_maps(k); /* half-made */
+        err = make_maps_dir(k);
+    }
+    return err;
 }
 
 int gw_kernel_open(struct gw_kernel *k, const char *pin_root, uint32_t slots, char *why)
 {
+    struct pinned pinned;
     struct sizes z;
     int err;
 
     k->pin_root = pin_root;
     gw_kernel_quiet();
     why[0] = '\0';
-    err = prepare(k, slots, &z, why);
+    err = prepare(k, slots, &z, &pinned, why);
     if (!err)
         err = load_best(k, &z);
     if (!err)
-        err = open_tables(k, &z);
+        err = open_tables(k, &z, pinned.source);
     if (err) {
         if (!why[0])
             (void)snprintf(why, GW_WHY_MAX, "the kernel does not take the programs: %s",
@@ -468,8 +506,12 @@ void gw_kernel_close(struct gw_kernel *k)
 {
     ring_buffer__free(k->ring);
     k->ring = NULL;
+    gw_policy_fini(k);
+    for (int i = 0; i < GW_FLAGGED_KINDS; i++)
+        free(k->flagged[i].at);
+    memset(k->flagged, 0, sizeof(k->flagged));
     gw_table_fini(&k->table);
-    gw_kernel_view_close(&k->table, k->map_bytes);
+    table_unmap(&k->table, k->map_bytes, GW_MAP_COUNT);
     cordon__destroy(k->skeleton);
     k->skeleton = NULL;
 }
@@ -477,7 +519,7 @@ void gw_kernel_close(struct gw_kernel *k)
 void gw_kernel_shared(const struct gw_kernel *k, int out[GW_MAP_SHARED])
 {
     for (int i = 0; i < GW_MAP_SHARED; i++)
-        out[i] = bpf_map__fd(shared_map(k->skeleton, (enum gw_shared_map)i));
+        out[i] = bpf_map__fd(table_map(k->skeleton, (enum gw_shared_map)i));
 }
 
 int gw_kernel_ring_fd(const struct gw_kernel *k)
@@ -485,89 +527,14 @@ int gw_kernel_ring_fd(const struct gw_kernel *k)
     return ring_buffer__epoll_fd(k->ring);
 }
 
-void gw_kernel_sightings(struct gw_kernel *k)
+int gw_kernel_copies_fd(const struct gw_kernel *k)
+{
+    return bpf_map__fd(k->skeleton->maps.cordon_copies);
+}
+
+void gw_kernel_events(struct gw_kernel *k)
 {
     (void)ring_buffer__consume(k->ring);
-}
-
-/* ---- entries that need a system call ---- */
-
-/* One more or less prefix: 0 saves the programs the question. */
-static void prefix_count(struct gw_kernel *k, const struct gw_hwaddr *net, int by)
-{
-    bool six = net->kind == GW_ADDR_IPV6;
-    uint32_t *count = &k->table.state->prefixes[six];
-
-    *count += (uint32_t)by;
-    k->skeleton->bss->cordon_live.prefixes[six] = *count;
-}
-
-void gw_kernel_unknown(struct gw_kernel *k, enum gw_verdict_mode mode)
-{
-    k->table.state->unknown_mode = (uint32_t)mode;
-    k->skeleton->bss->cordon_live.unknown_mode = (uint32_t)mode;
-}
-
-int gw_kernel_prefix_add(struct gw_kernel *k, const struct gw_hwaddr *net, uint32_t slot)
-{
-    struct cordon_lpm6 key = lpm_key(net);
-
-    if (bpf_map_update_elem(lpm_fd(k, net), &key, &slot, BPF_NOEXIST) != 0)
-        return errno == ENOSPC ? GW_EFULL : -errno;
-    prefix_count(k, net, 1);
-    return 0;
-}
-
-void gw_kernel_prefix_remove(struct gw_kernel *k, const struct gw_hwaddr *net)
-{
-    struct cordon_lpm6 key = lpm_key(net);
-
-    if (bpf_map_delete_elem(lpm_fd(k, net), &key) == 0)
-        prefix_count(k, net, -1);
-}
-
-static struct cordon_address ours_key(const struct gw_hwaddr *a)
-{
-    struct cordon_address key = {.kind = a->kind};
-    uint64_t first, second;
-
-    gw_table_words(a, &first, &second);
-    key.a = first;
-    key.b = second;
-    return key;
-}
-
-static bool is_in(const struct cordon_address *key, const struct gw_hwaddr *all, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct cordon_address one = ours_key(&all[i]);
-
-        if (memcmp(key, &one, sizeof(one)) == 0)
-            return true;
-    }
-    return false;
-}
-
-int gw_kernel_ours(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count)
-{
-    int fd = bpf_map__fd(k->skeleton->maps.cordon_ours), err = 0;
-    struct cordon_address key, next;
-    uint32_t one = 1;
-    bool more;
-
-    for (size_t i = 0; i < count; i++) {
-        key = ours_key(&all[i]);
-        if (bpf_map_update_elem(fd, &key, &one, BPF_ANY) != 0)
-            err = errno == E2BIG ? GW_EFULL : -errno;
-    }
-    more = bpf_map_get_next_key(fd, NULL, &next) == 0;
-    while (more) {
-        key = next;
-        more = bpf_map_get_next_key(fd, &key, &next) == 0;
-        if (!is_in(&key, all, count))
-            (void)bpf_map_delete_elem(fd, &key);
-    }
-    return err;
 }
 
 /* ---- the worker's view ---- */
@@ -616,11 +583,5 @@ int gw_kernel_view(const int fds[GW_MAP_SHARED], struct gw_table *out,
 
 void gw_kernel_view_close(struct gw_table *t, const size_t bytes[GW_MAP_SHARED])
 {
-    for (int i = 0; i < GW_MAP_SHARED; i++) {
-        void *at = table_get(t, (enum gw_shared_map)i);
-
-        if (at)
-            (void)munmap(at, bytes[i]);
-        table_set(t, (enum gw_shared_map)i, NULL);
-    }
+    table_unmap(t, bytes, GW_MAP_SHARED);
 }

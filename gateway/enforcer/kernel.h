@@ -14,24 +14,42 @@
 struct ring_buffer;
 struct cordon;
 
-typedef void gw_sighting_fn(void *owner, const struct cordon_sighting *s);
+typedef void gw_kernel_event_fn(void *owner, const struct cordon_event *e);
+
+struct gw_policy_kept;
+
+/** Addresses that carry one of the gateway's own flags. */
+struct gw_flagged {
+    struct gw_hwaddr *at;
+    size_t count, cap;
+};
+#define GW_FLAGGED_KINDS 3 /**< CORDON_OWN, CORDON_ROUTER, CORDON_SERVER */
 
 struct gw_kernel {
     struct cordon *skeleton;
     struct ring_buffer *ring;
     struct gw_table table;
     const char *pin_root; /**< NULL: nothing is pinned, for tests */
+    char pin_maps[32];    /**< the directory of maps below it: their layout and size */
     bool taken_over;      /**< the maps were there already, with their verdicts */
-    size_t map_bytes[GW_MAP_SHARED];
-    gw_sighting_fn *sighting;
+    bool migrated;        /**< so were others, whose verdicts were copied */
+    size_t map_bytes[GW_MAP_COUNT];
+    struct gw_flagged flagged[GW_FLAGGED_KINDS];
+    struct gw_policy_kept **policies; /**< by number; NULL: none */
+    enum gw_ingress_choice choice;    /**< how packets are caught; set before attaching */
+    gw_kernel_event_fn *event;
     void *owner;
 };
 
 #define GW_WHY_MAX 160
 
+/** libbpf says nothing on stderr: its words are for developers; ours follow. */
+void gw_kernel_quiet(void);
+
 /**
- * Load the programs with tables of `slots` (rounded up to a power of two; pinned maps keep their
- * size) and pin the maps under `pin_root`. Nothing is attached yet.
+ * Load the programs with tables of `slots` (rounded up to a power of two) and pin the maps under
+ * `pin_root`. Maps of this layout and size that are pinned there are taken over; of others, what
+ * they hold is copied, and they go with gw_kernel_sweep(). Nothing is attached yet.
  * @param why  GW_WHY_MAX bytes: on failure, what cannot be done and what to do about it.
  */
 int gw_kernel_open(struct gw_kernel *k, const char *pin_root, uint32_t slots,
@@ -39,9 +57,11 @@ int gw_kernel_open(struct gw_kernel *k, const char *pin_root, uint32_t slots,
 /** Let go of everything; what is pinned stays in force. */
 void gw_kernel_close(struct gw_kernel *k);
 
-/** Readable when sightings wait; then gw_kernel_sightings() hands them to `sighting`. */
+/** Readable when events wait; then gw_kernel_events() hands them to `event`. */
 int gw_kernel_ring_fd(const struct gw_kernel *k);
-void gw_kernel_sightings(struct gw_kernel *k);
+void gw_kernel_events(struct gw_kernel *k);
+/** The ring of copies, for the worker; borrowed. */
+int gw_kernel_copies_fd(const struct gw_kernel *k);
 
 /** Prefixes are asked for by the programs once the first one is in. */
 int gw_kernel_prefix_add(struct gw_kernel *k, const struct gw_hwaddr *net,
@@ -51,12 +71,23 @@ void gw_kernel_prefix_remove(struct gw_kernel *k, const struct gw_hwaddr *net);
 /** What a MAC without a slot may do. */
 void gw_kernel_unknown(struct gw_kernel *k, enum gw_verdict_mode mode);
 
-/** These are the gateway's own addresses, which remediation may reach. GW_EFULL, -errno. */
-int gw_kernel_ours(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count) GW_MUST_CHECK;
+/**
+ * These addresses, and no others, carry `flag`: CORDON_OWN (the gateway's, which remediation may
+ * reach), CORDON_ROUTER or CORDON_SERVER. GW_EFULL, -ENOMEM.
+ */
+int gw_kernel_flag(struct gw_kernel *k, enum cordon_flag flag, const struct gw_hwaddr *all,
+                   size_t count) GW_MUST_CHECK;
+
+/** These networks, and no others, are local to policies. GW_EFULL, -errno. */
+int gw_kernel_locals(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count) GW_MUST_CHECK;
+
+/** What is too much, as the configuration has it. */
+void gw_kernel_limits(struct gw_kernel *k, const struct gw_config *config);
 
 /** How one port is covered; zero-initialised with -1 in the links. */
 struct gw_hooks {
     int ingress_link, egress_link; /**< -1: none, or a filter that needs no link */
+    int bridging_link;             /**< only while one ingress mode gives way to another; else -1 */
     enum gw_ingress ingress;
     enum gw_egress egress;
     char reason[96]; /**< why not the best; "": it is */
@@ -69,8 +100,8 @@ struct gw_hooks {
 void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
 /** Uncover a port that is no LAN port any more, or whose interface has gone. */
 void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
-/** Forget pinned links whose interface has gone, and the maps of other layouts. */
-void gw_kernel_sweep(const char *pin_root);
+/** Forget pinned links whose interface has gone, and all maps but those in use. */
+void gw_kernel_sweep(const struct gw_kernel *k);
 /** Remove every program, filter and map pinned under `pin_root`. -errno. */
 int gw_kernel_unpin(const char *pin_root) GW_MUST_CHECK;
 

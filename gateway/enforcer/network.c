@@ -106,7 +106,7 @@ static struct gw_port *port_for(struct gw_guard *g, uint32_t ifindex)
     if (!p)
         return NULL;
     p->ifindex = ifindex;
-    p->hooks.ingress_link = p->hooks.egress_link = -1;
+    p->hooks.ingress_link = p->hooks.egress_link = p->hooks.bridging_link = -1;
     gw_list_append(&g->network.ports, &p->node);
     return p;
 }
@@ -183,6 +183,27 @@ static bool broadcast_of(struct gw_hwaddr *a, int prefix_len)
     return true;
 }
 
+/* The network that `a`, with so long a prefix, is in. */
+static int add_net(struct gw_network *n, uint32_t ifindex, struct gw_hwaddr a, int prefix_len)
+{
+    struct gw_net *more;
+
+    a.prefix_len = (uint8_t)prefix_len;
+    for (unsigned bit = a.prefix_len; bit < 8 * sizeof(a.bytes); bit++)
+        a.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+    if (n->net_count == OWN_MAX)
+        return GW_EFULL;
+    if (n->net_count == n->net_cap) {
+        more = realloc(n->nets, (n->net_cap * 2 + 16) * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        n->nets = more;
+        n->net_cap = n->net_cap * 2 + 16;
+    }
+    n->nets[n->net_count++] = (struct gw_net){ifindex, a};
+    return 0;
+}
+
 static int read_addresses(struct gw_guard *g)
 {
     struct nl_cache *all = NULL;
@@ -190,6 +211,7 @@ static int read_addresses(struct gw_guard *g)
 
     if (err < 0)
         return failed(err);
+    g->network.net_count = 0;
     for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o)) {
         struct rtnl_addr *one = (struct rtnl_addr *)o;
         struct gw_hwaddr a;
@@ -197,6 +219,8 @@ static int read_addresses(struct gw_guard *g)
         if (!hwaddr_of(rtnl_addr_get_local(one), &a))
             continue;
         (void)add_address(&g->network.own, &a);
+        (void)add_net(&g->network, (uint32_t)rtnl_addr_get_ifindex(one), a,
+                      rtnl_addr_get_prefixlen(one));
         if (broadcast_of(&a, rtnl_addr_get_prefixlen(one)))
             (void)add_address(&g->network.broadcasts, &a);
     }
@@ -280,6 +304,51 @@ static int read_all(struct gw_guard *g)
     return err ? err : read_addresses(g);
 }
 
+static void tell_programs(struct gw_guard *g, enum cordon_flag flag, const struct gw_addresses *all)
+{
+    int err = g->enforcing ? gw_kernel_flag(&g->kernel, flag, all->at, all->count) : 0;
+
+    if (err)
+        gw_log_error("not all addresses of %s are known to the kernel programs: %s",
+                     flag == CORDON_OWN ? "the gateway" : "its router", gw_error_text(err));
+}
+
+/* Its router's addresses are nobody's on a LAN port, unless the router is on one itself. */
+static void tell_routers(struct gw_guard *g)
+{
+    const struct gw_addresses none = {0};
+    bool on_lan = false;
+
+    for (size_t i = 0; i < g->network.default_count; i++)
+        on_lan = on_lan || gw_ports_reach(g, g->network.default_links[i], 0);
+    tell_programs(g, CORDON_ROUTER, on_lan ? &none : &g->network.routers);
+}
+
+/* What rules mean by the local network: what LAN ports are in, and what never leaves a link. */
+static void tell_locals(struct gw_guard *g)
+{
+    struct gw_addresses locals = {0};
+    struct gw_hwaddr link4 = gw_hwaddr_ipv4((const uint8_t[]){169, 254, 0, 0});
+    struct gw_hwaddr link6 = gw_hwaddr_ipv6((const uint8_t[16]){0xfe, 0x80});
+    int err = 0;
+
+    link4.prefix_len = 16; /* RFC 3927 */
+    link6.prefix_len = 10; /* RFC 4291 §2.4 */
+    err = add_address(&locals, &link4);
+    if (!err)
+        err = add_address(&locals, &link6);
+    for (size_t i = 0; !err && i < g->network.net_count; i++) {
+        if (gw_ports_reach(g, g->network.nets[i].ifindex, 0))
+            err = add_address(&locals, &g->network.nets[i].address);
+    }
+    if (!err && g->enforcing)
+        err = gw_kernel_locals(&g->kernel, locals.at, locals.count);
+    if (err)
+        gw_log_error("not all local networks are known to the kernel programs: %s",
+                     gw_error_text(err));
+    free(locals.at);
+}
+
 void gw_network_refresh(struct gw_guard *g)
 {
     struct gw_network *n = &g->network;
@@ -299,13 +368,10 @@ void gw_network_refresh(struct gw_guard *g)
     }
     free(own.at);
     free(broadcasts.at);
-    if (g->enforcing) {
-        err = gw_kernel_ours(&g->kernel, g->network.own.at, g->network.own.count);
-        if (err)
-            gw_log_error("not all own addresses are known to the kernel programs: %s",
-                         gw_error_text(err));
-    }
+    tell_programs(g, CORDON_OWN, &g->network.own);
     gw_ports_settle(g);
+    tell_routers(g);
+    tell_locals(g);
     gw_protect(g);
 }
 
@@ -481,5 +547,6 @@ void gw_network_close(struct gw_guard *g)
     free(n->own.at);
     free(n->routers.at);
     free(n->broadcasts.at);
+    free(n->nets);
     *n = (struct gw_network){0};
 }

@@ -37,10 +37,15 @@ enum gw_shared_map {
     GW_MAP_FILTERS,
     GW_MAP_COUNTERS,
     GW_MAP_PORTS,
-    GW_MAP_SHARED
+    GW_MAP_SHARED, /**< so many are the worker's to read; what follows is the enforcer's alone */
+    GW_MAP_ENDS = GW_MAP_SHARED,
+    GW_MAP_POLICIES,
+    GW_MAP_METERS,
+    GW_MAP_COUNT
 };
 
-#define GW_NOTE_FDS_MAX (1 + GW_MAP_SHARED)
+/** The bundle, the shared maps, and the ring of copies that the worker reads itself. */
+#define GW_NOTE_FDS_MAX (1 + GW_MAP_SHARED + 1)
 
 struct gw_note {
     uint32_t kind;

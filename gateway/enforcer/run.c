@@ -11,12 +11,12 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysinfo.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
+#include "enforcer/policy.h"
 
 #define SAVE_DELAY_MS 5 /* what is told together is written together */
 #define BUNDLE_MAX (64 << 20)
@@ -157,19 +157,6 @@ void gw_guard_ready(void)
 
 /* ---- the tables ---- */
 
-/* An address costs about 200 bytes: a router of 64 MiB gets few, a box of 512 MiB a hundred
- * thousand. */
-static uint32_t slots_for_memory(void)
-{
-    struct sysinfo info = {0};
-    uint64_t mib;
-
-    if (sysinfo(&info) < 0)
-        return 8192;
-    mib = (uint64_t)info.totalram * info.mem_unit >> 20;
-    return mib >= 400 ? 131072 : mib >= 200 ? 32768 : 8192;
-}
-
 static void load_verdicts(struct gw_guard *g)
 {
     int count = gw_verdict_load(&g->kernel, g->config->gateway.state_dir, 0);
@@ -181,42 +168,69 @@ static void load_verdicts(struct gw_guard *g)
                      gw_error_text(count));
 }
 
-static void set_policy(struct gw_guard *g)
+static void load_policies(struct gw_guard *g)
 {
-    bool isolate = g->config->lan.new_devices == GW_NEW_ISOLATE;
+    int count = gw_policy_load(&g->kernel, g->config->gateway.state_dir, 0);
 
-    if (g->enforcing)
-        gw_kernel_unknown(&g->kernel, isolate ? GW_MODE_REMEDIATE : GW_MODE_NONE);
+    if (count > 0)
+        gw_log_info("policies are back in force count=%d", count);
+    else if (count < 0 && count != -ENOENT)
+        gw_log_error("the kept policies cannot be used, the worker repeats its own: %s",
+                     gw_error_text(count));
+}
+
+/* What the configuration says to the programs. */
+static void configure(struct gw_guard *g)
+{
+    const struct gw_config *c = g->config;
+    int err;
+
+    if (!g->enforcing)
+        return;
+    gw_kernel_unknown(&g->kernel,
+                      c->lan.new_devices == GW_NEW_ISOLATE ? GW_MODE_REMEDIATE : GW_MODE_NONE);
+    gw_kernel_limits(&g->kernel, c);
+    err =
+        gw_kernel_flag(&g->kernel, CORDON_SERVER, c->isolation.servers, c->isolation.server_count);
+    if (err)
+        gw_log_error("isolation.servers are not all known to the kernel programs: %s",
+                     gw_error_text(err));
 }
 
 static void open_kernel(struct gw_guard *g)
 {
     int err;
 
-    g->kernel.sighting = gw_heard_sighting;
+    g->kernel.event = gw_heard_event;
     g->kernel.owner = g;
-    err = gw_kernel_open(&g->kernel, GW_PIN_ROOT, slots_for_memory(), g->why);
+    g->kernel.choice = g->config->isolation.ingress;
+    err = gw_kernel_open(&g->kernel, GW_PIN_ROOT, g->config->isolation.addresses, g->why);
     g->enforcing = err == 0;
     if (err) {
         gw_log_error("isolation is off: %s", g->why);
         return;
     }
-    gw_log_info("isolation %s addresses=%u", g->kernel.taken_over ? "taken over" : "ready",
+    gw_log_info("isolation %s addresses=%u",
+                g->kernel.taken_over ? "taken over"
+                : g->kernel.migrated ? "moved to new tables"
+                                     : "ready",
                 g->kernel.table.state->slots);
-    set_policy(g);
-    if (g->kernel.taken_over)
+    configure(g);
+    if (g->kernel.taken_over || g->kernel.migrated)
         gw_verdict_adopt(&g->kernel);
     else
         load_verdicts(g);
-    gw_kernel_sweep(GW_PIN_ROOT);
+    if (!g->kernel.taken_over)
+        load_policies(g);
+    gw_kernel_sweep(&g->kernel);
 }
 
-static void on_sightings(void *guard, uint32_t events)
+static void on_events(void *guard, uint32_t events)
 {
     struct gw_guard *g = guard;
 
     (void)events;
-    gw_kernel_sightings(&g->kernel);
+    gw_kernel_events(&g->kernel);
 }
 
 /* ---- the copy on disk ---- */
@@ -229,6 +243,10 @@ static void save(void *guard)
     if (!g->enforcing)
         return;
     err = gw_verdict_save(&g->kernel, g->config->gateway.state_dir);
+    if (!err && g->policies_changed) {
+        err = gw_policy_save(&g->kernel, g->config->gateway.state_dir);
+        g->policies_changed = err != 0;
+    }
     if (err)
         gw_log_error("the verdicts are not kept for a reboot: %s", gw_error_text(err));
     gw_child_kept(g);
@@ -265,7 +283,7 @@ static void reload(struct gw_guard *g)
     old->gateway.state_dir = g->config->gateway.state_dir;
     g->config->gateway.state_dir = kept;
     gw_config_free(&old);
-    set_policy(g);
+    configure(g);
     gw_network_refresh(g);
     gw_ports_missing(g);
     gw_listen_hand_over(g, fds);
@@ -361,8 +379,8 @@ static int start(struct gw_guard *g)
     if (!err)
         gw_ports_missing(g);
     if (!err && g->enforcing)
-        err = gw_io_start(g->loop, &g->sightings, gw_kernel_ring_fd(&g->kernel), EPOLLIN,
-                          on_sightings, g);
+        err =
+            gw_io_start(g->loop, &g->events, gw_kernel_ring_fd(&g->kernel), EPOLLIN, on_events, g);
     return err ? err : gw_child_start(g);
 }
 
@@ -373,7 +391,7 @@ static void finish(struct gw_guard *g)
         save(g);
     gw_timer_stop(&g->save);
     gw_network_close(g);
-    gw_io_stop(&g->sightings);
+    gw_io_stop(&g->events);
     gw_io_stop(&g->signals);
     gw_io_stop(&g->clock);
     if (g->enforcing)

@@ -8,7 +8,6 @@
 #define IDLE_PROBES 64                /* slots looked at to make room for one that was heard */
 
 #define SELF_REUSED (1U << CORDON_SELF_SHIFT)
-#define SELF_SLOT (SELF_REUSED - 1)
 
 /* An address as the index has it. */
 struct key {
@@ -41,6 +40,16 @@ bool gw_table_valid(const struct gw_hwaddr *a)
             return false;
     }
     return true;
+}
+
+bool gw_table_is_network(const struct gw_hwaddr *a)
+{
+    return a->prefix_len < full_len(a->kind);
+}
+
+bool gw_table_is_prefix(const struct cordon_slot *slot)
+{
+    return slot->kind != 0 && slot->prefix_len < full_len(slot->kind);
 }
 
 void gw_table_words(const struct gw_hwaddr *a, uint64_t *out_a, uint64_t *out_b)
@@ -95,7 +104,7 @@ static bool is_key(const struct cordon_slot *s, const struct key *k)
 
 uint32_t gw_table_owner(const struct gw_table *t, uint32_t ip)
 {
-    uint32_t owner = t->slots[ip].owner, slot = owner & SELF_SLOT;
+    uint32_t owner = t->slots[ip].owner, slot = owner & CORDON_SELF_SLOT;
 
     if (owner == CORDON_NO_OWNER || slot >= t->state->slots || t->slots[slot].self != owner ||
         t->slots[slot].kind != CORDON_MAC)
@@ -141,18 +150,23 @@ struct gw_hwaddr gw_table_ip(uint64_t a, uint64_t b, uint32_t kind)
     return out;
 }
 
-struct gw_hwaddr gw_table_address(const struct cordon_slot *slot)
+struct gw_hwaddr gw_table_from_words(uint64_t a, uint64_t b, uint32_t kind, uint32_t prefix_len)
 {
     struct gw_hwaddr out;
     uint8_t mac[6];
 
-    if (slot->kind == CORDON_MAC) {
-        gw_table_mac(slot->a, mac);
+    if (kind == CORDON_MAC) {
+        gw_table_mac(a, mac);
         return gw_hwaddr_mac(mac);
     }
-    out = gw_table_ip(slot->a, slot->b, slot->kind);
-    out.prefix_len = (uint8_t)slot->prefix_len;
+    out = gw_table_ip(a, b, kind);
+    out.prefix_len = (uint8_t)prefix_len;
     return out;
+}
+
+struct gw_hwaddr gw_table_address(const struct cordon_slot *slot)
+{
+    return gw_table_from_words(slot->a, slot->b, slot->kind, slot->prefix_len);
 }
 
 /* ---- the index ---- */
@@ -290,14 +304,24 @@ enum gw_verdict_mode gw_table_mode(const struct cordon_slot *slot)
     return (enum gw_verdict_mode)(slot->verdict & 3);
 }
 
-/* Somebody's decision stays; lan.new_devices' verdict comes again with the address. */
+void gw_table_flag(struct gw_table *t, uint32_t slot, uint16_t flags, bool set)
+{
+    struct cordon_slot *s = &t->slots[slot];
+    uint16_t now = set ? s->flags | flags : (uint16_t)(s->flags & ~flags);
+
+    __atomic_store_n(&s->flags, now, __ATOMIC_RELEASE);
+}
+
+/* lan.new_devices' verdict is nobody's: it comes again with the address. */
+bool gw_table_decided(const struct cordon_slot *s)
+{
+    return s->kind != 0 && ((s->verdict != 0 && !(s->flags & CORDON_DEFAULT)) || s->policy != 0 ||
+                            s->flags & (CORDON_CLAIMED | CORDON_SERVER));
+}
+
 static bool is_idle(const struct cordon_slot *s, uint64_t mono_ns, uint64_t idle_ns)
 {
-    if (s->kind == 0)
-        return false;
-    if (s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT))
-        return false;
-    return s->seen_ns + idle_ns <= mono_ns;
+    return s->kind != 0 && !gw_table_decided(s) && s->seen_ns + idle_ns <= mono_ns;
 }
 
 /* Free one idle slot, the hand going round over at most `probes`. */
@@ -344,11 +368,12 @@ int gw_table_add(struct gw_table *t, const struct gw_hwaddr *a, bool for_verdict
     slot = t->unused[t->unused_at];
     s = &t->slots[slot];
     counters_clear(t, slot);
+    t->ends[slot] = 0;
     *s = (struct cordon_slot){
         .a = k.a,
         .b = k.b,
         .owner = CORDON_NO_OWNER,
-        .self = ((s->self & ~SELF_SLOT) + SELF_REUSED) | slot,
+        .self = ((s->self & ~CORDON_SELF_SLOT) + SELF_REUSED) | slot,
         .kind = k.family,
         .prefix_len = k.prefix_len,
     };

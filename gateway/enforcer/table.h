@@ -12,9 +12,6 @@
 
 #define GW_SLOT_NONE CORDON_NO_OWNER
 
-/** Flag of a slot: the verdict is lan.new_devices', nobody's decision. */
-#define GW_SLOT_DEFAULT 1
-
 struct gw_table {
     struct cordon_state *state;
     struct cordon_slot *slots;
@@ -22,6 +19,9 @@ struct gw_table {
     struct cordon_filter *filters;
     struct cordon_counter *counters;
     struct cordon_port *ports;
+    int64_t *ends; /**< of verdicts, wall clock; the enforcer's alone, as are the rest: */
+    struct cordon_policy *policies;
+    struct cordon_meter *meters;
     uint32_t
         *unused; /**< ring of free slots, oldest first: a freed one rests before it is reused */
     uint32_t unused_at, unused_count;
@@ -42,12 +42,17 @@ uint32_t gw_table_find(const struct gw_table *t, const struct gw_hwaddr *a);
 /** The slot of the MAC that last used the network address in slot `ip`, or GW_SLOT_NONE. */
 uint32_t gw_table_owner(const struct gw_table *t, uint32_t ip);
 
+/** True for more than one host. */
+bool gw_table_is_network(const struct gw_hwaddr *a);
+bool gw_table_is_prefix(const struct cordon_slot *slot);
 struct gw_hwaddr gw_table_address(const struct cordon_slot *slot);
 /** The six bytes of a slot or sighting of CORDON_MAC. */
 void gw_table_mac(uint64_t a, uint8_t out[6]);
 /** The two words of an address, as the programs key it. */
 void gw_table_words(const struct gw_hwaddr *a, uint64_t *out_a, uint64_t *out_b);
-/** An address from the words of a sighting. */
+/** An address or prefix from the words of a slot. */
+struct gw_hwaddr gw_table_from_words(uint64_t a, uint64_t b, uint32_t kind, uint32_t prefix_len);
+/** An address from the words of an event. */
 struct gw_hwaddr gw_table_ip(uint64_t a, uint64_t b, uint32_t kind);
 
 /**
@@ -61,6 +66,10 @@ void gw_table_remove(struct gw_table *t, uint32_t slot);
 /** One store that the programs see at once. `until_boot_ns` 0: no end. */
 void gw_table_judge(struct gw_table *t, uint32_t slot, enum gw_verdict_mode mode,
                     uint64_t until_boot_ns);
+/** Set or clear flags of the slot. */
+void gw_table_flag(struct gw_table *t, uint32_t slot, uint16_t flags, bool set);
+/** True when somebody decided about the address: its slot is not another's for the asking. */
+bool gw_table_decided(const struct cordon_slot *slot);
 /** The mode in a slot, also when its time has passed. */
 enum gw_verdict_mode gw_table_mode(const struct cordon_slot *slot);
 

@@ -8,24 +8,29 @@
 
 #include "enforcer/kernel.h"
 
-/** One verdict as the worker gave it; also the record on disk, host byte order. */
+/** What holds for one address as the worker gave it; also the record on disk, host byte order. */
 struct gw_verdict_record {
     struct gw_hwaddr address;
-    uint32_t mode;         /**< enum gw_verdict_mode */
-    int64_t until_wall_ms; /**< 0: no end */
+    uint8_t mode;          /**< enum gw_verdict_mode */
+    uint8_t bound;         /**< 1: an address that no other MAC may use */
+    uint16_t policy;       /**< number; 0: none */
+    int64_t until_wall_ms; /**< of the mode; 0: no end */
 };
 
 _Static_assert(sizeof(struct gw_verdict_record) == 32, "the form on disk");
 
 /**
- * Set, replace or (GW_MODE_NONE, or an end that has passed) clear the verdict on one address, for
- * the worker of this generation. The tables are what the programs read: it is in force on return.
+ * Set, replace or (all zero, or an end that has passed) clear what holds for one address, for the
+ * worker of this generation. The tables are what the programs read: it is in force on return.
  * GW_EFULL; -errno.
  */
 int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
                    uint16_t generation) GW_MUST_CHECK;
 
-/** True when setting it would change nothing: the address is judged so already, or not at all. */
+/**
+ * True when setting it would change nothing that is kept on disk: mode, end and policy are these
+ * already.
+ */
 bool gw_verdict_stands(const struct gw_kernel *k, const struct gw_verdict_record *v);
 
 /** Verdicts found in pinned tables are of generation 0, which no worker has. */

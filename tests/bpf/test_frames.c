@@ -538,22 +538,38 @@ Test(frames, every_place_of_an_address_is_judged)
 }
 
 /* Known and not judged: counted for whom it is about, and heard from whom it comes. */
-Test(frames, what_passes_is_counted_for_its_address)
+/* What passes is counted once: for the link address or, if nobody knows that, the network one. */
+static void expect_counted(bool mac_known)
 {
-    known(&k, DEVICE);
     for (size_t i = 0; i < GW_COUNT(rows); i++) {
         const struct row *r = &rows[i];
         struct frame in = made(r, AT_XDP), out = made(r, AT_TC_OUT);
         bool heard = r->in && !r->borrowed, to_all = out.bytes[0] & 1;
-        struct added from = {.rx = heard, .seen = heard};
-        struct added to = {.tx = r->out && !r->borrowed && !to_all};
+        bool counts = mac_known == (address(r->verdict).kind == GW_ADDR_MAC);
+        struct added from = {.rx = heard && counts, .seen = heard};
+        struct added to = {.tx = r->out && counts && !r->borrowed && !to_all};
 
-        if (!is_host(r))
+        if (!is_host(r) || (!mac_known && !counts))
             continue;
         expect_figures(r, AT_XDP, &in, true, from);
         expect_figures(r, AT_TC_IN, &in, true, from);
         expect_figures(r, AT_TC_OUT, &out, true, to);
     }
+}
+
+Test(frames, what_passes_is_counted_for_its_link_address)
+{
+    known(&k, DEVICE);
+    expect_counted(true);
+}
+
+Test(frames, what_passes_is_counted_for_its_network_address_alone)
+{
+    struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
+
+    known(&k, DEVICE);
+    gw_table_remove(&k.table, gw_table_find(&k.table, &mac));
+    expect_counted(false);
 }
 
 /* Judged by MAC from the first 14 bytes on, by IP once the fixed header is whole. */

@@ -14,10 +14,10 @@ enum { ETH_IP = 0x800, ETH_ARP = 0x806, ETH_IP6 = 0x86dd };
 enum { TCP = 6, UDP = 17, ICMP6 = 58 };
 
 static struct gw_kernel k;
-static struct cordon_sighting heard[4096];
+static struct cordon_event heard[4096];
 static size_t heard_count;
 
-static void on_sighting(void *owner, const struct cordon_sighting *s)
+static void on_sighting(void *owner, const struct cordon_event *s)
 {
     (void)owner;
     if (heard_count < GW_COUNT(heard))
@@ -27,7 +27,7 @@ static void on_sighting(void *owner, const struct cordon_sighting *s)
 static void setup(void)
 {
     harness_open(&k, 256);
-    k.sighting = on_sighting;
+    k.event = on_sighting;
     own_addresses(&k);
 }
 
@@ -246,8 +246,9 @@ Test(verdicts, everything_is_counted_for_its_address)
     cr_expect_leq(t.last_seen_ms, gw_clock_mono_ms());
     cr_expect_geq(t.last_seen_ms + 1000, gw_clock_mono_ms());
     t = traffic("192.0.2.10");
-    cr_expect_eq(t.rx_packets, 3);
-    cr_expect_eq(t.tx_packets, 2);
+    cr_expect_eq(t.rx_packets, 0, "counted once, for the link address");
+    cr_expect_leq(t.last_seen_ms, gw_clock_mono_ms());
+    cr_expect_geq(t.last_seen_ms + 1000, gw_clock_mono_ms());
 
     cr_assert_eq(judge(&k, "192.0.2.10", GW_MODE_ISOLATE), 0);
     for (int i = 0; i < 4; i++)
@@ -256,7 +257,7 @@ Test(verdicts, everything_is_counted_for_its_address)
     t = traffic("192.0.2.10");
     cr_expect_eq(t.dropped_packets, 5);
     cr_expect_eq(t.dropped_bytes, 4 * in.len + out.len);
-    cr_expect_eq(t.rx_packets, 3, "what dropped has not passed");
+    cr_expect_eq(t.rx_packets, 0, "what dropped has not passed");
     gw_table_port(&k.table, 1, &port);
     cr_expect_eq(port.dropped_packets, 5);
     cr_expect_eq(port.dropped_bytes, 4 * in.len + out.len);
@@ -333,7 +334,7 @@ Test(verdicts, maps_of_another_layout_go)
     cr_assert_eq(judge(&p, "192.0.2.10", GW_MODE_ISOLATE), 0);
     cr_assert_eq(mkdir(PINS "/v0", 0700), 0);
     cr_assert_eq(bpf_obj_pin(program_fd(&p, AT_XDP), PINS "/v0/a_program"), 0);
-    gw_kernel_sweep(PINS);
+    gw_kernel_sweep(&p);
     cr_expect_eq(access(PINS "/v0", F_OK), -1);
     reopen(&p);
     cr_expect_not(passes(&p, AT_XDP, &f), "our own stay");
@@ -383,13 +384,13 @@ Test(verdicts, a_pair_is_told_once)
     udp4(&f, DEVICE, OTHER, 1, 2);
     for (int i = 0; i < 100; i++)
         cr_assert(passes(&k, AT_XDP, &f));
-    gw_kernel_sightings(&k);
+    gw_kernel_events(&k);
     cr_assert_eq(heard_count, 1, "%zu", heard_count);
     cr_expect_eq(heard[0].ifindex, 1);
     cr_expect_eq(heard[0].kind, CORDON_IPV4);
     (void)usleep(1500000); /* past the window in which it is remembered as told */
     cr_assert(passes(&k, AT_XDP, &f));
-    gw_kernel_sightings(&k);
+    gw_kernel_events(&k);
     cr_expect_eq(heard_count, 1, "known now");
 }
 
@@ -401,14 +402,14 @@ Test(verdicts, dropped_ones_are_told_too_and_nobodies_are_not)
     ipv4(&f, NOBODY, ALL, UDP);
     ports(&f, 68, 67);
     cr_assert(passes(&k, AT_XDP, &f));
-    gw_kernel_sightings(&k);
+    gw_kernel_events(&k);
     cr_assert_eq(heard_count, 1);
     cr_expect_eq(heard[0].kind, 0, "0.0.0.0 is nobody's address");
     eth(&f, ALL, OTHER, ETH_IP); /* a multicast source is forged */
     ipv4(&f, OTHER, DEVICE, UDP);
     ports(&f, 1, 2);
     cr_assert(passes(&k, AT_XDP, &f));
-    gw_kernel_sightings(&k);
+    gw_kernel_events(&k);
     cr_expect_eq(heard_count, 1);
 }
 
@@ -424,9 +425,11 @@ Test(verdicts, a_flood_of_forged_sources_tells_little)
 
         memcpy(f.bytes + 8, &r, 4);
         memcpy(f.bytes + 28, &r, 2);
+        if (memcmp(f.bytes + 26, ipv4_of_who[GATEWAY], 4) == 0) /* that would be dropped */
+            continue;
         cr_assert(passes(&k, AT_XDP, &f));
     }
-    gw_kernel_sightings(&k);
+    gw_kernel_events(&k);
     cr_expect_leq(heard_count, windows * CORDON_TOLD_MAX, "%zu", heard_count);
     cr_expect_geq(heard_count, 1);
 }

@@ -25,7 +25,9 @@ static void open_tables(struct gw_kernel *out)
     t->filters = calloc(SLOTS / 2, sizeof(*t->filters));
     t->counters = calloc(SLOTS, sizeof(*t->counters));
     t->ports = calloc(CORDON_PORTS, sizeof(*t->ports));
-    cr_assert(t->state && t->slots && t->buckets && t->filters && t->counters && t->ports);
+    t->ends = calloc(SLOTS, sizeof(*t->ends));
+    cr_assert(t->ends && t->state && t->slots && t->buckets && t->filters && t->counters &&
+              t->ports);
     *t->state = (struct cordon_state){
         .cpus = 1,
         .slots = SLOTS,
@@ -47,6 +49,7 @@ static void close_tables(struct gw_kernel *out)
     free(t->filters);
     free(t->counters);
     free(t->ports);
+    free(t->ends);
 }
 
 static void setup(void)
@@ -78,7 +81,8 @@ static struct gw_hwaddr address(const char *text)
 static int set(struct gw_kernel *in, const char *text, enum gw_verdict_mode mode, int64_t until_ms,
                uint16_t generation)
 {
-    struct gw_verdict_record v = {address(text), mode, until_ms};
+    struct gw_verdict_record v = {
+        .address = address(text), .mode = (uint8_t)mode, .until_wall_ms = until_ms};
 
     return gw_verdict_set(in, &v, generation);
 }
@@ -124,7 +128,9 @@ Test(verdict, stands_when_setting_it_again_would_change_nothing)
 
     cr_assert_eq(set(&k, "192.0.2.1", GW_MODE_ISOLATE, end_ms, 1), 0);
     for (size_t i = 0; i < GW_COUNT(cases); i++) {
-        struct gw_verdict_record v = {address(cases[i].addr), cases[i].mode, cases[i].until_ms};
+        struct gw_verdict_record v = {.address = address(cases[i].addr),
+                                      .mode = (uint8_t)cases[i].mode,
+                                      .until_wall_ms = cases[i].until_ms};
 
         cr_expect_eq(gw_verdict_stands(&k, &v), cases[i].stands, "%s", cases[i].name);
     }

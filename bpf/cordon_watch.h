@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * What is noticed on the wire: who is where, who uses whose address, who calls whom. Each CPU and
+ * port tells little in a window, so that no flood drowns the daemon. Kernel side only.
+ */
+#pragma once
+
+#include "cordon_table.h"
+
+/* In the order of enum gw_wire_kind. */
+enum noticed {
+    NOTICED_HOSTS,
+    NOTICED_PORTS,
+    NOTICED_NEIGHBOURS,
+    NOTICED_FLOOD,
+    NOTICED_FORGED,
+    NOTICED_SPOOFED,
+    NOTICED_MOVES,
+    NOTICED_DHCP,
+    NOTICED_ROUTER,
+    NOTICED_DEPARTURE
+};
+
+#define MS 1000000ULL
+
+SHARED_ARRAY(cordon_told, struct cordon_told, CORDON_TOLD);
+SHARED_ARRAY(cordon_watches, struct cordon_watch, 1); /* sized by the daemon */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 256 * 1024);
+} cordon_events SEC(".maps");
+
+/* Neither multicast, nor nobody, nor the loopback: somebody's own address. */
+CORDON_INLINE int is_host(struct claim c)
+{
+    __u8 first = bpf_ntohl((__u32)c.a) >> 24;
+
+    if (c.kind == CORDON_IPV6)
+        return first != 0xff && c.a != 0;
+    return c.kind == CORDON_IPV4 && first != 0 && first != 127 && first < 224;
+}
+
+/* Broadcast and multicast link addresses have the lowest bit of their first byte set. */
+CORDON_INLINE int is_group(__u64 mac)
+{
+    return *(const __u8 *)&mac & 1;
+}
+
+/* ---- telling ---- */
+
+CORDON_INLINE __u32 told_window(void)
+{
+    return bpf_jiffies64() >> CORDON_TOLD_SHIFT;
+}
+
+/* Where it is remembered that this was told, and how it is known there. */
+CORDON_INLINE struct cordon_told *told_at(__u64 mac, struct claim ip, __u32 what, __u32 *out_tag)
+{
+    __u64 hash = cordon_hash(cordon_factor_b, cordon_factor_a, what, mac ^ ip.a, ip.b);
+    __u32 i = cordon_bucket_of(hash, 64 - CORDON_TOLD_BITS);
+
+    *out_tag = hash >> 16;
+    return bpf_map_lookup_elem(&cordon_told, &i);
+}
+
+/* A first line of defence for the daemon. Sightings cannot use up what other events have. */
+CORDON_INLINE int within_quota(__u32 ifindex, __u32 window, int sighting)
+{
+    struct cordon_port *port = port_of(ifindex);
+
+    if (!port)
+        return 0;
+    if (port->window != window) {
+        port->window = window;
+        port->told = port->noticed = 0;
+    }
+    if (sighting)
+        return port->told < CORDON_TOLD_MAX && ++port->told;
+    return port->noticed < CORDON_NOTICED_MAX && ++port->noticed;
+}
+
+/* Once a window for each port, MAC, address and kind of event. */
+__attribute__((noinline)) int cordon_tell(struct cordon_event *e)
+{
+    __u32 tag, window = told_window();
+    struct cordon_told *told;
+    struct claim c;
+
+    if (!e || is_group(e->mac) || e->mac == 0)
+        return 0;
+    c = (struct claim){e->a, e->b, e->kind};
+    told = told_at(e->mac, c, e->ifindex << 4 | e->what, &tag);
+    if (!told || (told->tag == tag && told->window == window) ||
+        !within_quota(e->ifindex, window, e->what == CORDON_SIGHTING))
+        return 0;
+    told->tag = tag;
+    told->window = window;
+    if (!is_host(c))
+        e->kind = 0;
+    return bpf_ringbuf_output(&cordon_events, e, sizeof(*e), 0) == 0;
+}
+
+/* ---- who was where ---- */
+
+CORDON_INLINE struct cordon_watch *watch_of(struct found mac)
+{
+    __u32 i = mac.index / 2;
+
+    return bpf_map_lookup_elem(&cordon_watches, &i);
+}
+
+/* The watch, begun anew when its window is over; NULL while the neighbouring slot's MAC has it. */
+CORDON_INLINE struct cordon_watch *watch_now(struct found mac, __u64 now_ns)
+{
+    struct cordon_watch *w = watch_of(mac);
+    int over;
+
+    if (!w || !mac.slot)
+        return 0;
+    over = now_ns - w->since_ns >= cordon_live.limits.window_ms * MS;
+    if (!over && w->self != mac.slot->self && w->self != 0)
+        return 0;
+    if (over || w->self != mac.slot->self) {
+        w->since_ns = now_ns;
+        w->hosts[0] = w->hosts[1] = w->ports[0] = w->ports[1] = w->neighbours = 0;
+        w->told = 0;
+        w->moves = 0;
+        if (w->self != mac.slot->self)
+            w->paced_ms = 0;
+        w->self = mac.slot->self;
+    }
+    return w;
+}
+
+/* How many bits are set (Hacker's Delight §5-1). */
+CORDON_INLINE __u32 bits_of(__u64 v)
+{
+    v -= v >> 1 & 0x5555555555555555ULL;
+    v = (v & 0x3333333333333333ULL) + (v >> 2 & 0x3333333333333333ULL);
+    return ((v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fULL) * 0x0101010101010101ULL >> 56;
+}
+
+/* Once for each kind in the window. */
+CORDON_INLINE void notice(struct cordon_watch *w, struct cordon_event *e, enum noticed kind,
+                          __u32 count, __u32 limit)
+{
+    if (limit == 0 || count < limit || w->told >> kind & 1)
+        return;
+    e->what = CORDON_WIRE + kind;
+    e->count = count;
+    e->window_ms = cordon_live.limits.window_ms;
+    if (cordon_tell(e))
+        w->told |= 1 << kind;
+}
+
+/* The port that a MAC was heard on is not the one before. */
+__attribute__((noinline)) int cordon_moved(struct cordon_event *e, __u32 mac_slot)
+{
+    struct found mac = slot_at(mac_slot);
+    struct cordon_watch *w = watch_now(mac, bpf_ktime_get_coarse_ns());
+
+    if (!e || !w || w->moves == 0xff)
+        return 0;
+    w->moves++;
+    notice(w, e, NOTICED_MOVES, w->moves, cordon_live.limits.moves);
+    return 0;
+}
+
+/* True when the bit was not set yet. */
+CORDON_INLINE int set_bit(__u64 *word, __u32 bit)
+{
+    __u64 mask = 1ULL << (bit & 63);
+
+    if (*word & mask)
+        return 0;
+    *word |= mask;
+    return 1;
+}
+
+/* A conversation begins. `neighbour`: with another device of this LAN. */
+__attribute__((noinline)) int cordon_called(struct cordon_event *e, __u32 mac_slot,
+                                            __u32 counts_port, __u32 neighbour)
+{
+    struct cordon_watch *w = watch_now(slot_at(mac_slot), bpf_ktime_get_coarse_ns());
+    __u64 host, port;
+
+    if (!e || !w)
+        return 0;
+    host = cordon_hash(cordon_factor_a, cordon_factor_b, e->peer_kind, e->peer_a, e->peer_b);
+    if (set_bit(&w->hosts[host >> 63], host >> 57))
+        notice(w, e, NOTICED_HOSTS, bits_of(w->hosts[0]) + bits_of(w->hosts[1]),
+               cordon_live.limits.hosts);
+    port = cordon_hash(cordon_factor_b, cordon_factor_a, e->protocol, e->port, e->port);
+    if (counts_port && set_bit(&w->ports[port >> 63], port >> 57))
+        notice(w, e, NOTICED_PORTS, bits_of(w->ports[0]) + bits_of(w->ports[1]),
+               cordon_live.limits.ports);
+    if (neighbour && set_bit(&w->neighbours, host >> 40))
+        notice(w, e, NOTICED_NEIGHBOURS, bits_of(w->neighbours), cordon_live.limits.neighbours);
+    return 0;
+}
+
+/* Once a tick: how many packets did it send, on this CPU, since a second ago? */
+__attribute__((noinline)) int cordon_paced(__u32 mac_slot, __u32 ifindex)
+{
+    struct cordon_event e = {.ifindex = ifindex};
+    struct found mac = slot_at(mac_slot);
+    __u32 cpu = bpf_get_smp_processor_id(), i = mac_slot * cordon_cpus + cpu, ms, packets;
+    struct cordon_counter *c = bpf_map_lookup_elem(&cordon_counters, &i);
+    struct cordon_watch *w;
+
+    if (!c || !mac.slot)
+        return 0;
+    e.mac = mac.slot->a;
+    w = watch_now(mac, mac.slot->seen_ns);
+    if (!w)
+        return 0;
+    ms = mac.slot->seen_ns / MS;
+    packets = c->at[CORDON_RX_PASSED].packets + c->at[CORDON_RX_DROPPED].packets;
+    if (w->paced_ms != 0 && w->cpu == (__u8)cpu && ms - w->paced_ms < 1000)
+        return 0;
+    if (w->paced_ms != 0 && w->cpu == (__u8)cpu && ms - w->paced_ms < 2000)
+        notice(w, &e, NOTICED_FLOOD, (packets - w->paced_packets) * 1000ULL / (ms - w->paced_ms),
+               cordon_live.limits.packets_per_s);
+    if (w->paced_ms != 0 && w->cpu != (__u8)cpu && ms - w->paced_ms < 2000)
+        return 0; /* another CPU measures */
+    w->paced_ms = ms;
+    w->paced_packets = packets;
+    w->cpu = cpu;
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/**
+ * @file
+ * Policies in the kernel's maps: rules, peers, limits, and what was learned. A policy has two
+ * banks; one is filled while the other is in force, so no packet meets half of a change.
+ */
+#pragma once
+
+#include "enforcer/kernel.h"
+
+/**
+ * Make or replace a policy, for the worker of this generation. GW_EFULL: no such number in these
+ * tables, or no room for its peers; what was in force stays. GW_EMALFORMED; -ENOMEM; -errno.
+ */
+int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p,
+                  uint16_t generation) GW_MUST_CHECK;
+/** It does nothing from now on, and what it learned is forgotten. */
+void gw_policy_end(struct gw_kernel *k, uint16_t number);
+/** End what another generation made. Returns how many. */
+size_t gw_policy_sweep(struct gw_kernel *k, uint16_t generation);
+
+/**
+ * What was learned of one policy, as a struct gw_note_learning and its records, appended to `out`.
+ * `forget`: and begin anew. GW_EFULL, -ENOMEM, -errno.
+ */
+int gw_policy_learned(struct gw_kernel *k, uint16_t number, bool forget,
+                      struct gw_buf *out) GW_MUST_CHECK;
+
+/** The file of a GW_NOTE_POLICY; `out->peers` is borrowed from it. GW_EMALFORMED. */
+int gw_policy_decode(struct gw_slice file, struct gw_policy *out) GW_MUST_CHECK;
+/** The same file; appended. -ENOMEM, GW_EFULL. */
+int gw_policy_encode(const struct gw_policy *p, struct gw_buf *out) GW_MUST_CHECK;
+
+/** Write all policies that do something to `state_dir`/policies, as gw_verdict_save() does. -errno.
+ */
+int gw_policy_save(const struct gw_kernel *k, const char *state_dir) GW_MUST_CHECK;
+/** Read them back. How many; -ENOENT; GW_EMALFORMED; GW_EPROTECTED. */
+int gw_policy_load(struct gw_kernel *k, const char *state_dir, uint16_t generation) GW_MUST_CHECK;
