@@ -16,6 +16,9 @@ static const char defaults[] =
     "presence = { timeout_s = 300; misses = 2; outage_share = 0.5; outage_window_s = 30;"
     "             announce_max = 20; interval_s = 30; };"
     "quarantine = { auto = true; rules = ( ); protected = [ ]; };"
+    "detect = { window_s = 10; hosts = 50; ports = 50; neighbours = 8; packets_per_s = 50000;"
+    "           moves = 4; };"
+    "isolation = { addresses = 0; ingress = \"auto\"; bind = true; servers = [ ]; };"
     "uplink = { brokers = [ ]; prefix = \"cordon\"; ca_file = \"\"; cert_file = \"\";"
     "           key_file = \"\"; username = \"\"; password_file = \"\"; recipients = [ ];"
     "           epoch_messages = 1000000; epoch_s = 86400; window = 256;"
@@ -68,6 +71,19 @@ static const struct field fields[] = {
      "mode = \"isolate\" | \"remediate\"; for_s = 0; }"},
     {"quarantine", "protected", parse_protected, OF(quarantine.protected_addrs),
      OF(quarantine.protected_count), 0, LIST, "MAC, IPv4 or IPv6 addresses, or prefixes"},
+    {"detect", "window_s", parse_u32, OF(detect.window_s), 0, 1, 3600, NULL},
+    {"detect", "hosts", parse_u32, OF(detect.hosts), 0, 0, 400, NULL},
+    {"detect", "ports", parse_u32, OF(detect.ports), 0, 0, 400, NULL},
+    {"detect", "neighbours", parse_u32, OF(detect.neighbours), 0, 0, 200, NULL},
+    {"detect", "packets_per_s", parse_u32, OF(detect.packets_per_s), 0, 0, 100000000, NULL},
+    {"detect", "moves", parse_u32, OF(detect.moves), 0, 0, 200, NULL},
+    {"isolation", "addresses", parse_addresses, OF(isolation.addresses), 0, 0,
+     GW_CONFIG_ADDRESSES_MAX, "0 (by the machine's memory) or a number from 256 to 524288"},
+    {"isolation", "ingress", parse_ingress, 0, 0, 0, 0,
+     "\"auto\", \"native\", \"generic\" or \"tc\""},
+    {"isolation", "bind", parse_flag, OF(isolation.bind), 0, 0, 0, "true or false"},
+    {"isolation", "servers", parse_servers, OF(isolation.servers), OF(isolation.server_count), 0,
+     LIST, "MAC, IPv4 or IPv6 addresses"},
     {"uplink", "brokers", parse_brokers, OF(uplink.brokers), OF(uplink.broker_count), 0, LIST,
      "\"mqtts://HOST:PORT\""},
     {"uplink", "prefix", parse_prefix, OF(uplink.prefix), 0, 1, 128,

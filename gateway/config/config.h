@@ -21,12 +21,21 @@
 #define GW_CONFIG_LIST_MAX 32 /**< interfaces, listen addresses, brokers, recipients */
 #define GW_CONFIG_GRANTS_MAX 1024
 #define GW_CONFIG_RULES_MAX 64
+#define GW_CONFIG_ADDRESSES_MIN 256
+#define GW_CONFIG_ADDRESSES_MAX 524288
 #define GW_CONFIG_FILE_MAX                                                                         \
     (1u << 20) /**< bytes of the configuration, and of each file it names                          \
                 */
 
 enum gw_new_devices { GW_NEW_OBSERVE, GW_NEW_ISOLATE };
 enum gw_spool_full { GW_SPOOL_REFUSE, GW_SPOOL_DROP_QOS0 };
+/** isolation.ingress: the best mode that a port has, or this one alone. */
+enum gw_ingress_choice {
+    GW_CHOOSE_AUTO,
+    GW_CHOOSE_NATIVE,
+    GW_CHOOSE_GENERIC,
+    GW_CHOOSE_TC,
+};
 
 enum gw_permission { GW_PERM_PUB = 1, GW_PERM_SUB = 2 };
 
@@ -109,6 +118,20 @@ struct gw_config {
             protected_addrs[GW_CONFIG_LIST_MAX]; /**< hosts or networks, never cut off */
         size_t protected_count;
     } quarantine;
+    /** What makes an event of enum gw_wire_kind: so many within the window. 0: never. */
+    struct {
+        uint32_t window_s;
+        uint32_t hosts, ports, neighbours; /**< that one device opens conversations to */
+        uint32_t packets_per_s;            /**< from one device */
+        uint32_t moves;                    /**< of one MAC from port to port */
+    } detect;
+    struct {
+        uint32_t addresses; /**< that the kernel's tables hold; 0: by the machine's memory */
+        enum gw_ingress_choice ingress;
+        bool bind; /**< an approved device's IP addresses may be used by nobody else */
+        struct gw_hwaddr servers[GW_CONFIG_LIST_MAX]; /**< hosts that may answer DHCP and route */
+        size_t server_count;
+    } isolation;
     struct {
         struct gw_broker brokers[GW_CONFIG_LIST_MAX];
         size_t broker_count;

@@ -61,7 +61,8 @@ struct field {
 
 parse_fn parse_string, parse_path, parse_flag, parse_u32, parse_u64, parse_share, parse_names,
     parse_listen, parse_brokers, parse_file, parse_file_list, parse_manufacturers, parse_grants,
-    parse_rules, parse_protected, parse_new_devices, parse_spool_full, parse_prefix;
+    parse_rules, parse_protected, parse_new_devices, parse_spool_full, parse_prefix, parse_ingress,
+    parse_addresses, parse_servers;
 
 /** "PATH:LINE: group.key: found VALUE; allowed: …" → GW_ECONFIG. `s` NULL: no line, no value. */
 int refuse(struct build *b, const struct field *f, const config_setting_t *s);

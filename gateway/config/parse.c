@@ -207,6 +207,30 @@ int parse_spool_full(struct build *b, const struct field *f, const config_settin
     return 0;
 }
 
+int parse_ingress(struct build *b, const struct field *f, const config_setting_t *s)
+{
+    static const char *const words[] = {[GW_CHOOSE_AUTO] = "auto",
+                                        [GW_CHOOSE_NATIVE] = "native",
+                                        [GW_CHOOSE_GENERIC] = "generic",
+                                        [GW_CHOOSE_TC] = "tc"};
+    int word = word_of(s, words, GW_COUNT(words));
+
+    if (word < 0)
+        return refuse(b, f, s);
+    b->config->isolation.ingress = (enum gw_ingress_choice)word;
+    return 0;
+}
+
+int parse_addresses(struct build *b, const struct field *f, const config_setting_t *s)
+{
+    long long n;
+
+    if (!number(f, s, &n) || (n && n < GW_CONFIG_ADDRESSES_MIN))
+        return refuse(b, f, s);
+    *AT(b, f, uint32_t) = (uint32_t)n;
+    return 0;
+}
+
 /* ---- lists ---- */
 
 typedef int element_fn(struct build *b, const struct field *f, const config_setting_t *s, size_t i);
@@ -332,6 +356,20 @@ static int one_protected(struct build *b, const struct field *f, const config_se
 int parse_protected(struct build *b, const struct field *f, const config_setting_t *s)
 {
     return each(b, f, s, one_protected);
+}
+
+static int one_server(struct build *b, const struct field *f, const config_setting_t *s, size_t i)
+{
+    const char *text = config_setting_get_string(s);
+
+    if (!text || strchr(text, '/')) /* a host: whole networks do not answer */
+        return refuse(b, f, s);
+    return gw_hwaddr_parse(text, &AT(b, f, struct gw_hwaddr)[i]) == 0 ? 0 : refuse(b, f, s);
+}
+
+int parse_servers(struct build *b, const struct field *f, const config_setting_t *s)
+{
+    return each(b, f, s, one_server);
 }
 
 /* ---- files ---- */

@@ -60,6 +60,16 @@ Test(config, an_empty_file_means_the_documented_defaults)
     cr_expect_eq(c->presence.misses, 2);
     cr_expect_float_eq(c->presence.outage_share, 0.5, 1e-9);
     cr_expect(c->quarantine.auto_verdicts);
+    cr_expect_eq(c->detect.window_s, 10);
+    cr_expect_eq(c->detect.hosts, 50);
+    cr_expect_eq(c->detect.ports, 50);
+    cr_expect_eq(c->detect.neighbours, 8);
+    cr_expect_eq(c->detect.packets_per_s, 50000);
+    cr_expect_eq(c->detect.moves, 4);
+    cr_expect_eq(c->isolation.addresses, 0);
+    cr_expect_eq(c->isolation.ingress, GW_CHOOSE_AUTO);
+    cr_expect(c->isolation.bind);
+    cr_expect_eq(c->isolation.server_count, 0);
     cr_expect_eq(c->uplink.broker_count, 0);
     cr_expect_str_eq(c->uplink.prefix, "cordon");
     cr_expect_eq(c->uplink.epoch_messages, 1000000);
@@ -131,6 +141,26 @@ Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
          "quarantine = { protected = [\"10.0.0\"]; };",
          {"quarantine.protected", "10.0.0"}},
         {"bad rule", "quarantine = { rules = ( { strike = \"odd\"; } ); };", {"quarantine.rules"}},
+        {"no window", "detect = { window_s = 0; };", {"detect.window_s", "found 0", "1 to 3600"}},
+        {"hosts past the table", "detect = { hosts = 401; };", {"detect.hosts", "0 to 400"}},
+        {"ports past the table", "detect = { ports = 401; };", {"detect.ports", "0 to 400"}},
+        {"neighbours", "detect = { neighbours = 201; };", {"detect.neighbours", "0 to 200"}},
+        {"packets", "detect = { packets_per_s = 100000001; };", {"packets_per_s", "0 to 1"}},
+        {"moves", "detect = { moves = -1; };", {"detect.moves", "found -1", "0 to 200"}},
+        {"a table too small",
+         "isolation = { addresses = 255; };",
+         {"isolation.addresses", "found 255", "256 to 524288"}},
+        {"a table too large",
+         "isolation = { addresses = 524289; };",
+         {"isolation.addresses", "found 524289", "256 to 524288"}},
+        {"no such mode",
+         "isolation = { ingress = \"xdp\"; };",
+         {"isolation.ingress", "\"xdp\"", "\"generic\""}},
+        {"bind by number", "isolation = { bind = 1; };", {"isolation.bind", "true or false"}},
+        {"a network as a server",
+         "isolation = { servers = [\"192.0.2.0/24\"]; };",
+         {"isolation.servers", "192.0.2.0/24", "MAC, IPv4 or IPv6"}},
+        {"a server by name", "isolation = { servers = [\"dhcp\"]; };", {"servers", "\"dhcp\""}},
         {"hardware not here yet",
          "crypto = { device = \"pkcs11:token=x\"; };",
          {"crypto.device", "pkcs11:token=x"}},
@@ -154,6 +184,33 @@ Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
             cr_expect_not_null(strstr(error.text, cases[i].words[w]), "%s: \"%s\" not in: %s",
                                cases[i].name, cases[i].words[w], error.text);
     }
+}
+
+Test(config, detection_and_isolation_are_as_written)
+{
+    struct gw_config_error error = {""};
+    struct gw_config *c = NULL;
+    char text[GW_HWADDR_TEXT];
+
+    put("cordon.conf", "detect = { window_s = 3600; hosts = 400; ports = 0; neighbours = 200;"
+                       " packets_per_s = 100000000; moves = 0; };"
+                       "isolation = { addresses = 524288; ingress = \"tc\"; bind = false;"
+                       " servers = [ \"02:00:00:00:00:53\", \"192.0.2.53\", \"fe80::53\" ]; };");
+    cr_assert_eq(gw_config_load(path, &c, &error), 0, "%s", error.text);
+    cr_expect_eq(c->detect.window_s, 3600);
+    cr_expect_eq(c->detect.hosts, 400);
+    cr_expect_eq(c->detect.ports, 0);
+    cr_expect_eq(c->detect.neighbours, 200);
+    cr_expect_eq(c->detect.packets_per_s, 100000000);
+    cr_expect_eq(c->detect.moves, 0);
+    cr_expect_eq(c->isolation.addresses, 524288);
+    cr_expect_eq(c->isolation.ingress, GW_CHOOSE_TC);
+    cr_expect_not(c->isolation.bind);
+    cr_assert_eq(c->isolation.server_count, 3);
+    cr_expect_str_eq(gw_hwaddr_text(&c->isolation.servers[0], text), "02:00:00:00:00:53");
+    cr_expect_str_eq(gw_hwaddr_text(&c->isolation.servers[1], text), "192.0.2.53");
+    cr_expect_str_eq(gw_hwaddr_text(&c->isolation.servers[2], text), "fe80::53");
+    gw_config_free(&c);
 }
 
 Test(config, a_large_number_is_not_cut)
