@@ -252,7 +252,9 @@ static void on_stop(void *owner)
 
 static void on_wire(void *owner, const struct gw_wire_event *ev)
 {
-    (void)owner, (void)ev;
+    struct worker *w = owner;
+
+    gw_quarantine_wire(w->quarantine, ev);
 }
 
 static void on_learned(void *owner, const struct gw_learning *l)
