@@ -337,6 +337,15 @@ int wiring_admit_https(void *owner, const struct gw_identity *id)
     return *id->device ? admit(owner, id, true) : 0;
 }
 
+void wiring_wrong_code(void *owner, const struct gw_hwaddr *from)
+{
+    struct worker *w = owner;
+    const struct gw_device *d = gw_devices_by_addr(w->devices, from);
+
+    if (d)
+        gw_quarantine_strike(w->quarantine, d->id, GW_STRIKE_AUTH);
+}
+
 /* ---- who serves what comes in ---- */
 
 int wiring_serve_mqtt(struct worker *w, struct gw_stream *stream)

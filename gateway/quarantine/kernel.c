@@ -10,7 +10,7 @@ static const struct gw_verdict *effective(const struct gw_quarantine *q, const s
     const struct entry *on_device = d ? gw_map_get_str(&q->entries, d->id) : NULL;
     const struct gw_verdict *v = gw_quarantine_of_addr(q, a);
 
-    if (quarantine_protects(q, a) || (d && quarantine_protects_device(q, d)))
+    if (quarantine_protects(q, a))
         return NULL;
     return quarantine_stricter(v,
                                on_device && quarantine_live(&on_device->v) ? &on_device->v : NULL);

@@ -330,18 +330,27 @@ static bool is_listed(const struct gw_quarantine *q, const struct gw_hwaddr *a)
     return false;
 }
 
+static bool has_overlap(const struct gw_device *d, const struct gw_hwaddr *a)
+{
+    for (size_t i = 0; d && i < d->addr_count; i++)
+        if (overlap(&d->addrs[i].addr, a))
+            return true;
+    return false;
+}
+
 bool quarantine_protects(const struct gw_quarantine *q, const struct gw_hwaddr *a)
 {
-    if (is_listed(q, a))
-        return true;
-    for (size_t i = 0; i < q->config->quarantine.protected_device_count; i++) {
-        const struct gw_device *d =
-            gw_devices_get(q->devices, q->config->quarantine.protected_devices[i]);
+    const struct gw_device *d = gw_devices_by_addr(q->devices, a);
 
-        for (size_t k = 0; d && k < d->addr_count; k++)
-            if (overlap(&d->addrs[k].addr, a))
-                return true;
-    }
+    if (is_listed(q, a) || (d && quarantine_protects_device(q, d)))
+        return true;
+    for (size_t i = 0; i < q->config->quarantine.protected_count; i++)
+        if (has_overlap(gw_devices_by_addr(q->devices, &q->config->quarantine.protected_addrs[i]),
+                        a))
+            return true;
+    for (size_t i = 0; i < q->config->quarantine.protected_device_count; i++)
+        if (has_overlap(gw_devices_get(q->devices, q->config->quarantine.protected_devices[i]), a))
+            return true;
     return false;
 }
 

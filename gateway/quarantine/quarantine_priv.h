@@ -112,7 +112,10 @@ static inline struct gw_slice verdict_key(const struct gw_verdict *v)
 
 /* quarantine.c */
 bool quarantine_live(const struct gw_verdict *v);
-/* The address, part of the network, or an address of a protected device in it. */
+/*
+ * The address is, or part of the network, or a protected device has it or one in the network. In a
+ * network no device is looked for that only another network protects: that would be all of them.
+ */
 bool quarantine_protects(const struct gw_quarantine *q, const struct gw_hwaddr *a);
 /* Itself or an address of it is protected. */
 bool quarantine_protects_device(const struct gw_quarantine *q, const struct gw_device *d);

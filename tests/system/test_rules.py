@@ -80,6 +80,22 @@ def test_failed_handshakes_make_the_verdict_of_a_rule(lab):
     assert lab.daemon.device("good-1")["quarantine"] is None
 
 
+def test_wrong_pairing_codes_leave_only_the_way_to_a_certificate(lab):
+    """The built-in rule, for a device that has no certificate yet."""
+    lab.daemon.start()
+    cam = lab.device("cam-1")
+    cam.ping(GATEWAY4)
+    cam.fetch_ca()
+    lab.pair()
+    here = wait_until(lambda: [d["id"] for d in lab.daemon.api("GET", "/api/v1/devices")[1]
+                               if cam.ip4 in d["addresses"]["ipv4"]], 15, "its address")[0]
+    assert [cam.est("0000-0000")[0] for _ in range(20)][-1] == 429
+    verdict = wait_until(lambda: lab.daemon.device(here)["quarantine"], 10, "the verdict")
+    assert verdict["mode"] == "remediate" and verdict["reason"] == "20 failed authentications within 60 s", verdict
+    assert not cam.ping(GATEWAY4)
+    cam.fetch_ca()
+
+
 def test_as_it_comes_a_heuristic_only_says_what_it_would_do(lab):
     lab.daemon.start()
     cam = present(lab, "cam-1")

@@ -853,6 +853,22 @@ Test(quarantine, a_protected_device_is_never_cut_off)
     cr_expect_str_eq(in_kernel("192.0.2.1"), "never");
 }
 
+Test(quarantine, a_protected_address_protects_the_other_addresses_of_its_device)
+{
+    static const char *const lists[] = {"02:00:00:00:00:01", "192.0.2.1", "192.0.2.0/30"};
+
+    for (size_t i = 0; i < GW_COUNT(lists); i++) {
+        site.config->quarantine.protected_addrs[0] = addr_of(lists[i]);
+        site.config->quarantine.protected_count = 1;
+        cr_expect_eq(cut_off("cam", 0), GW_EPROTECTED, "%s", lists[i]);
+        cr_expect_eq(cut_off_addr("2001:db8::1"), GW_EPROTECTED, "%s", lists[i]);
+        cr_expect_eq(cut_off_addr("02:00:00:00:00:01"), GW_EPROTECTED, "%s", lists[i]);
+        cr_expect_eq(cut_off_addr("2001:db8:7::1"), 0, "%s", lists[i]);
+        if (i < 2)
+            cr_expect_eq(cut_off_addr("2001:db8::/120"), GW_EPROTECTED, "%s", lists[i]);
+    }
+}
+
 Test(quarantine, a_protected_address_wins_over_what_holds_for_new_devices)
 {
     site.config->lan.new_devices = GW_NEW_ISOLATE;
