@@ -154,6 +154,7 @@ void gw_quarantine_strike(struct gw_quarantine *q, const char *device, enum gw_s
 
 /**
  * The programs noticed something on the wire (wire the enforcer's `wire` here): an alert of the
- * kind's name with all figures, at most one for a device, kind and minute, and one strike.
+ * kind's name with all figures, at most one for a device, kind and minute and 60 a minute for all
+ * devices (what is kept back is counted and told with the next), and one strike.
  */
 void gw_quarantine_wire(struct gw_quarantine *q, const struct gw_wire_event *ev);

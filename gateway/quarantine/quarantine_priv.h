@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "base/log.h"
 #include "quarantine/quarantine.h"
 
 #define BY_POLICY "policy"
@@ -94,9 +95,10 @@ struct gw_quarantine {
     struct {
         struct rule rules[GW_CONFIG_RULES_MAX];
         size_t rule_count;
-        struct gw_map strikers; /* by device id */
-        struct gw_list recent;  /* the one that struck last at the end */
-        struct quiet strangers; /* on the wire, with a MAC that the registry has no room for */
+        struct gw_map strikers;    /* by device id */
+        struct gw_list recent;     /* the one that struck last at the end */
+        struct quiet strangers;    /* on the wire, with a MAC that the registry has no room for */
+        struct gw_log_limit crowd; /* of alerts about all: MACs are made up easily */
     } strikes;
 };
 
@@ -164,6 +166,8 @@ void quarantine_strikes_fini(struct gw_quarantine *q);
 struct striker *quarantine_striker(struct gw_quarantine *q, const char *device);
 /* True when it may be said now, and then not again for so long; else it is counted. */
 bool quarantine_may_say(struct gw_quarantine *q, struct quiet *quiet, uint64_t pause_ms);
+/* What was kept back goes with the alert about `quiet`, once. */
+void quarantine_put_muted(struct gw_quarantine *q, struct quiet *quiet, json_t *fields);
 /* One strike; `figures` ("" : none) says what was counted in it. */
 void quarantine_count(struct gw_quarantine *q, const struct gw_device *d, enum gw_strike kind,
                       const char *figures);

@@ -2,9 +2,9 @@
 /* From strikes to verdicts: who did how much of what lately, and what the rules make of it. */
 #include "quarantine/quarantine_priv.h"
 
-#include "base/log.h"
-
 #define STRIKERS_MAX 4096 /* devices whose strikes are counted; the quietest is forgotten first */
+#define CROWD_ALERTS 60   /* in so long, about whatever devices: the rest is counted */
+#define CROWD_MS 60000
 #define SAID_PAUSE_MS (3600u * 1000) /* what is only said about a device comes once an hour */
 
 /* The last column: a healthy device may look like that, so a person decides. */
@@ -60,6 +60,8 @@ void quarantine_rules(struct gw_quarantine *q)
 
     _Static_assert(GW_COUNT(default_rules) <= GW_CONFIG_RULES_MAX, "the built-in rules have room");
     clear(q);
+    q->strikes.crowd.burst = CROWD_ALERTS;
+    q->strikes.crowd.per_ms = CROWD_MS;
     q->strikes.rule_count = configured ? configured : GW_COUNT(default_rules);
     for (size_t i = 0; i < q->strikes.rule_count; i++)
         q->strikes.rules[i] =
@@ -117,12 +119,20 @@ bool quarantine_may_say(struct gw_quarantine *q, struct quiet *quiet, uint64_t p
 {
     uint64_t now_ms = gw_loop_now_ms(q->loop);
 
-    if (now_ms < quiet->until_ms) {
+    if (now_ms < quiet->until_ms || !gw_log_allowed(&q->strikes.crowd, now_ms)) {
         quiet->muted += quiet->muted < UINT32_MAX;
         return false;
     }
     quiet->until_ms = now_ms + pause_ms;
     return true;
+}
+
+void quarantine_put_muted(struct gw_quarantine *q, struct quiet *quiet, json_t *fields)
+{
+    (void)json_object_set_new(fields, "not_shown", json_integer(quiet->muted));
+    if (q->strikes.crowd.muted)
+        (void)json_object_set_new(fields, "not_shown_in_all", json_integer(q->strikes.crowd.muted));
+    quiet->muted = q->strikes.crowd.muted = 0;
 }
 
 /* Counts one more; how many fell into the last `length_ms`, the older window taken in its share. */
@@ -163,18 +173,18 @@ static void only_say(struct gw_quarantine *q, struct tally *t, const struct rule
                      const char *device, const char *reason, bool protected)
 {
     const char *deed = r->mode == GW_MODE_OBSERVE ? "observed" : "cut off";
+    json_t *fields;
 
     if (!quarantine_may_say(q, &t->quiet, SAID_PAUSE_MS))
         return;
-    gw_journal_alert(
-        q->journal, GW_WARNING, "strikes", device,
-        json_pack("{s:s, s:s, s:s, s:I, s:b, s:b, s:I}", "strike", gw_strike_name(r->strike),
-                  "reason", reason, "mode", gw_mode_text(r->mode), "seconds", (json_int_t)r->for_s,
-                  "dry_run", !protected, "protected", protected, "not_shown",
-                  (json_int_t)t->quiet.muted),
-        protected ? "%s would have been %s, but is protected: %s" : "%s would have been %s: %s",
-        device, deed, reason);
-    t->quiet.muted = 0;
+    fields = json_pack("{s:s, s:s, s:s, s:I, s:b, s:b}", "strike", gw_strike_name(r->strike),
+                       "reason", reason, "mode", gw_mode_text(r->mode), "seconds",
+                       (json_int_t)r->for_s, "dry_run", !protected, "protected", protected);
+    quarantine_put_muted(q, &t->quiet, fields);
+    gw_journal_alert(q->journal, GW_WARNING, "strikes", device, fields,
+                     protected ? "%s would have been %s, but is protected: %s"
+                               : "%s would have been %s: %s",
+                     device, deed, reason);
 }
 
 static void act(struct gw_quarantine *q, const struct rule *r, const char *device,

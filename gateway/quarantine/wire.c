@@ -141,13 +141,11 @@ static void put_address(json_t *to, const char *key, const struct gw_hwaddr *a)
         (void)json_object_set_new(to, key, json_string(gw_hwaddr_text(a, text)));
 }
 
-static json_t *fields_of(const struct gw_wire_event *ev, const struct gw_hwaddr *mac,
-                         uint32_t muted)
+static json_t *fields_of(const struct gw_wire_event *ev, const struct gw_hwaddr *mac)
 {
-    json_t *fields =
-        json_pack("{s:I, s:I, s:b, s:s%, s:I}", "count", (json_int_t)ev->count, "window_ms",
-                  (json_int_t)ev->window_ms, "dropped", ev->dropped, "interface", ev->ifname,
-                  strnlen(ev->ifname, sizeof(ev->ifname)), "not_shown", (json_int_t)muted);
+    json_t *fields = json_pack("{s:I, s:I, s:b, s:s%}", "count", (json_int_t)ev->count, "window_ms",
+                               (json_int_t)ev->window_ms, "dropped", ev->dropped, "interface",
+                               ev->ifname, strnlen(ev->ifname, sizeof(ev->ifname)));
 
     put_address(fields, "mac", mac);
     put_address(fields, "ip", &ev->ip);
@@ -168,15 +166,17 @@ static void tell(struct gw_quarantine *q, struct quiet *quiet, const struct gw_d
 {
     struct gw_hwaddr mac = gw_hwaddr_mac(ev->mac);
     char deed[GW_REASON_MAX + 1], who[GW_HWADDR_TEXT];
+    json_t *fields;
 
     if (!quarantine_may_say(q, quiet, TOLD_PAUSE_MS))
         return;
     deed_of(q, ev, deed, sizeof(deed));
+    fields = fields_of(ev, &mac);
+    quarantine_put_muted(q, quiet, fields);
     gw_journal_alert(q->journal, GW_WARNING, gw_strike_name(strike_of((enum gw_wire_kind)ev->kind)),
-                     d ? d->id : NULL, fields_of(ev, &mac, quiet->muted), "%s %s%s%s%s%s",
+                     d ? d->id : NULL, fields, "%s %s%s%s%s%s",
                      d ? d->id : gw_hwaddr_text(&mac, who), deed, *figures ? " (" : "", figures,
                      *figures ? ")" : "", ev->dropped ? "; dropped" : "");
-    quiet->muted = 0;
 }
 
 void gw_quarantine_wire(struct gw_quarantine *q, const struct gw_wire_event *ev)

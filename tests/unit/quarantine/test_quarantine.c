@@ -1175,6 +1175,27 @@ Test(quarantine, the_wire_is_heard_once_a_minute)
     cr_expect_str_eq(take(alerts), "", "a kind that there is not");
 }
 
+Test(quarantine, a_crowd_of_made_up_macs_does_not_fill_the_journal)
+{
+    struct gw_wire_event ev;
+    size_t told_of = 0;
+
+    for (unsigned n = 100; n < 300; n++) {
+        (void)heard(n, NULL, "lan1");
+        ev = noticed(GW_WIRE_FLOOD, n);
+        gw_quarantine_wire(quarantine, &ev);
+        gw_quarantine_wire(quarantine, &ev);
+    }
+    for (const char *at = alerts; (at = strstr(at, "packet-flood")); at++)
+        told_of++;
+    cr_expect_eq(told_of, 60);
+    told_text[0] = '\0';
+    pass_ms(site.loop, 60000);
+    gw_quarantine_wire(quarantine, &ev);
+    cr_expect_not_null(strstr(told_text, "\"not_shown\":2"), "%s", told_text);
+    cr_expect_not_null(strstr(told_text, "\"not_shown_in_all\":280"), "%s", told_text);
+}
+
 Test(quarantine, on_a_fresh_gateway_the_wire_only_warns)
 {
     struct gw_wire_event ev = noticed(GW_WIRE_HOSTS, 1);
