@@ -106,6 +106,39 @@ static void refused(struct arrival *a)
     e->refusals.muted = 0;
 }
 
+static bool hwaddr_of(const struct gw_addr *peer, struct gw_hwaddr *out)
+{
+    const void *sa = &peer->sa;
+    const struct sockaddr_in *four = sa;
+    const struct sockaddr_in6 *six = sa;
+
+    if (peer->sa.ss_family == AF_INET)
+        *out = gw_hwaddr_ipv4((const uint8_t *)&four->sin_addr);
+    else if (peer->sa.ss_family == AF_INET6)
+        *out = gw_hwaddr_ipv6(six->sin6_addr.s6_addr);
+    return peer->sa.ss_family == AF_INET || peer->sa.ss_family == AF_INET6;
+}
+
+/*
+ * What failed by what the peer sent is a strike against the device that has the address; not that
+ * it was slow or went away. Not at the admin's door: a browser that does not trust our certificate
+ * yet breaks handshakes off, too.
+ */
+static void strike(const struct arrival *a)
+{
+    const struct entrance *e = a->entrance;
+    const struct gw_device *d;
+    struct gw_hwaddr ip;
+    int err = gw_stream_error(a->stream);
+
+    if (e->plain || e->auth == GW_TLS_AUTH_NONE || (err != GW_ETLS && err != GW_EIDENTITY) ||
+        !hwaddr_of(gw_stream_peer(a->stream), &ip))
+        return;
+    d = gw_devices_by_addr(e->worker->devices, &ip);
+    if (d)
+        gw_quarantine_strike(e->worker->quarantine, d->id, GW_STRIKE_HANDSHAKE);
+}
+
 static void arrival_event(void *owner, enum gw_stream_event ev)
 {
     struct arrival *a = owner;
@@ -124,6 +157,7 @@ static void arrival_event(void *owner, enum gw_stream_event ev)
     }
     case GW_STREAM_CLOSED:
         refused(a);
+        strike(a);
         arrival_free(a);
         return;
     case GW_STREAM_DATA:

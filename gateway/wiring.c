@@ -252,7 +252,9 @@ static void on_stop(void *owner)
 
 static void on_wire(void *owner, const struct gw_wire_event *ev)
 {
-    (void)owner, (void)ev;
+    struct worker *w = owner;
+
+    gw_quarantine_wire(w->quarantine, ev);
 }
 
 static void on_learned(void *owner, const struct gw_learning *l)
@@ -333,6 +335,15 @@ int wiring_admit_mqtt(void *owner, const struct gw_identity *id)
 int wiring_admit_https(void *owner, const struct gw_identity *id)
 {
     return *id->device ? admit(owner, id, true) : 0;
+}
+
+void wiring_wrong_code(void *owner, const struct gw_hwaddr *from)
+{
+    struct worker *w = owner;
+    const struct gw_device *d = gw_devices_by_addr(w->devices, from);
+
+    if (d)
+        gw_quarantine_strike(w->quarantine, d->id, GW_STRIKE_AUTH);
 }
 
 /* ---- who serves what comes in ---- */

@@ -212,6 +212,8 @@ static int open_services(struct worker *w, int enforcer_fd)
     if (!err)
         err = gw_enroll_new(w->loop, c, w->pki, w->devices, w->journal, w->store, &w->enroll);
     if (!err)
+        gw_enroll_watch(w->enroll, wiring_wrong_code, w);
+    if (!err)
         err = open_device_http(w);
     if (!err) {
         wiring_listen(w);

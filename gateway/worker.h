@@ -111,6 +111,8 @@ struct gw_peers_rooms wiring_peers(struct worker *w);
 struct gw_presence_ops wiring_presence(struct worker *w);
 struct gw_quarantine_ops wiring_quarantine(struct worker *w);
 struct gw_admin_rooms wiring_admin(struct worker *w);
+/** A pairing code did not fit: a failed authentication of the device that has the address. */
+void wiring_wrong_code(void *owner, const struct gw_hwaddr *from);
 /** Listen to the journal. */
 void wiring_listen(struct worker *w);
 void wiring_unlisten(struct worker *w);

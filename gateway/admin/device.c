@@ -100,7 +100,7 @@ json_t *presence_json(const struct gw_admin *a, const char *device)
 
 json_t *device_json(const struct gw_admin *a, const struct gw_device *d)
 {
-    const struct gw_verdict *v = gw_quarantine_of_device(a->rooms.quarantine, d->id);
+    const struct gw_verdict *v = gw_quarantine_shown(a->rooms.quarantine, d->id);
     struct gw_traffic t = traffic_of(a, d);
 
     return json_pack(

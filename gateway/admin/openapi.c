@@ -29,7 +29,7 @@ static const struct {
     {"Count", "{'type':'integer','minimum':0}"},
     {"Time", "{'type':'string','format':'date-time'}"},
     {"TimeOrNull", "{'type':['string','null'],'format':'date-time'}"},
-    {"Mode", "{'enum':['isolate','remediate']}"},
+    {"Mode", "{'enum':['isolate','remediate','observe']}"},
     {"Role", "{'enum':['viewer','admin']}"},
     {"Name", "{'type':'string','pattern':'^[A-Za-z0-9._-]{1,64}$'}"},
     {"Nothing", "{'type':'object','additionalProperties':false}"},

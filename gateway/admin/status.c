@@ -156,7 +156,7 @@ static void write_devices(FILE *f, const struct gw_admin *a)
                       gw_devices_count(r->devices, s));
     metric(f, "cordon_devices_online", "gauge", "Devices that are present.",
            gw_presence_online(r->presence));
-    metric(f, "cordon_quarantined", "gauge", "Verdicts in force.",
+    metric(f, "cordon_quarantined", "gauge", "Verdicts in force that cut off.",
            gw_quarantine_count(r->quarantine));
     metric(f, "cordon_sightings_unrecorded_total", "counter",
            "Sightings that found no room in the registry since the start.",

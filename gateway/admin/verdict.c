@@ -25,12 +25,10 @@ static json_t *order_of(struct gw_http_request *req, bool by_address, struct ord
     body = body_object(req, fields, GW_COUNT(fields) - !by_address);
     if (!body)
         return NULL;
-    out->mode = strcmp(out->mode_text, "isolate") == 0     ? GW_MODE_ISOLATE
-                : strcmp(out->mode_text, "remediate") == 0 ? GW_MODE_REMEDIATE
-                                                           : GW_MODE_NONE;
+    out->mode = gw_mode_of(out->mode_text);
     if (out->mode != GW_MODE_NONE)
         return json_incref(body);
-    gw_http_problem(req, 400, "\"mode\" must be isolate or remediate.");
+    gw_http_problem(req, 400, "\"mode\" must be isolate, remediate or observe.");
     return NULL;
 }
 
@@ -73,11 +71,13 @@ void on_device_release(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
     const char *id = gw_http_segment(req, 0);
-    const struct gw_verdict *v = gw_quarantine_of_device(a->rooms.quarantine, id);
+    const struct gw_verdict *v = gw_quarantine_own(a->rooms.quarantine, id);
     struct pending *wait;
     char text[GW_HWADDR_TEXT];
     int err;
 
+    if (!v)
+        v = gw_quarantine_shown(a->rooms.quarantine, id);
     if (!v) {
         gw_http_problem(req, 404, "\"%.64s\" is not quarantined.", id);
         return;

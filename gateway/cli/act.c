@@ -67,6 +67,7 @@ static int subject_of(const char *text, bool *out_address)
 int cli_quarantine(const struct cli_args *args)
 {
     GW_CLEANUP(gw_free_ptr) char *path = cli_path("devices/", args->at[0], "/quarantine");
+    bool observe = args->mode && strcmp(args->mode, "observe") == 0;
     bool address;
     json_t *body;
     int err = subject_of(args->at[0], &address);
@@ -80,7 +81,7 @@ int cli_quarantine(const struct cli_args *args)
     if (address)
         set_text(body, "address", args->at[0]);
     err = cli_call(args, "POST", address ? "/api/v1/quarantine" : path, body, NULL);
-    return say_done(args, err, "is cut off");
+    return say_done(args, err, observe ? "is observed" : "is cut off");
 }
 
 int cli_release(const struct cli_args *args)

@@ -67,10 +67,10 @@ static const struct field fields[] = {
     {"quarantine", "auto", parse_flag, OF(quarantine.auto_verdicts), 0, 0, 0, "true or false"},
     {"quarantine", "rules", parse_rules, OF(quarantine.rules), OF(quarantine.rule_count), 0,
      GW_CONFIG_RULES_MAX,
-     "{ strike = \"malformed\" | \"auth\" | \"denied\" | \"flood\"; count = 20; window_s = 60; "
-     "mode = \"isolate\" | \"remediate\"; for_s = 0; }"},
-    {"quarantine", "protected", parse_protected, OF(quarantine.protected_addrs),
-     OF(quarantine.protected_count), 0, LIST, "MAC, IPv4 or IPv6 addresses, or prefixes"},
+     "{ strike = \"malformed\"; mode = \"isolate\"; count = 20; window_s = 60; for_s = 0; "
+     "dry_run = false; }"},
+    {"quarantine", "protected", parse_protected, 0, 0, 0, LIST,
+     "MAC, IPv4 or IPv6 addresses, prefixes, or \"device:ID\""},
     {"detect", "window_s", parse_u32, OF(detect.window_s), 0, 1, 3600, NULL},
     {"detect", "hosts", parse_u32, OF(detect.hosts), 0, 0, 400, NULL},
     {"detect", "ports", parse_u32, OF(detect.ports), 0, 0, 400, NULL},
@@ -396,6 +396,7 @@ void gw_config_free(struct gw_config **config)
     /* A list may have failed half-way: walk what was allocated, not what was counted. */
     for (size_t i = 0; i < LIST; i++) {
         free(c->lan.interfaces[i]);
+        free(c->quarantine.protected_devices[i]);
         free(c->uplink.brokers[i].url);
         free(c->uplink.brokers[i].host);
         blob_fini(&c->uplink.recipients[i]);
@@ -406,10 +407,8 @@ void gw_config_free(struct gw_config **config)
         free(c->access.grants[i].topic);
     }
     free(c->access.grants);
-    for (size_t i = 0; c->quarantine.rules && i < GW_CONFIG_RULES_MAX; i++) {
-        free(c->quarantine.rules[i].strike);
+    for (size_t i = 0; c->quarantine.rules && i < GW_CONFIG_RULES_MAX; i++)
         free(c->quarantine.rules[i].mode);
-    }
     free(c->quarantine.rules);
     blob_fini(&c->uplink.ca);
     blob_fini(&c->uplink.cert);

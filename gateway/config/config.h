@@ -71,12 +71,43 @@ struct gw_blob {
     struct gw_buf data;
 };
 
+/**
+ * X(kind, name, what is counted): everything bad that a device may do, as rules and alerts name it.
+ * The WIRE ones are the enforcer's GW_WIRE_KINDS, in its order and with its names.
+ */
+#define GW_STRIKES(X)                                                                              \
+    X(MALFORMED, "malformed", "malformed packets")                                                 \
+    X(AUTH, "auth", "failed authentications")                                                      \
+    X(DENIED, "denied", "refused publishes")                                                       \
+    X(FLOOD, "flood", "floods")                                                                    \
+    X(HANDSHAKE, "handshake", "failed handshakes")                                                 \
+    X(WIRE_HOSTS, "scan-hosts", "addresses")                                                       \
+    X(WIRE_PORTS, "scan-ports", "ports")                                                           \
+    X(WIRE_NEIGHBOURS, "lateral", "devices")                                                       \
+    X(WIRE_FLOOD, "packet-flood", "packets")                                                       \
+    X(WIRE_FORGED, "forged-address", "packets")                                                    \
+    X(WIRE_SPOOFED, "spoofed-neighbour", "packets")                                                \
+    X(WIRE_MOVES, "mac-flapping", "moves")                                                         \
+    X(WIRE_DHCP, "rogue-dhcp", "packets")                                                          \
+    X(WIRE_ROUTER, "rogue-router", "packets")                                                      \
+    X(WIRE_DEPARTURE, "departure", "packets")
+enum gw_strike {
+#define X(kind, name, counted) GW_STRIKE_##kind,
+    GW_STRIKES(X)
+#undef X
+        GW_STRIKE_COUNT
+};
+
+/** "malformed" and so on. */
+const char *gw_strike_name(enum gw_strike s);
+
 /** quarantine.rules: so many strikes of one kind within a window make a verdict. */
 struct gw_config_rule {
-    char *strike; /**< "malformed", "auth", "denied", "flood" */
-    char *mode;   /**< "isolate", "remediate" */
+    enum gw_strike strike;
+    char *mode; /**< "isolate", "remediate", "observe" */
     uint32_t count, window_s;
     uint32_t for_s; /**< the verdict's length; 0: until released */
+    bool dry_run;   /**< only say what would have been done */
 };
 
 struct gw_config {
@@ -114,9 +145,11 @@ struct gw_config {
         bool auto_verdicts;
         struct gw_config_rule *rules;
         size_t rule_count;
-        struct gw_hwaddr
-            protected_addrs[GW_CONFIG_LIST_MAX]; /**< hosts or networks, never cut off */
+        /** Never cut off: hosts or networks, and devices by their id ("device:ID"). */
+        struct gw_hwaddr protected_addrs[GW_CONFIG_LIST_MAX];
         size_t protected_count;
+        char *protected_devices[GW_CONFIG_LIST_MAX];
+        size_t protected_device_count;
     } quarantine;
     /** What makes an event of enum gw_wire_kind: so many within the window. 0: never. */
     struct {

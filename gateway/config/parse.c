@@ -249,7 +249,8 @@ static int each(struct build *b, const struct field *f, const config_setting_t *
 
         if (err)
             return err;
-        *COUNT_AT(b, f) = (size_t)i + 1;
+        if (f->count_offset)
+            *COUNT_AT(b, f) = (size_t)i + 1;
     }
     return 0;
 }
@@ -343,13 +344,32 @@ int parse_brokers(struct build *b, const struct field *f, const config_setting_t
     return each(b, f, s, one_broker);
 }
 
+/* The id of a device, as its certificate may have it. */
+static bool is_id(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len >= 1 && len <= 64 &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+/* Addresses and devices stand in one list and are kept in two. */
 static int one_protected(struct build *b, const struct field *f, const config_setting_t *s,
                          size_t i)
 {
+    static const char device[] = "device:"; /* no address begins like this */
+    struct gw_config *c = b->config;
     const char *text = config_setting_get_string(s);
 
-    if (!text || gw_hwaddr_parse(text, &AT(b, f, struct gw_hwaddr)[i]) != 0)
+    (void)i;
+    if (text && strncmp(text, device, strlen(device)) == 0 && is_id(text + strlen(device)))
+        return store_string(
+            &c->quarantine.protected_devices[c->quarantine.protected_device_count++],
+            text + strlen(device));
+    if (!text ||
+        gw_hwaddr_parse(text, &c->quarantine.protected_addrs[c->quarantine.protected_count]) != 0)
         return refuse(b, f, s);
+    c->quarantine.protected_count++;
     return 0;
 }
 
@@ -530,28 +550,70 @@ static bool rule_number(const config_setting_t *s, const char *key, uint32_t fal
     return true;
 }
 
+static const char *const strike_names[] = {
+#define X(kind, name, counted) [GW_STRIKE_##kind] = name,
+    GW_STRIKES(X)
+#undef X
+};
+
+const char *gw_strike_name(enum gw_strike s)
+{
+    return strike_names[s];
+}
+
+/* One of the words under this key: its number. `fallback` when the key is absent. */
+static int rule_word(struct build *b, const config_setting_t *rule, const char *key,
+                     const char *const *words, size_t count, int fallback, int *out)
+{
+    const config_setting_t *s = config_setting_get_member(rule, key);
+    int word = s ? word_of(s, words, count) : fallback;
+    char found[96] = "none", allowed[256] = "";
+    size_t used = 0;
+
+    if (word >= 0) {
+        *out = word;
+        return 0;
+    }
+    if (s)
+        show_plain(s, found, sizeof(found));
+    for (size_t i = 0; i < count && used < sizeof(allowed); i++)
+        used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, "%s%s", i ? ", " : "",
+                                 words[i]);
+    return refuse_text(b, s ? s : rule, "quarantine.rules: %s: found %s; allowed: %s", key, found,
+                       allowed);
+}
+
+static bool rule_flag(const config_setting_t *rule, const char *key, bool *out)
+{
+    const config_setting_t *s = config_setting_get_member(rule, key);
+
+    if (s && config_setting_type(s) != CONFIG_TYPE_BOOL)
+        return false;
+    *out = s && config_setting_get_bool(s);
+    return true;
+}
+
 static int one_rule(struct build *b, const struct field *f, const config_setting_t *s, size_t i)
 {
-    static const char *const keys[] = {"strike", "mode", "count", "window_s", "for_s", NULL};
-    static const char *const strikes[] = {"malformed", "auth", "denied", "flood"};
-    static const char *const modes[] = {"isolate", "remediate"};
+    static const char *const keys[] = {"strike", "mode",    "count", "window_s",
+                                       "for_s",  "dry_run", NULL};
+    static const char *const modes[] = {"isolate", "remediate", "observe"};
     struct gw_config_rule *rule = &b->config->quarantine.rules[i];
-    const config_setting_t *strike, *mode;
+    int strike = 0, mode = 0;
     int err = only_keys(b, f, s, keys);
 
+    if (!err)
+        err = rule_word(b, s, "strike", strike_names, GW_COUNT(strike_names), -1, &strike);
+    if (!err)
+        err = rule_word(b, s, "mode", modes, GW_COUNT(modes), 0, &mode);
     if (err)
         return err;
-    strike = config_setting_get_member(s, "strike");
-    mode = config_setting_get_member(s, "mode");
-    if (!strike || word_of(strike, strikes, GW_COUNT(strikes)) < 0 ||
-        (mode && word_of(mode, modes, GW_COUNT(modes)) < 0) ||
-        !rule_number(s, "count", 20, 1, &rule->count) ||
+    if (!rule_number(s, "count", 20, 1, &rule->count) ||
         !rule_number(s, "window_s", 60, 1, &rule->window_s) ||
-        !rule_number(s, "for_s", 0, 0, &rule->for_s))
+        !rule_number(s, "for_s", 0, 0, &rule->for_s) || !rule_flag(s, "dry_run", &rule->dry_run))
         return refuse(b, f, s);
-    err = store_string(&rule->strike, config_setting_get_string(strike));
-    return err ? err
-               : store_string(&rule->mode, mode ? config_setting_get_string(mode) : "isolate");
+    rule->strike = (enum gw_strike)strike;
+    return store_string(&rule->mode, modes[mode]);
 }
 
 int parse_rules(struct build *b, const struct field *f, const config_setting_t *s)

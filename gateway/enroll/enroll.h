@@ -48,6 +48,11 @@ int gw_enroll_new(struct gw_loop *loop, const struct gw_config *config, struct g
 void gw_enroll_free(struct gw_enroll **e);
 void gw_enroll_reload(struct gw_enroll *e, const struct gw_config *config);
 
+/** Somebody at this address showed a wrong pairing code, or is not heard for those shown before. */
+typedef void gw_enroll_wrong_code(void *owner, const struct gw_hwaddr *from);
+/** Be told of it, once for each, from inside the request. */
+void gw_enroll_watch(struct gw_enroll *e, gw_enroll_wrong_code *fn, void *owner);
+
 /** Serve EST on a server of the device port, which ends before this. GW_EFULL. */
 int gw_enroll_mount(struct gw_enroll *e, struct gw_http *http) GW_MUST_CHECK;
 

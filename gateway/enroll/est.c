@@ -22,7 +22,9 @@ struct gw_enroll {
     struct bindings bindings;
     struct pairing pairing;
     struct gw_device_listener listener;
-    struct gw_log_limit refusals; /* of alerts: a peer must not fill the journal */
+    struct gw_log_limit refusals;   /* of alerts: a peer must not fill the journal */
+    gw_enroll_wrong_code *on_wrong; /* NULL: nobody asks */
+    void *owner;
 };
 
 /** One request for a certificate, taken apart. */
@@ -283,6 +285,12 @@ static void ask_for_code(struct ask *a, unsigned status, const char *detail)
     gw_http_problem(a->req, status, "%s", detail);
 }
 
+static void tell_wrong(const struct ask *a)
+{
+    if (a->e->on_wrong)
+        a->e->on_wrong(a->e->owner, &a->from);
+}
+
 /* True when the code is right; otherwise it has been answered. */
 static bool try_code(struct ask *a, const char *code)
 {
@@ -294,9 +302,11 @@ static bool try_code(struct ask *a, const char *code)
     case PAIRING_WRONG:
         refused(e, a->id, &a->from, "wrong pairing code");
         ask_for_code(a, 401, "The pairing code is wrong.");
+        tell_wrong(a);
         return false;
     case PAIRING_MUTED:
         ask_for_code(a, 429, "Too many wrong pairing codes from this address.");
+        tell_wrong(a);
         return false;
     case PAIRING_CLOSED:
         refused(e, a->id, &a->from, "no pairing window is open");
@@ -306,6 +316,7 @@ static bool try_code(struct ask *a, const char *code)
         gw_journal_alert(e->journal, GW_CRITICAL, "enroll", NULL, NULL,
                          "The pairing window was closed after %d wrong codes.", PAIRING_GUESSES);
         ask_for_code(a, 401, "The pairing code is wrong.");
+        tell_wrong(a);
         return false;
     }
     return false;
@@ -513,6 +524,12 @@ void gw_enroll_free(struct gw_enroll **enroll)
     bindings_close(&e->bindings);
     pairing_close(&e->pairing);
     free(e);
+}
+
+void gw_enroll_watch(struct gw_enroll *e, gw_enroll_wrong_code *fn, void *owner)
+{
+    e->on_wrong = fn;
+    e->owner = owner;
 }
 
 int gw_enroll_mount(struct gw_enroll *e, struct gw_http *http)

@@ -55,9 +55,9 @@ static bool load_key(sqlite3_stmt *stmt, struct gw_verdict *v)
 /* A row that cannot be read still cuts off whom it names. */
 static int load_row(struct gw_quarantine *q, sqlite3_stmt *stmt)
 {
-    bool remediate = strcmp(gw_sql_text(stmt, 2), gw_mode_text(GW_MODE_REMEDIATE)) == 0;
+    enum gw_verdict_mode mode = gw_mode_of(gw_sql_text(stmt, 2));
     struct gw_verdict v = {
-        .mode = remediate ? GW_MODE_REMEDIATE : GW_MODE_ISOLATE,
+        .mode = mode == GW_MODE_NONE ? GW_MODE_ISOLATE : mode,
         .since_ms = sqlite3_column_int64(stmt, 5),
         .until_ms = sqlite3_column_int64(stmt, 6),
     };
@@ -117,23 +117,32 @@ static const char *subject(const struct change *c, char text[GW_HWADDR_TEXT])
     return verdict_on_device(&c->what) ? c->what.device : gw_hwaddr_text(&c->what.addr, text);
 }
 
+/* What a change of this verdict does to its subject. */
+static const char *deed(const struct change *c)
+{
+    const struct gw_verdict *v = c->set || !c->had ? &c->what : &c->before;
+
+    if (v->mode == GW_MODE_OBSERVE)
+        return c->set ? "observed" : "no longer observed";
+    return c->set ? "cut off" : "let in again";
+}
+
 static void alert(const struct change *c)
 {
     struct gw_journal *j = c->q->journal;
-    const char *device = c->what.device;
+    const char *device = c->what.device, *kind = c->set ? "quarantine" : "release";
+    const char *reason = c->set ? c->what.reason : "";
+    enum gw_severity severity = c->set && gw_verdict_cuts(&c->what) ? GW_WARNING : GW_INFO;
+    bool sessions = c->only_sessions && gw_verdict_cuts(&c->what) && c->set;
     char text[GW_HWADDR_TEXT];
 
     if (c->err)
-        gw_journal_alert(j, GW_CRITICAL, c->set ? "quarantine" : "release", device, figures(c),
-                         "%s could not be %s: %s", subject(c, text),
-                         c->set ? "cut off" : "released", gw_error_text(c->err));
-    else if (!c->set)
-        gw_journal_alert(j, GW_INFO, "release", device, figures(c), "%s is let in again",
-                         subject(c, text));
+        gw_journal_alert(j, GW_CRITICAL, kind, device, figures(c), "%s could not be %s: %s",
+                         subject(c, text), deed(c), gw_error_text(c->err));
     else
-        gw_journal_alert(j, GW_WARNING, "quarantine", device, figures(c), "%s is cut off%s%s%s",
-                         subject(c, text), c->only_sessions ? " (its sessions only)" : "",
-                         c->what.reason[0] ? ": " : "", c->what.reason);
+        gw_journal_alert(j, severity, kind, device, figures(c), "%s is %s%s%s%s", subject(c, text),
+                         deed(c), sessions ? " (its sessions only)" : "", *reason ? ": " : "",
+                         reason);
 }
 
 /* ---- the course of a change ---- */
@@ -217,13 +226,13 @@ int quarantine_release(struct gw_quarantine *q, const struct gw_verdict *key, co
 
 void quarantine_move(struct gw_quarantine *q, const char *from, const char *to)
 {
-    struct entry *old = gw_map_get_str(&q->entries, from);
+    struct entry *old = gw_map_get_str(&q->entries, from), *has = gw_map_get_str(&q->entries, to);
     struct change *gone = change_new(q, &old->v, false), *moved = NULL;
     struct gw_verdict v = old->v;
     int err = gone ? 0 : -ENOMEM;
 
     strcpy(v.device, to);
-    if (!err && !gw_map_get_str(&q->entries, to)) {
+    if (!err && (!has || quarantine_stricter(&has->v, &v) == &v)) {
         moved = change_new(q, &v, true);
         err = moved ? start(moved, true) : -ENOMEM;
     }

@@ -11,6 +11,11 @@ static const struct gw_verdict *own_verdict(const struct gw_quarantine *q, const
     return e ? &e->v : NULL;
 }
 
+static bool is_for_new(const struct gw_verdict *v)
+{
+    return strcmp(v->by, BY_POLICY) == 0 && strcmp(v->reason, REASON_NEW) == 0;
+}
+
 /* ---- what is believed ---- */
 
 static bool has_mac(const struct gw_device *d)
@@ -35,6 +40,14 @@ static bool is_cut_off(const struct gw_quarantine *q, const struct gw_device *d)
              : q->config->lan.new_devices == GW_NEW_ISOLATE;
 }
 
+/* By more than being new. */
+static bool is_bad(const struct gw_quarantine *q, const struct gw_device *d)
+{
+    const struct gw_verdict *v = d ? gw_quarantine_of_device(q, d->id) : NULL;
+
+    return v && !is_for_new(v);
+}
+
 bool gw_quarantine_may_claim(const struct gw_quarantine *q, const uint8_t mac[6],
                              const struct gw_hwaddr *ip, const char *ifname)
 {
@@ -43,21 +56,18 @@ bool gw_quarantine_may_claim(const struct gw_quarantine *q, const uint8_t mac[6]
     const struct gw_device *holder = ip ? gw_devices_by_addr(q->devices, ip) : NULL;
     const struct gw_verdict *held;
 
+    if (ip && holder != who && is_bad(q, who) && quarantine_protects(q, ip))
+        return false;
     if (!holder || holder == who || !has_mac(holder)) /* it proved itself, its MAC is to come */
         return true;
     if (is_cut_off(q, who))
         return false;
-    held = own_verdict(q, holder->id);
-    return !held || !quarantine_live(held) || (who && who->state == GW_DEVICE_APPROVED) ||
+    held = gw_quarantine_own(q, holder->id);
+    return !gw_verdict_cuts(held) || (who && who->state == GW_DEVICE_APPROVED) ||
            !is_on(holder, ifname);
 }
 
 /* ---- what follows ---- */
-
-static bool is_for_new(const struct gw_verdict *v)
-{
-    return strcmp(v->by, BY_POLICY) == 0 && strcmp(v->reason, REASON_NEW) == 0;
-}
 
 static void cut_off(struct gw_quarantine *q, const char *id, enum gw_verdict_mode mode,
                     const char *reason)
@@ -89,10 +99,42 @@ static void on_life_cycle(struct gw_quarantine *q, const struct gw_device *d)
         let_go(q, d->id);
 }
 
+/* The kernel holds an address that it does not know for a new device's: it has to hear better. */
+static void let_in(struct gw_quarantine *q, const struct gw_device *d)
+{
+    for (size_t i = 0; i < d->addr_count; i++)
+        quarantine_send(q, &d->addrs[i].addr, NULL);
+}
+
+/* A protected device has the address now: verdicts on it, and on networks that hold it, are over.
+ */
+static void on_protected(struct gw_quarantine *q, const struct gw_device *d,
+                         const struct gw_hwaddr *addr)
+{
+    struct entry *own = gw_map_get_str(&q->entries, d->id);
+    struct entry *on_addr = gw_map_get(&q->entries, gw_hwaddr_key(addr));
+
+    if (own)
+        quarantine_look_soon(q, own);
+    if (on_addr)
+        quarantine_look_soon(q, on_addr);
+    GW_LIST_EACH(&q->networks, node)
+    {
+        struct entry *e = GW_LIST_ENTRY(node, struct entry, on_networks);
+
+        if (gw_hwaddr_contains(&e->v.addr, addr))
+            quarantine_look_soon(q, e);
+    }
+    if (own || (q->config->lan.new_devices == GW_NEW_ISOLATE && d->state == GW_DEVICE_SEEN))
+        let_in(q, d);
+}
+
 /* The address came or went: what holds for it now is somebody else's, or nobody's. */
 static void on_address(struct gw_quarantine *q, const struct gw_device *d,
-                       const struct gw_hwaddr *addr)
+                       const struct gw_hwaddr *addr, bool came)
 {
+    if (came && quarantine_protects_device(q, d))
+        on_protected(q, d, addr);
     if (!q->entries.count)
         return;
     if (own_verdict(q, d->id) || gw_quarantine_of_addr(q, addr))
@@ -129,7 +171,7 @@ void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_ch
         return;
     case GW_DEVICE_ADDR_ADDED:
     case GW_DEVICE_ADDR_REMOVED:
-        on_address(q, d, addr);
+        on_address(q, d, addr, what == GW_DEVICE_ADDR_ADDED);
         return;
     case GW_DEVICE_MERGED:
         on_merge(q, d, from);

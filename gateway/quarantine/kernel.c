@@ -3,18 +3,6 @@
 
 #include <errno.h>
 
-/* The stricter of two; of the same mode, the one that ends later. */
-static const struct gw_verdict *stricter(const struct gw_verdict *a, const struct gw_verdict *b)
-{
-    if (!a || !b)
-        return a ? a : b;
-    if (a->mode != b->mode)
-        return a->mode == GW_MODE_ISOLATE ? a : b;
-    if (!a->until_ms || !b->until_ms)
-        return a->until_ms ? b : a;
-    return a->until_ms >= b->until_ms ? a : b;
-}
-
 /* What holds for one address now: a verdict on it, or on the device it belongs to. */
 static const struct gw_verdict *effective(const struct gw_quarantine *q, const struct gw_hwaddr *a)
 {
@@ -24,7 +12,8 @@ static const struct gw_verdict *effective(const struct gw_quarantine *q, const s
 
     if (quarantine_protects(q, a))
         return NULL;
-    return stricter(v, on_device && quarantine_live(&on_device->v) ? &on_device->v : NULL);
+    return quarantine_stricter(v,
+                               on_device && quarantine_live(&on_device->v) ? &on_device->v : NULL);
 }
 
 static struct pending *pending_make(struct gw_quarantine *q, const struct gw_hwaddr *a,

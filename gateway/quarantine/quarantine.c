@@ -25,6 +25,43 @@ const char *gw_mode_text(enum gw_verdict_mode m)
     return "";
 }
 
+enum gw_verdict_mode gw_mode_of(const char *text)
+{
+    static const enum gw_verdict_mode modes[] = {GW_MODE_ISOLATE, GW_MODE_REMEDIATE,
+                                                 GW_MODE_OBSERVE};
+
+    for (size_t i = 0; i < GW_COUNT(modes); i++)
+        if (strcmp(text, gw_mode_text(modes[i])) == 0)
+            return modes[i];
+    return GW_MODE_NONE;
+}
+
+static unsigned severity(enum gw_verdict_mode m)
+{
+    switch (m) {
+    case GW_MODE_NONE:
+        return 0;
+    case GW_MODE_OBSERVE:
+        return 1;
+    case GW_MODE_REMEDIATE:
+        return 2;
+    case GW_MODE_ISOLATE:
+        return 3;
+    }
+    return 0;
+}
+
+const struct gw_verdict *quarantine_stricter(const struct gw_verdict *a, const struct gw_verdict *b)
+{
+    if (!a || !b)
+        return a ? a : b;
+    if (a->mode != b->mode)
+        return severity(a->mode) > severity(b->mode) ? a : b;
+    if (!a->until_ms || !b->until_ms)
+        return a->until_ms ? b : a;
+    return a->until_ms >= b->until_ms ? a : b;
+}
+
 /* ---- the table ---- */
 
 bool quarantine_live(const struct gw_verdict *v)
@@ -44,19 +81,41 @@ static bool is_network(const struct gw_verdict *v)
     return !verdict_on_device(v) && v->addr.prefix_len < host;
 }
 
+static bool is_on_protected(const struct gw_quarantine *q, const struct gw_verdict *v)
+{
+    const struct gw_device *d;
+
+    if (!verdict_on_device(v))
+        return quarantine_protects(q, &v->addr);
+    d = gw_devices_get(q->devices, v->device);
+    return d && quarantine_protects_device(q, d);
+}
+
+static void await_end(struct entry *e)
+{
+    int64_t left = e->v.until_ms - gw_clock_wall_ms();
+
+    if (e->v.until_ms)
+        gw_timer_start(e->q->loop, &e->expiry, (uint64_t)GW_MAX(left, 0));
+    else
+        gw_timer_stop(&e->expiry);
+}
+
 /* The wall clock may have been set meanwhile: look again before the end counts. */
 static void on_expiry(void *owner)
 {
     struct entry *e = owner;
-    int64_t left = e->v.until_ms - gw_clock_wall_ms();
-    int err = 0;
+    bool protected = is_on_protected(e->q, &e->v);
 
-    if (left > 0)
-        gw_timer_start(e->q->loop, &e->expiry, (uint64_t)left);
-    else
-        err = quarantine_release(e->q, &e->v, "expiry", NULL, NULL);
-    if (err)
+    if (!protected && quarantine_live(&e->v))
+        await_end(e);
+    else if (quarantine_release(e->q, &e->v, protected ? BY_CONFIG : "expiry", NULL, NULL))
         gw_timer_start(e->q->loop, &e->expiry, 1000);
+}
+
+void quarantine_look_soon(struct gw_quarantine *q, struct entry *e)
+{
+    gw_timer_start(q->loop, &e->expiry, 0);
 }
 
 static struct entry *entry_make(struct gw_quarantine *q, const struct gw_verdict *v)
@@ -83,6 +142,7 @@ static struct entry *entry_make(struct gw_quarantine *q, const struct gw_verdict
 int quarantine_put(struct gw_quarantine *q, const struct gw_verdict *v, uint64_t change)
 {
     struct entry *e = find(q, verdict_key(v));
+    bool is_new = !e;
 
     if (!e &&
         (q->entries.count >= ENTRIES_MAX || (is_network(v) && q->network_count >= NETWORKS_MAX)))
@@ -91,14 +151,11 @@ int quarantine_put(struct gw_quarantine *q, const struct gw_verdict *v, uint64_t
         e = entry_make(q, v);
     if (!e)
         return -ENOMEM;
+    q->cutting_count -= !is_new && gw_verdict_cuts(&e->v);
     e->v = *v; /* the same key */
+    q->cutting_count += gw_verdict_cuts(v);
     e->change = change;
-    gw_timer_stop(&e->expiry);
-    if (v->until_ms) {
-        int64_t left = v->until_ms - gw_clock_wall_ms();
-
-        gw_timer_start(q->loop, &e->expiry, (uint64_t)GW_MAX(left, 0));
-    }
+    await_end(e);
     return 0;
 }
 
@@ -109,6 +166,7 @@ void quarantine_remove(struct gw_quarantine *q, const struct gw_verdict *key)
     if (!e)
         return;
     q->network_count -= is_network(&e->v);
+    q->cutting_count -= gw_verdict_cuts(&e->v);
     gw_list_remove(&e->on_networks);
     gw_timer_stop(&e->expiry);
     free(e);
@@ -132,30 +190,44 @@ const struct gw_verdict *gw_quarantine_of_addr(const struct gw_quarantine *q,
 static const struct gw_verdict *network_verdict(const struct gw_quarantine *q,
                                                 const struct gw_hwaddr *a)
 {
+    const struct gw_verdict *v = NULL;
+
     GW_LIST_EACH(&q->networks, node)
     {
         const struct entry *e = GW_LIST_ENTRY(node, struct entry, on_networks);
 
         if (quarantine_live(&e->v) && gw_hwaddr_contains(&e->v.addr, a))
-            return &e->v;
+            v = quarantine_stricter(v, &e->v);
     }
-    return NULL;
+    return v;
+}
+
+const struct gw_verdict *gw_quarantine_own(const struct gw_quarantine *q, const char *id)
+{
+    return verdict_of(q, gw_slice_str(id));
+}
+
+const struct gw_verdict *gw_quarantine_shown(const struct gw_quarantine *q, const char *id)
+{
+    const struct gw_verdict *v;
+    const struct gw_device *d;
+
+    if (!q->entries.count)
+        return NULL;
+    v = gw_quarantine_own(q, id);
+    d = gw_devices_get(q->devices, id);
+    for (size_t i = 0; d && i < d->addr_count; i++) {
+        v = quarantine_stricter(v, gw_quarantine_of_addr(q, &d->addrs[i].addr));
+        v = quarantine_stricter(v, network_verdict(q, &d->addrs[i].addr));
+    }
+    return v && d && quarantine_protects_device(q, d) ? NULL : v;
 }
 
 const struct gw_verdict *gw_quarantine_of_device(const struct gw_quarantine *q, const char *id)
 {
-    const struct gw_verdict *v = q->entries.count ? verdict_of(q, gw_slice_str(id)) : NULL;
-    const struct gw_device *d;
+    const struct gw_verdict *v = gw_quarantine_shown(q, id);
 
-    if (v || !q->entries.count)
-        return v;
-    d = gw_devices_get(q->devices, id);
-    for (size_t i = 0; d && !v && i < d->addr_count; i++) {
-        v = gw_quarantine_of_addr(q, &d->addrs[i].addr);
-        if (!v)
-            v = network_verdict(q, &d->addrs[i].addr);
-    }
-    return v;
+    return gw_verdict_cuts(v) ? v : NULL;
 }
 
 const struct gw_verdict *gw_quarantine_next(const struct gw_quarantine *q, size_t *cursor)
@@ -170,7 +242,7 @@ const struct gw_verdict *gw_quarantine_next(const struct gw_quarantine *q, size_
 
 size_t gw_quarantine_count(const struct gw_quarantine *q)
 {
-    return q->entries.count;
+    return q->cutting_count;
 }
 
 /* ---- telling ---- */
@@ -185,7 +257,7 @@ void quarantine_tell_cutting(struct gw_quarantine *q, const struct gw_verdict *v
 {
     const struct gw_device *d = NULL;
 
-    if (!q->ops.cutting || is_network(v))
+    if (!q->ops.cutting || is_network(v) || !gw_verdict_cuts(v))
         return;
     d = verdict_on_device(v) ? gw_devices_get(q->devices, v->device)
                              : gw_devices_by_addr(q->devices, &v->addr);
@@ -245,14 +317,51 @@ static bool is_group(const struct gw_hwaddr *a)
     return true;
 }
 
+static bool overlap(const struct gw_hwaddr *a, const struct gw_hwaddr *b)
+{
+    return gw_hwaddr_contains(a, b) || gw_hwaddr_contains(b, a);
+}
+
+static bool is_listed(const struct gw_quarantine *q, const struct gw_hwaddr *a)
+{
+    for (size_t i = 0; i < q->config->quarantine.protected_count; i++)
+        if (overlap(&q->config->quarantine.protected_addrs[i], a))
+            return true;
+    return false;
+}
+
+static bool has_overlap(const struct gw_device *d, const struct gw_hwaddr *a)
+{
+    for (size_t i = 0; d && i < d->addr_count; i++)
+        if (overlap(&d->addrs[i].addr, a))
+            return true;
+    return false;
+}
+
 bool quarantine_protects(const struct gw_quarantine *q, const struct gw_hwaddr *a)
 {
-    for (size_t i = 0; i < q->config->quarantine.protected_count; i++) {
-        const struct gw_hwaddr *p = &q->config->quarantine.protected_addrs[i];
+    const struct gw_device *d = gw_devices_by_addr(q->devices, a);
 
-        if (gw_hwaddr_contains(p, a) || gw_hwaddr_contains(a, p))
+    if (is_listed(q, a) || (d && quarantine_protects_device(q, d)))
+        return true;
+    for (size_t i = 0; i < q->config->quarantine.protected_count; i++)
+        if (has_overlap(gw_devices_by_addr(q->devices, &q->config->quarantine.protected_addrs[i]),
+                        a))
             return true;
-    }
+    for (size_t i = 0; i < q->config->quarantine.protected_device_count; i++)
+        if (has_overlap(gw_devices_get(q->devices, q->config->quarantine.protected_devices[i]), a))
+            return true;
+    return false;
+}
+
+bool quarantine_protects_device(const struct gw_quarantine *q, const struct gw_device *d)
+{
+    for (size_t i = 0; i < q->config->quarantine.protected_device_count; i++)
+        if (strcmp(q->config->quarantine.protected_devices[i], d->id) == 0)
+            return true;
+    for (size_t i = 0; i < d->addr_count; i++)
+        if (is_listed(q, &d->addrs[i].addr))
+            return true;
     return false;
 }
 
@@ -261,7 +370,7 @@ static int make_verdict(enum gw_verdict_mode mode, uint64_t seconds, const char 
 {
     size_t reason_len = strlen(reason), by_len = strlen(by);
 
-    if ((mode != GW_MODE_ISOLATE && mode != GW_MODE_REMEDIATE) || reason_len > GW_REASON_MAX ||
+    if (mode == GW_MODE_NONE || mode > GW_MODE_OBSERVE || reason_len > GW_REASON_MAX ||
         by_len > GW_DEVICE_ID_MAX || seconds > SECONDS_MAX ||
         !gw_utf8_valid(GW_SLICE(reason, reason_len)) || !gw_utf8_valid(GW_SLICE(by, by_len)))
         return GW_EMALFORMED;
@@ -283,9 +392,8 @@ int gw_quarantine_device(struct gw_quarantine *q, const char *id, enum gw_verdic
 
     if (!d)
         return GW_ENOTFOUND;
-    for (size_t i = 0; i < d->addr_count; i++)
-        if (quarantine_protects(q, &d->addrs[i].addr))
-            return GW_EPROTECTED;
+    if (quarantine_protects_device(q, d))
+        return GW_EPROTECTED;
     err = make_verdict(mode, seconds, reason, by, &v);
     if (err)
         return err;
@@ -324,6 +432,17 @@ int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *
 
 /* ---- opening ---- */
 
+/* The configuration may say so only since the verdicts were made. */
+static void look_for_protected(struct gw_quarantine *q)
+{
+    struct entry *e;
+    size_t cursor = 0;
+
+    while ((e = gw_map_next(&q->entries, &cursor)))
+        if (is_on_protected(q, &e->v))
+            quarantine_look_soon(q, e);
+}
+
 void gw_quarantine_start(struct gw_quarantine *q, struct gw_enforcer *enforcer)
 {
     struct entry *e;
@@ -340,6 +459,7 @@ void gw_quarantine_start(struct gw_quarantine *q, struct gw_enforcer *enforcer)
         gw_log_error("the verdicts could not be repeated to the enforcer: %s", gw_error_text(err));
     for (cursor = 0; (e = gw_map_next(&q->entries, &cursor));)
         quarantine_tell(q, &e->v);
+    look_for_protected(q);
 }
 
 void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *config)
@@ -351,6 +471,7 @@ void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *confi
     quarantine_rules(q);
     while ((e = gw_map_next(&q->entries, &cursor)))
         quarantine_send_all(q, &e->v, NULL);
+    look_for_protected(q);
 }
 
 int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, struct gw_store *store,

@@ -3,7 +3,8 @@
  * @file
  * Verdicts: who is cut off, how, why, by whom, until when. Stored first, then sent to the kernel as
  * every address the device is known by, now and later; the device's sessions are closed and its
- * certificate refused until the release. Rules turn strikes into verdicts. Loop thread only.
+ * certificate refused until the release. A verdict to observe is kept and sent like the others, and
+ * cuts nothing off. Rules turn strikes into verdicts. Loop thread only.
  */
 #pragma once
 
@@ -19,21 +20,31 @@ struct gw_verdict {
     struct gw_hwaddr addr;             /**< valid when device is "" */
     enum gw_verdict_mode mode;
     char reason[GW_REASON_MAX + 1];
-    char by[GW_DEVICE_ID_MAX + 1]; /**< "admin", a user, "rule", "cloud" */
+    char by[GW_DEVICE_ID_MAX + 1]; /**< "admin", a user, "rule", "policy", "configuration" */
     int64_t since_ms, until_ms;    /**< wall clock; until 0: until released */
 };
 
 const char *gw_mode_text(enum gw_verdict_mode m);
+/** The mode of this name; GW_MODE_NONE: there is none such. */
+enum gw_verdict_mode gw_mode_of(const char *text);
+
+/** It cuts off (all modes but observe). NULL does not. */
+static inline bool gw_verdict_cuts(const struct gw_verdict *v)
+{
+    return v && (v->mode == GW_MODE_ISOLATE || v->mode == GW_MODE_REMEDIATE);
+}
 
 struct gw_quarantine_ops {
     /**
-     * What holds for the device changed: close its sessions, or (NULL) let it in again. Also told
-     * for each loaded verdict by gw_quarantine_start; may repeat what is known. `v` is borrowed.
+     * What holds for the device changed: close its sessions, or (NULL: no verdict that cuts off)
+     * let it in again. Also told for each loaded verdict by gw_quarantine_start; may repeat what is
+     * known. `v` is borrowed.
      */
     void (*changed)(void *owner, const char *device, const struct gw_verdict *v);
     /**
      * May be NULL. The kernel cuts the device off next: the last moment at which it can be told why
-     * its sessions end. To be done in no time; `changed` follows. Not told for a whole network.
+     * its sessions end. To be done in no time; `changed` follows. Not told for a whole network, nor
+     * for a verdict that cuts nothing off.
      */
     void (*cutting)(void *owner, const char *device, const struct gw_verdict *v);
     void *owner;
@@ -44,7 +55,8 @@ struct gw_quarantine;
  * Verdicts are loaded; gw_quarantine_start sends them once the enforcer is connected. Follows the
  * registry: addresses that a device gains or loses, a merge, its end. A revoked device is isolated;
  * with lan.new_devices = "isolate" a new address may only enrol (remediate) until it is approved;
- * both are verdicts by "policy". `ops` is copied and may be NULL. GW_ESTORE, -ENOMEM.
+ * both are verdicts by "policy". quarantine.protected wins over all of these, over rules and over
+ * what was decided before. `ops` is copied and may be NULL. GW_ESTORE, -ENOMEM.
  */
 int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, struct gw_store *store,
                        struct gw_journal *journal, struct gw_devices *devices,
@@ -52,7 +64,7 @@ int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, str
                        struct gw_quarantine **out) GW_MUST_CHECK;
 /** Changes that wait end with GW_ECLOSED; what was stored stays. Before the registry is closed. */
 void gw_quarantine_close(struct gw_quarantine **q);
-/** Addresses that became protected are let go at once. */
+/** Whoever became protected is let go: addresses at once, verdicts a tick of the loop later. */
 void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *config);
 /**
  * Repeat every verdict to the enforcer (borrowed), then mark them complete. Before this, and with
@@ -72,7 +84,8 @@ typedef void gw_quarantine_done(void *owner, int err);
 /**
  * The verdict counts for sessions at once; kernel and disk follow side by side. One in force is
  * replaced. `seconds` 0: until released. `fn` may be NULL.
- * @return 0; GW_ENOTFOUND: no such device; GW_EPROTECTED; GW_EMALFORMED: no mode, a reason over
+ * @return 0; GW_ENOTFOUND: no such device; GW_EPROTECTED: it or an address of it is, in whatever
+ *         mode; GW_EMALFORMED: no mode, a reason over
  *         GW_REASON_MAX or no UTF-8, over 100 years; GW_EFULL.
  */
 int gw_quarantine_device(struct gw_quarantine *q, const char *id, enum gw_verdict_mode mode,
@@ -103,32 +116,45 @@ int gw_quarantine_await(struct gw_quarantine *q, const char *id, gw_quarantine_d
  * True when a sighting of `mac` on `ifname` may give it `ip` (NULL: none), which is another's so
  * far. Nobody who is cut off takes an address from somebody else, or the verdict would follow it
  * there; and nobody unknown takes one from a device that is cut off on the same port: that is this
- * device, with another link address.
+ * device, with another link address. Nor does anybody who is cut off take a protected address, and
+ * so its liberty; a new device that only waits for approval may.
  */
 bool gw_quarantine_may_claim(const struct gw_quarantine *q, const uint8_t mac[6],
                              const struct gw_hwaddr *ip, const char *ifname);
 
-/** NULL: none. A verdict on the device, or on an address that it has now (or its network). */
+/**
+ * The verdict that cuts the device off: the strictest on it, or on an address that it has now, or
+ * on a network of it. NULL: none, or only one to observe.
+ */
 const struct gw_verdict *gw_quarantine_of_device(const struct gw_quarantine *q, const char *id);
+/** The same with those to observe: what is shown, not what is asked before a session. */
+const struct gw_verdict *gw_quarantine_shown(const struct gw_quarantine *q, const char *id);
+/** The verdict on the device itself. NULL: none. */
+const struct gw_verdict *gw_quarantine_own(const struct gw_quarantine *q, const char *id);
 /** The verdict on exactly this address or network. */
 const struct gw_verdict *gw_quarantine_of_addr(const struct gw_quarantine *q,
                                                const struct gw_hwaddr *a);
 /** Walk all: `*cursor` 0 first; NULL at the end. */
 const struct gw_verdict *gw_quarantine_next(const struct gw_quarantine *q, size_t *cursor);
+/** Verdicts that cut off. */
 size_t gw_quarantine_count(const struct gw_quarantine *q);
 
-#define GW_STRIKES(X)                                                                              \
-    X(MALFORMED, "malformed packets")                                                              \
-    X(AUTH, "failed authentications") X(DENIED, "refused publishes") X(FLOOD, "floods")
-enum gw_strike {
-#define X(name, text) GW_STRIKE_##name,
-    GW_STRIKES(X)
-#undef X
-};
 /**
- * Something bad that the device did. With quarantine.auto, too many of one kind in its sliding
- * window make a verdict by "rule"; without, only an alert. Without rules in the configuration: 20
- * malformed packets in 60 s isolate, 20 failed authentications in 60 s leave only the way to a new
- * certificate (remediate), each for an hour. O(1).
+ * Something bad that the device did. Too many of one kind within a rule's sliding window make a
+ * verdict by "rule", if it is stricter than what holds. An alert alone ("strikes", at most one for
+ * a device, rule and hour) comes of a rule with `dry_run`, of all rules without quarantine.auto,
+ * and for a protected device.
+ *
+ * Without rules in the configuration: 20 malformed packets in 60 s isolate, 20 failed
+ * authentications in 60 s leave only the way to a new certificate (remediate), each for an hour;
+ * for failed handshakes and for what is noticed on the wire there are dry runs, because a healthy
+ * device may look like that. O(1).
  */
 void gw_quarantine_strike(struct gw_quarantine *q, const char *device, enum gw_strike kind);
+
+/**
+ * The programs noticed something on the wire (wire the enforcer's `wire` here): an alert of the
+ * kind's name with all figures, at most one for a device, kind and minute and 60 a minute for all
+ * devices (what is kept back is counted and told with the next), and one strike.
+ */
+void gw_quarantine_wire(struct gw_quarantine *q, const struct gw_wire_event *ev);

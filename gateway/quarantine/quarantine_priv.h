@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "base/log.h"
 #include "quarantine/quarantine.h"
 
 #define BY_POLICY "policy"
+#define BY_CONFIG "configuration"
 #define REASON_NEW "not approved yet"
 
 /* One verdict; its key (id or address) lies in it. */
@@ -49,6 +51,24 @@ struct rule {
     enum gw_strike strike;
     enum gw_verdict_mode mode;
     uint32_t count, window_s, for_s;
+    bool dry_run;
+};
+
+/* Alerts of one kind about one device: how long to be quiet, and how many were kept back. */
+struct quiet {
+    uint64_t until_ms;
+    uint32_t muted;
+};
+
+/* What one device did that is counted against it. */
+struct striker {
+    struct gw_list node;
+    char device[GW_DEVICE_ID_MAX + 1];
+    struct quiet wire[GW_WIRE_COUNT];
+    struct tally {
+        struct window window;
+        struct quiet quiet; /* of what is only said */
+    } tallies[];            /* one for each rule */
 };
 
 struct gw_quarantine {
@@ -63,6 +83,7 @@ struct gw_quarantine {
     struct gw_map entries; /* by id, or by address: an id never starts with an address's kind */
     struct gw_list networks;
     size_t network_count;
+    size_t cutting_count; /* of the entries: those that cut off */
     struct gw_list changes;
     uint64_t last_change;
 
@@ -74,8 +95,10 @@ struct gw_quarantine {
     struct {
         struct rule rules[GW_CONFIG_RULES_MAX];
         size_t rule_count;
-        struct gw_map strikers; /* by device id */
-        struct gw_list recent;  /* the one that struck last at the end */
+        struct gw_map strikers;    /* by device id */
+        struct gw_list recent;     /* the one that struck last at the end */
+        struct quiet strangers;    /* on the wire, with a MAC that the registry has no room for */
+        struct gw_log_limit crowd; /* of alerts about all: MACs are made up easily */
     } strikes;
 };
 
@@ -91,7 +114,19 @@ static inline struct gw_slice verdict_key(const struct gw_verdict *v)
 
 /* quarantine.c */
 bool quarantine_live(const struct gw_verdict *v);
+/*
+ * The address is, or part of the network, or a protected device has it or one in the network. In a
+ * network no device is looked for that only another network protects: that would be all of them.
+ */
 bool quarantine_protects(const struct gw_quarantine *q, const struct gw_hwaddr *a);
+/* Itself or an address of it is protected. */
+bool quarantine_protects_device(const struct gw_quarantine *q, const struct gw_device *d);
+/* Look a tick of the loop later whether the verdict is over: it ended, or is on somebody protected.
+ */
+void quarantine_look_soon(struct gw_quarantine *q, struct entry *e);
+/* The stricter of two, either may be NULL; of the same mode, the one that ends later. */
+const struct gw_verdict *quarantine_stricter(const struct gw_verdict *a,
+                                             const struct gw_verdict *b);
 int quarantine_put(struct gw_quarantine *q, const struct gw_verdict *v, uint64_t change);
 void quarantine_remove(struct gw_quarantine *q, const struct gw_verdict *key);
 /* Tell what holds now for the device, or for every device that has the address. */
@@ -127,3 +162,12 @@ void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_ch
 /* strikes.c */
 void quarantine_rules(struct gw_quarantine *q);
 void quarantine_strikes_fini(struct gw_quarantine *q);
+/* The device that is counted against, made when unknown and now the latest. NULL: out of memory. */
+struct striker *quarantine_striker(struct gw_quarantine *q, const char *device);
+/* True when it may be said now, and then not again for so long; else it is counted. */
+bool quarantine_may_say(struct gw_quarantine *q, struct quiet *quiet, uint64_t pause_ms);
+/* What was kept back goes with the alert about `quiet`, once. */
+void quarantine_put_muted(struct gw_quarantine *q, struct quiet *quiet, json_t *fields);
+/* One strike; `figures` ("" : none) says what was counted in it. */
+void quarantine_count(struct gw_quarantine *q, const struct gw_device *d, enum gw_strike kind,
+                      const char *figures);

@@ -180,6 +180,23 @@ test('what the command does is seen on the page', async () => {
   await row('plug-1').getByText('Repairs only').waitFor({ state: 'detached' });
 });
 
+test('an observed device goes on, and is not counted as cut off', async () => {
+  await row('cam-1').getByRole('button', { name: 'Quarantine' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Observe').check();
+  await dialog.getByLabel(/Reason/).fill('looks odd');
+  await dialog.getByRole('button', { name: 'Quarantine' }).click();
+  await row('cam-1').getByText('Observed').waitFor();
+  assert.equal(await site('pings', 'cam-1'), true);
+  assert.equal((await site('known', 'cam-1')).quarantine.mode, 'observe');
+  await row('cam-1').getByRole('button', { name: 'Quarantine' }).waitFor();
+  await page.getByRole('button', { name: 'Quarantined', exact: true }).click();
+  assert.equal(await page.locator('article.device').count(), 0);
+  await page.getByRole('button', { name: 'All', exact: true }).click();
+  await row('cam-1').getByRole('button', { name: 'Stop observing' }).click();
+  await row('cam-1').getByText('Observed').waitFor({ state: 'detached' });
+});
+
 test('a refusal is shown in the words of the gateway, and a good name is kept', async () => {
   const details = row('cam-1').getByRole('button', { name: /Details/ });
   await details.click();

@@ -4,7 +4,7 @@
 import { useState } from 'preact/hooks';
 import { api } from './api';
 import { ApproveDialog, ForgetDialog, QuarantineDialog, RevokeDialog } from './dialogs';
-import { bytes, cause, count, plural, PRESENCE, STATES, titleOf } from './text';
+import { bytes, cause, count, isCut, plural, PRESENCE, STATES, titleOf } from './text';
 import type { Device, Verdict } from './types';
 import { Ago, Problem, When, type Ctx } from './ui';
 
@@ -20,7 +20,7 @@ export function DeviceRow({ device: d, ctx }: { device: Device; ctx: Ctx }) {
 
   return (
     <li>
-      <article class={`card device ${d.quarantine ? 'cut' : ''}`} data-device={d.id} aria-labelledby={heading}>
+      <article class={`card device ${isCut(d) ? 'cut' : ''}`} data-device={d.id} aria-labelledby={heading}>
         <div class="device-who">
           <h3 id={heading}>{title}</h3>
           <p class="sub">
@@ -77,15 +77,19 @@ function Presence({ device: d }: { device: Device }) {
   );
 }
 
-const MODES = { isolate: 'Isolated', remediate: 'Repairs only' };
+const MODES = { isolate: 'Isolated', remediate: 'Repairs only', observe: 'Observed' };
 
 function Cut({ verdict: v }: { verdict: Verdict }) {
   return (
-    <p class="cutline">
+    <p class={v.mode === 'observe' ? 'cutline watched' : 'cutline'}>
       <strong>{MODES[v.mode] ?? v.mode}</strong> by {v.by} since <When at={v.since} />
       {v.reason && <>: {v.reason}</>}.{' '}
       {v.until ? <>Until <When at={v.until} />.</> : 'Until released.'}{' '}
-      <span data-dropped={v.dropped_packets}>{plural(v.dropped_packets, 'packet')}</span> dropped, {bytes(v.dropped_bytes)}.
+      {v.mode !== 'observe' && (
+        <>
+          <span data-dropped={v.dropped_packets}>{plural(v.dropped_packets, 'packet')}</span> dropped, {bytes(v.dropped_bytes)}.
+        </>
+      )}
     </p>
   );
 }
@@ -119,11 +123,13 @@ function Verbs({ device: d, ctx, ask }: VerbsProps) {
         </button>
       )}
       {/* A verdict of policy goes with approval or forgetting, not by release. */}
-      {d.quarantine?.by === 'policy' ? null : d.quarantine ? (
-        <button type="button" class="primary" onClick={() => void release()}>
-          Release{name}
+      {d.quarantine && d.quarantine.by !== 'policy' && (
+        <button type="button" class={isCut(d) ? 'primary' : 'quiet'} onClick={() => void release()}>
+          {isCut(d) ? 'Release' : 'Stop observing'}
+          {name}
         </button>
-      ) : (
+      )}
+      {!isCut(d) && (
         <button type="button" class="danger-quiet" onClick={() => ask('quarantine')}>
           Quarantine{name}
         </button>

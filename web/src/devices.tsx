@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import { DeviceRow } from './device';
-import { plural, titleOf } from './text';
+import { isCut, plural, titleOf } from './text';
 import type { Device } from './types';
 import type { Ctx } from './ui';
 
@@ -13,14 +13,14 @@ const FILTERS = {
   online: { word: 'Online', test: (d: Device) => d.presence.status === 'online' },
   offline: { word: 'Offline', test: (d: Device) => d.presence.status !== 'online' },
   pending: { word: 'Waiting', test: (d: Device) => d.state === 'pending' },
-  quarantine: { word: 'Quarantined', test: (d: Device) => d.quarantine !== null },
+  quarantine: { word: 'Quarantined', test: isCut },
 };
 type Filter = keyof typeof FILTERS;
 
 /** What asks for attention comes first; then who is there; then by name. */
 function rank(d: Device): number {
   if (d.state === 'pending') return 0;
-  if (d.quarantine) return 1;
+  if (isCut(d)) return 1;
   if (d.state === 'revoked') return 5;
   return d.state === 'seen' ? 4 : d.presence.status === 'online' ? 2 : 3;
 }

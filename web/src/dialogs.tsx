@@ -58,12 +58,15 @@ const DURATIONS: [number, string][] = [
 
 export function QuarantineDialog(p: Props) {
   const { device: d } = p;
-  const act = (f: FormData) =>
-    finish(
+  const act = (f: FormData) => {
+    const mode = f.get('mode') as Mode;
+
+    return finish(
       p,
-      api.quarantine(d.id, f.get('mode') as Mode, Number(f.get('seconds')), String(f.get('reason')).trim()),
-      `${titleOf(d)} is in quarantine.`,
+      api.quarantine(d.id, mode, Number(f.get('seconds')), String(f.get('reason')).trim()),
+      `${titleOf(d)} is ${mode === 'observe' ? 'observed' : 'in quarantine'}.`,
     );
+  };
 
   return (
     <Dialog title={`Quarantine ${titleOf(d)}`} close={p.close}>
@@ -80,6 +83,12 @@ export function QuarantineDialog(p: Props) {
             <input type="radio" name="mode" value="remediate" />
             <span>
               Repairs only <small>It reaches the gateway to renew itself, and nothing else.</small>
+            </span>
+          </label>
+          <label class="choice">
+            <input type="radio" name="mode" value="observe" />
+            <span>
+              Observe <small>Nothing is cut off: what it does is counted and reported.</small>
             </span>
           </label>
         </fieldset>

@@ -29,6 +29,9 @@ export const STATES: Record<Device['state'], string> = {
 
 export const PRESENCE = { online: 'Online', offline: 'Offline', asleep: 'Asleep' };
 
+/** A verdict that only observes cuts nothing off. */
+export const isCut = (d: Device) => d.quarantine !== null && d.quarantine.mode !== 'observe';
+
 export const titleOf = (d: Device) => d.name || d.hostname || d.id;
 
 export function count(n: number): string {

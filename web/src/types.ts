@@ -32,7 +32,7 @@ export interface Status {
   isolation: { state: 'enforcing' | 'degraded' | 'off'; interfaces: Port[] };
 }
 
-export type Mode = 'isolate' | 'remediate';
+export type Mode = 'isolate' | 'remediate' | 'observe';
 
 export interface Verdict {
   mode: Mode;

@@ -140,7 +140,34 @@ Test(config, a_refusal_names_line_key_value_and_what_is_allowed)
         {"bad protected address",
          "quarantine = { protected = [\"10.0.0\"]; };",
          {"quarantine.protected", "10.0.0"}},
-        {"bad rule", "quarantine = { rules = ( { strike = \"odd\"; } ); };", {"quarantine.rules"}},
+        {"a protected device without a name",
+         "quarantine = { protected = [\"device:\"]; };",
+         {"quarantine.protected", "\"device:\"", "device:ID"}},
+        {"a protected device of no certificate",
+         "quarantine = { protected = [\"device:a b\"]; };",
+         {"quarantine.protected", "device:a b"}},
+        {"an id that might be a wrong address",
+         "quarantine = { protected = [\"cam-1\"]; };",
+         {"quarantine.protected", "cam-1", "device:ID"}},
+        {"a strike not known",
+         "quarantine = {\n rules = ( { strike = \"odd\"; } ); };",
+         {":2:", "quarantine.rules", "\"odd\"",
+          "malformed, auth, denied, flood, handshake, scan-"}},
+        {"the last strike is named too",
+         "quarantine = { rules = ( { strike = 7; } ); };",
+         {"strike: found 7", "rogue-router, departure"}},
+        {"a rule for nothing",
+         "quarantine = { rules = ( { count = 3; } ); };",
+         {"strike: found none", "malformed"}},
+        {"a mode not known",
+         "quarantine = { rules = ( { strike = \"auth\"; mode = \"drop\"; } ); };",
+         {"mode: found \"drop\"", "isolate, remediate, observe"}},
+        {"dry run by number",
+         "quarantine = { rules = ( { strike = \"auth\"; dry_run = 1; } ); };",
+         {"quarantine.rules", "dry_run = 1"}},
+        {"a rule with an unknown key",
+         "quarantine = { rules = ( { strike = \"auth\"; dryrun = true; } ); };",
+         {"unknown key \"dryrun\"", "dry_run"}},
         {"no window", "detect = { window_s = 0; };", {"detect.window_s", "found 0", "1 to 3600"}},
         {"hosts past the table", "detect = { hosts = 401; };", {"detect.hosts", "0 to 400"}},
         {"ports past the table", "detect = { ports = 401; };", {"detect.ports", "0 to 400"}},
@@ -210,6 +237,36 @@ Test(config, detection_and_isolation_are_as_written)
     cr_expect_str_eq(gw_hwaddr_text(&c->isolation.servers[0], text), "02:00:00:00:00:53");
     cr_expect_str_eq(gw_hwaddr_text(&c->isolation.servers[1], text), "192.0.2.53");
     cr_expect_str_eq(gw_hwaddr_text(&c->isolation.servers[2], text), "fe80::53");
+    gw_config_free(&c);
+}
+
+Test(config, rules_and_who_is_protected_are_as_written)
+{
+    struct gw_config_error error = {""};
+    struct gw_config *c = NULL;
+    const struct gw_config_rule *r;
+    char text[GW_HWADDR_TEXT];
+
+    put("cordon.conf",
+        "quarantine = { rules = ("
+        " { strike = \"handshake\"; mode = \"observe\"; count = 3; window_s = 9; for_s = 60; },"
+        " { strike = \"departure\"; dry_run = true; } );"
+        " protected = [ \"192.0.2.1\", \"device:cam-1\", \"2001:db8::/48\", \"device:10.0.0.1\" ]; "
+        "};");
+    cr_assert_eq(gw_config_load(path, &c, &error), 0, "%s", error.text);
+    cr_assert_eq(c->quarantine.rule_count, 2);
+    r = c->quarantine.rules;
+    cr_expect(r[0].strike == GW_STRIKE_HANDSHAKE && r[0].count == 3 && r[0].window_s == 9 &&
+              r[0].for_s == 60 && !r[0].dry_run);
+    cr_expect_str_eq(r[0].mode, "observe");
+    cr_expect(r[1].strike == GW_STRIKE_WIRE_DEPARTURE && r[1].count == 20 && r[1].window_s == 60 &&
+              r[1].for_s == 0 && r[1].dry_run);
+    cr_expect_str_eq(r[1].mode, "isolate");
+    cr_assert_eq(c->quarantine.protected_count, 2);
+    cr_expect_str_eq(gw_hwaddr_text(&c->quarantine.protected_addrs[1], text), "2001:db8::/48");
+    cr_assert_eq(c->quarantine.protected_device_count, 2);
+    cr_expect_str_eq(c->quarantine.protected_devices[0], "cam-1");
+    cr_expect_str_eq(c->quarantine.protected_devices[1], "10.0.0.1");
     gw_config_free(&c);
 }
 

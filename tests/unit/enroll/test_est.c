@@ -265,6 +265,30 @@ Test(est, enrols_by_pairing_code)
     GIVES("cp cam-1.csr was; csr cam-1; enroll cam-1 -u any:$(cat code)", "409");
 }
 
+static unsigned wrong_codes;
+
+static void on_wrong_code(void *owner, const struct gw_hwaddr *from)
+{
+    char text[GW_HWADDR_TEXT];
+
+    cr_expect_eq(owner, &wrong_codes);
+    cr_expect_str_eq(gw_hwaddr_text(from, text), "127.0.0.1");
+    wrong_codes++;
+}
+
+Test(est, tells_of_wrong_codes)
+{
+    gw_enroll_watch(w.enroll, on_wrong_code, &wrong_codes);
+    GIVES("csr cam-1; enroll cam-1 -u any:AAAA-AAAA", "401");
+    cr_expect_eq(wrong_codes, 0, "no window: whatever was shown may have been right once");
+    pair(60, "code");
+    GIVES("for i in 1 2 3 4 5 6 7; do enroll cam-1 -u any:AAAA-AAAA; done",
+          "401401401401401429429");
+    cr_expect_eq(wrong_codes, 7);
+    GIVES("csr cam-2; enroll cam-2", "202");
+    cr_expect_eq(wrong_codes, 7, "no code is no wrong code");
+}
+
 Test(est, refuses_wrong_codes_and_closes_the_window)
 {
     GIVES("csr cam-1; enroll cam-1 -u any:AAAA-AAAA", "401");

@@ -292,8 +292,8 @@ Test(peer, is_closed_and_kept_out_by_a_verdict_and_by_revocation)
 
 Test(peer, survives_the_verdict_that_its_own_publish_brings)
 {
-    char strike[] = "denied", mode[] = "isolate";
-    struct gw_config_rule rule = {strike, mode, 3, 60, 0};
+    char mode[] = "isolate";
+    struct gw_config_rule rule = {GW_STRIKE_DENIED, mode, 3, 60, 0, false};
     struct gw_config_rule *kept = site.config->quarantine.rules;
     size_t kept_count = site.config->quarantine.rule_count;
     struct line l;

@@ -67,6 +67,7 @@ static struct gw_journal_listener listener;
 static char told[8192];   /* what sessions were told: "-cam;" closed, "+cam;" let in */
 static char alerts[8192]; /* "quarantine cam;release cam;" */
 static char last_json[4096];
+static char told_text[8192]; /* the alerts themselves */
 static int done_count, done_err;
 
 static void changed(void *owner, const char *device, const struct gw_verdict *v)
@@ -94,6 +95,8 @@ static void note(void *owner, const struct gw_event *ev)
     (void)owner;
     (void)snprintf(alerts + used, sizeof(alerts) - used, "%s %s;", ev->kind, ev->device);
     (void)snprintf(last_json, sizeof(last_json), "%s", ev->json);
+    used = strlen(told_text);
+    (void)snprintf(told_text + used, sizeof(told_text) - used, "%s\n", ev->json);
 }
 
 static void done(void *owner, int err)
@@ -183,6 +186,14 @@ static void settle(void)
     site_settle();
     answer(0);
     site_settle();
+}
+
+/* Whoever became protected is looked for a tick of the loop later. */
+static void look(void)
+{
+    settle();
+    pass_ms(site.loop, 8);
+    settle();
 }
 
 static int cut_off(const char *id, uint64_t seconds)
@@ -575,7 +586,10 @@ Test(quarantine, a_newly_protected_address_is_let_go_at_a_reload)
     site.config->quarantine.protected_count = 1;
     gw_quarantine_reload(quarantine, site.config);
     cr_expect_str_eq(in_kernel("192.0.2.1"), "none");
-    cr_expect_str_eq(in_kernel("02:00:00:00:00:01"), "isolate");
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:01"), "none", "whose device it is, with it");
+    look();
+    cr_expect_null(gw_quarantine_shown(quarantine, "cam"));
+    cr_expect_not_null(strstr(last_json, "\"by\":\"configuration\""), "%s", last_json);
 }
 
 /* ---- rules ---- */
@@ -677,8 +691,8 @@ Test(quarantine, strikes_of_different_kinds_and_devices_do_not_add_up)
 
 Test(quarantine, configured_rules_take_the_place_of_the_defaults)
 {
-    static char flood[] = "flood", remediate[] = "remediate";
-    static struct gw_config_rule rule = {flood, remediate, 3, 10, 0};
+    static char remediate[] = "remediate";
+    static struct gw_config_rule rule = {GW_STRIKE_FLOOD, remediate, 3, 10, 0, false};
     struct gw_config_rule *before = site.config->quarantine.rules;
 
     site.config->quarantine.rules = &rule;
@@ -723,4 +737,504 @@ Test(quarantine, strikes_of_a_crowd_are_bounded)
     cr_expect_null(gw_quarantine_of_device(quarantine, "d0"), "its first was forgotten");
     strike("d4999", GW_STRIKE_AUTH, 19, 0);
     cr_expect_not_null(gw_quarantine_of_device(quarantine, "d4999"));
+}
+
+/* ---- what only observes ---- */
+
+static int observe(const char *id, uint64_t seconds)
+{
+    return gw_quarantine_device(quarantine, id, GW_MODE_OBSERVE, seconds, "looks odd", "admin",
+                                done, &quarantine);
+}
+
+Test(quarantine, a_verdict_to_observe_cuts_nothing_off)
+{
+    cut[0] = '\0';
+    cr_assert_eq(observe("cam", 0), 0);
+    cr_expect_str_eq(take(told), "+cam;", "no session ends");
+    cr_expect_str_eq(cut, "", "and nobody needs to hear why");
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:01"), "observe");
+    cr_expect_str_eq(in_kernel("192.0.2.1"), "observe");
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"));
+    cr_assert_not_null(gw_quarantine_shown(quarantine, "cam"));
+    cr_expect_eq(gw_quarantine_shown(quarantine, "cam")->mode, GW_MODE_OBSERVE);
+    cr_expect_eq(gw_quarantine_count(quarantine), 0);
+    settle();
+    cr_expect_str_eq(take(alerts), "quarantine cam;");
+    cr_expect_not_null(strstr(last_json, "cam is observed: looks odd"), "%s", last_json);
+    cr_expect_not_null(strstr(last_json, "\"severity\":\"info\""), "%s", last_json);
+    cr_expect(may_claim(1, "192.0.2.9", "lan1"), "it may take an address that goes to it");
+    cr_expect(may_claim(7, "192.0.2.1", "lan1"), "and another may take its");
+
+    restart();
+    gw_quarantine_start(quarantine, &kernel);
+    cr_expect_str_eq(take(told), "+cam;");
+    cr_expect_str_eq(in_kernel("192.0.2.1"), "observe", "also after a restart");
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"));
+    cr_assert_eq(release("cam"), 0);
+    settle();
+    cr_expect_str_eq(in_kernel("192.0.2.1"), "none");
+    cr_expect_not_null(strstr(last_json, "cam is no longer observed"), "%s", last_json);
+}
+
+Test(quarantine, whatever_cuts_off_is_stricter_than_to_observe)
+{
+    struct gw_hwaddr ip = addr_of("192.0.2.1"), net = addr_of("192.0.2.0/29");
+
+    cr_assert_eq(observe("cam", 0), 0);
+    cr_assert_eq(gw_quarantine_addr(quarantine, &ip, GW_MODE_REMEDIATE, 0, "", "admin", NULL, NULL),
+                 0);
+    settle();
+    cr_expect_str_eq(in_kernel("192.0.2.1"), "remediate");
+    cr_expect_str_eq(in_kernel("2001:db8::1"), "observe");
+    cr_assert_not_null(gw_quarantine_of_device(quarantine, "cam"));
+    cr_expect_eq(gw_quarantine_of_device(quarantine, "cam")->mode, GW_MODE_REMEDIATE);
+    cr_assert_eq(gw_quarantine_addr(quarantine, &net, GW_MODE_ISOLATE, 0, "", "admin", NULL, NULL),
+                 0);
+    settle();
+    cr_expect_eq(gw_quarantine_of_device(quarantine, "cam")->mode, GW_MODE_ISOLATE);
+    cr_expect_eq(gw_quarantine_own(quarantine, "cam")->mode, GW_MODE_OBSERVE);
+    cr_expect_eq(gw_quarantine_count(quarantine), 2);
+
+    cr_assert_eq(gw_quarantine_release_addr(quarantine, &net, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_quarantine_addr(quarantine, &ip, GW_MODE_OBSERVE, 0, "", "admin", NULL, NULL),
+                 0);
+    settle();
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"));
+    cr_expect_eq(gw_quarantine_count(quarantine), 0, "nothing is counted twice");
+    cr_assert_eq(cut_off("cam", 0), 0);
+    cr_expect_eq(gw_quarantine_count(quarantine), 1);
+    settle();
+    (void)take(told);
+    cr_assert_eq(observe("cam", 0), 0);
+    cr_expect_str_eq(take(told), "+cam;", "let in again, and observed");
+    cr_expect_eq(gw_quarantine_count(quarantine), 0);
+}
+
+Test(quarantine, a_merge_keeps_the_stricter_verdict)
+{
+    (void)proved("lamp", NULL, 0);
+    cr_assert_eq(observe("lamp", 0), 0);
+    cr_assert_eq(cut_off("mac-020000000009", 0), 0);
+    settle();
+    (void)proved("lamp", NULL, 9);
+    settle();
+    cr_assert_not_null(gw_quarantine_of_device(quarantine, "lamp"));
+    cr_expect_eq(gw_quarantine_of_device(quarantine, "lamp")->mode, GW_MODE_ISOLATE);
+    cr_expect_str_eq(in_kernel("192.0.2.9"), "isolate");
+    cr_expect_eq(gw_quarantine_count(quarantine), 1);
+}
+
+/* ---- who is protected ---- */
+
+static char *protected_id(const char *id)
+{
+    char *copy = strdup(id);
+
+    cr_assert_not_null(copy);
+    site.config->quarantine.protected_devices[0] = copy; /* freed with the configuration */
+    site.config->quarantine.protected_device_count = 1;
+    return copy;
+}
+
+Test(quarantine, a_protected_device_is_never_cut_off)
+{
+    (void)protected_id("cam");
+    cr_expect_eq(cut_off("cam", 0), GW_EPROTECTED);
+    cr_expect_eq(observe("cam", 0), GW_EPROTECTED);
+    cr_expect_eq(cut_off_addr("192.0.2.1"), GW_EPROTECTED, "nor by an address that it has");
+    cr_expect_eq(cut_off_addr("02:00:00:00:00:01"), GW_EPROTECTED);
+    cr_expect_eq(cut_off_addr("2001:db8::/64"), GW_EPROTECTED, "nor with a network");
+    cr_expect_eq(cut_off_addr("192.0.2.9"), 0);
+    settle();
+    cr_assert_eq(gw_devices_revoke(site.devices, "cam"), 0);
+    settle();
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"), "nor by policy");
+    cr_expect_str_eq(in_kernel("192.0.2.1"), "never");
+}
+
+Test(quarantine, a_protected_address_protects_the_other_addresses_of_its_device)
+{
+    static const char *const lists[] = {"02:00:00:00:00:01", "192.0.2.1", "192.0.2.0/30"};
+
+    for (size_t i = 0; i < GW_COUNT(lists); i++) {
+        site.config->quarantine.protected_addrs[0] = addr_of(lists[i]);
+        site.config->quarantine.protected_count = 1;
+        cr_expect_eq(cut_off("cam", 0), GW_EPROTECTED, "%s", lists[i]);
+        cr_expect_eq(cut_off_addr("2001:db8::1"), GW_EPROTECTED, "%s", lists[i]);
+        cr_expect_eq(cut_off_addr("02:00:00:00:00:01"), GW_EPROTECTED, "%s", lists[i]);
+        cr_expect_eq(cut_off_addr("2001:db8:7::1"), 0, "%s", lists[i]);
+        if (i < 2)
+            cr_expect_eq(cut_off_addr("2001:db8::/120"), GW_EPROTECTED, "%s", lists[i]);
+    }
+}
+
+Test(quarantine, a_protected_address_wins_over_what_holds_for_new_devices)
+{
+    site.config->lan.new_devices = GW_NEW_ISOLATE;
+    site.config->quarantine.protected_addrs[0] = addr_of("02:00:00:00:00:14");
+    site.config->quarantine.protected_addrs[1] = addr_of("192.0.2.21");
+    site.config->quarantine.protected_count = 2;
+    (void)heard(20, "192.0.2.20", "lan1");
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:14"), "none", "the kernel is told");
+    cr_expect_str_eq(in_kernel("192.0.2.20"), "none");
+    (void)heard(21, NULL, "lan1");
+    settle();
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:15"), "remediate");
+    cr_expect(may_claim(21, "192.0.2.21", "lan1"), "it is only new");
+    (void)heard(21, "192.0.2.21", "lan1");
+    look();
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:15"), "none");
+    cr_expect_str_eq(in_kernel("192.0.2.21"), "none");
+    cr_expect_null(gw_quarantine_of_device(quarantine, "mac-020000000015"));
+    cr_expect_eq(gw_quarantine_count(quarantine), 0);
+}
+
+Test(quarantine, whoever_is_cut_off_takes_no_protected_address)
+{
+    site.config->quarantine.protected_addrs[0] = addr_of("192.0.2.77");
+    site.config->quarantine.protected_count = 1;
+    cr_expect(may_claim(9, "192.0.2.77", "lan1"));
+    cr_assert_eq(cut_off("mac-020000000009", 0), 0);
+    settle();
+    cr_expect_not(may_claim(9, "192.0.2.77", "lan1"));
+    cr_expect(may_claim(9, "192.0.2.78", "lan1"));
+}
+
+Test(quarantine, a_verdict_ends_when_its_device_becomes_protected)
+{
+    cr_assert_eq(cut_off("cam", 0), 0);
+    cr_assert_eq(cut_off_addr("2001:db8::/64"), 0);
+    cr_assert_eq(cut_off("mac-020000000009", 60), 0);
+    settle();
+    (void)take(told);
+    (void)protected_id("cam");
+    gw_quarantine_reload(quarantine, site.config);
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:01"), "none", "at once");
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"));
+    look();
+    cr_expect_not_null(strstr(take(told), "+cam;"));
+    cr_expect_str_eq(in_kernel("2001:db8::/64"), "none", "a network with an address of it, too");
+    cr_expect_eq(gw_quarantine_count(quarantine), 1, "the other one stays");
+    cr_expect_not_null(gw_quarantine_of_device(quarantine, "mac-020000000009"));
+}
+
+Test(quarantine, a_configuration_changed_while_nobody_was_there_counts_from_the_start)
+{
+    cr_assert_eq(cut_off("cam", 0), 0);
+    settle();
+    (void)protected_id("cam");
+    restart();
+    gw_quarantine_start(quarantine, &kernel);
+    look();
+    cr_expect_str_eq(in_kernel("02:00:00:00:00:01"), "none");
+    cr_expect_null(gw_quarantine_shown(quarantine, "cam"));
+    cr_expect_eq(gw_quarantine_count(quarantine), 0);
+}
+
+/* ---- rules that do less, or more ---- */
+
+static struct gw_config_rule *kept_rules;
+
+static void rule_is(const struct gw_config_rule *r)
+{
+    static struct gw_config_rule rules[1];
+
+    rules[0] = *r;
+    kept_rules = site.config->quarantine.rules;
+    site.config->quarantine.rules = rules;
+    site.config->quarantine.rule_count = 1;
+    gw_quarantine_reload(quarantine, site.config);
+}
+
+static void rules_as_before(void)
+{
+    site.config->quarantine.rules = kept_rules;
+    site.config->quarantine.rule_count = 0;
+}
+
+static char isolate_text[] = "isolate", observe_text[] = "observe";
+
+Test(quarantine, a_dry_run_says_once_an_hour_what_it_would_have_done)
+{
+    rule_is(&(struct gw_config_rule){GW_STRIKE_DENIED, isolate_text, 3, 60, 600, true});
+    strike("cam", GW_STRIKE_DENIED, 2, 0);
+    cr_expect_str_eq(take(alerts), "");
+    strike("cam", GW_STRIKE_DENIED, 1, 0);
+    cr_expect_null(gw_quarantine_shown(quarantine, "cam"));
+    cr_expect_str_eq(take(alerts), "strikes cam;");
+    cr_expect_not_null(
+        strstr(last_json, "cam would have been cut off: 3 refused publishes within 60 s"), "%s",
+        last_json);
+    cr_expect_not_null(strstr(last_json, "\"seconds\":600"), "%s", last_json);
+    strike("cam", GW_STRIKE_DENIED, 300, 0);
+    cr_expect_str_eq(take(alerts), "", "not a hundred times");
+    strike("mac-020000000009", GW_STRIKE_DENIED, 3, 0);
+    cr_expect_str_eq(take(alerts), "strikes mac-020000000009;", "another one is another matter");
+    pass_ms(site.loop, 3600 * 1000);
+    strike("cam", GW_STRIKE_DENIED, 3, 0);
+    cr_expect_str_eq(take(alerts), "strikes cam;");
+    cr_expect_not_null(strstr(last_json, "\"not_shown\":100"), "%s", last_json);
+    rules_as_before();
+}
+
+Test(quarantine, a_rule_to_observe_gives_way_to_whatever_is_stricter)
+{
+    rule_is(&(struct gw_config_rule){GW_STRIKE_DENIED, observe_text, 2, 60, 600, false});
+    strike("cam", GW_STRIKE_DENIED, 2, 0);
+    cr_assert_not_null(gw_quarantine_shown(quarantine, "cam"));
+    cr_expect_eq(gw_quarantine_shown(quarantine, "cam")->mode, GW_MODE_OBSERVE);
+    cr_expect_str_eq(gw_quarantine_shown(quarantine, "cam")->by, "rule");
+    cr_expect_eq(gw_quarantine_shown(quarantine, "cam")->until_ms, gw_clock_wall_ms() + 600000);
+    settle();
+    (void)take(alerts);
+    strike("cam", GW_STRIKE_DENIED, 20, 0);
+    cr_expect_str_eq(take(alerts), "", "observed already");
+    rules_as_before();
+    gw_quarantine_reload(quarantine, site.config);
+    strike("cam", GW_STRIKE_MALFORMED, 20, 0);
+    cr_assert_not_null(gw_quarantine_of_device(quarantine, "cam"), "who is observed still strikes");
+    cr_expect_eq(gw_quarantine_of_device(quarantine, "cam")->mode, GW_MODE_ISOLATE);
+}
+
+Test(quarantine, a_protected_device_that_strikes_is_told_as_such)
+{
+    (void)protected_id("cam");
+    strike("cam", GW_STRIKE_MALFORMED, 40, 0);
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"));
+    cr_expect_str_eq(take(alerts), "strikes cam;");
+    cr_expect_not_null(strstr(last_json, "but is protected: 20 malformed"), "%s", last_json);
+    cr_expect_not_null(strstr(last_json, "\"protected\":true"), "%s", last_json);
+}
+
+/* ---- what is noticed on the wire ---- */
+
+static struct gw_wire_event noticed(enum gw_wire_kind kind, unsigned n)
+{
+    struct gw_wire_event ev = {.kind = kind, .window_ms = 10000, .ifname = "lan1"};
+
+    mac_of(n, ev.mac);
+    return ev;
+}
+
+Test(quarantine, what_is_noticed_on_the_wire_is_told_with_all_figures)
+{
+    static const struct {
+        enum gw_wire_kind kind;
+        bool dropped;
+        uint8_t protocol;
+        const char *ip, *peer;
+        uint16_t port;
+        uint8_t direction;
+        uint32_t count, window_ms;
+        const char *words[6];
+    } cases[] = {
+        {GW_WIRE_HOSTS,
+         false,
+         6,
+         "192.0.2.1",
+         "192.0.2.50",
+         23,
+         0,
+         74,
+         10000,
+         {"scan-hosts", "many addresses (74 addresses in 10 s)", "\"count\":74",
+          "\"mac\":\"02:00:00:00:00:01\"", "\"peer\":\"192.0.2.50\"", "\"port\":23"}},
+        {GW_WIRE_PORTS,
+         false,
+         6,
+         "192.0.2.1",
+         "192.0.2.50",
+         80,
+         0,
+         51,
+         10000,
+         {"scan-ports", "many ports (51 ports in 10 s)"}},
+        {GW_WIRE_NEIGHBOURS,
+         false,
+         17,
+         "192.0.2.1",
+         NULL,
+         0,
+         0,
+         9,
+         10000,
+         {"lateral", "many devices (9 devices in 10 s)"}},
+        {GW_WIRE_FLOOD,
+         false,
+         0,
+         NULL,
+         NULL,
+         0,
+         0,
+         61234,
+         1000,
+         {"packet-flood", "floods the network (61234 packets in 1 s)", "\"window_ms\":1000"}},
+        {GW_WIRE_FORGED,
+         true,
+         17,
+         "192.0.2.9",
+         "02:00:00:00:00:09",
+         0,
+         0,
+         3,
+         1500,
+         {"forged-address", "address 192.0.2.9 of mac-020000000009 (3 packets in 1.500 s); dropped",
+          "\"dropped\":true", "\"ip\":\"192.0.2.9\""}},
+        {GW_WIRE_SPOOFED,
+         true,
+         0,
+         "192.0.2.254",
+         "02:00:00:00:00:fe",
+         0,
+         0,
+         1,
+         10000,
+         {"spoofed-neighbour", "claims the address 192.0.2.254 of 02:00:00:00:00:fe; dropped"}},
+        {GW_WIRE_MOVES,
+         false,
+         0,
+         NULL,
+         NULL,
+         0,
+         0,
+         6,
+         10000,
+         {"mac-flapping", "several ports by turns (6 moves in 10 s)", "\"interface\":\"lan1\""}},
+        {GW_WIRE_DHCP, false, 17, NULL, NULL, 68, 0, 1, 10000, {"rogue-dhcp", "DHCP server"}},
+        {GW_WIRE_ROUTER, false, 58, NULL, NULL, 0, 0, 1, 10000, {"rogue-router", "as a router"}},
+        {GW_WIRE_DEPARTURE,
+         true,
+         6,
+         "192.0.2.1",
+         "198.51.100.7",
+         22,
+         0,
+         1,
+         10000,
+         {"departure", "not allow: to 198.51.100.7 by TCP, port 22; dropped", "\"protocol\":6",
+          "\"direction\":\"from-device\""}},
+        {GW_WIRE_DEPARTURE,
+         false,
+         47,
+         "192.0.2.1",
+         NULL,
+         0,
+         1,
+         2,
+         10000,
+         {"departure", "from somebody by 47 (2 packets in 10 s)", "to-device"}},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct gw_wire_event ev = noticed(cases[i].kind, 1);
+        char kind[64];
+
+        ev.dropped = cases[i].dropped;
+        ev.protocol = cases[i].protocol;
+        if (cases[i].ip)
+            ev.ip = addr_of(cases[i].ip);
+        if (cases[i].peer)
+            ev.peer = addr_of(cases[i].peer);
+        ev.port = cases[i].port;
+        ev.direction = cases[i].direction;
+        ev.count = cases[i].count;
+        ev.window_ms = cases[i].window_ms;
+        told_text[0] = '\0';
+        (void)take(alerts);
+        gw_quarantine_wire(quarantine, &ev);
+        (void)snprintf(kind, sizeof(kind), "%s cam;", cases[i].words[0]);
+        cr_expect_eq(strncmp(alerts, kind, strlen(kind)), 0, "%s: %s", cases[i].words[0], alerts);
+        for (size_t w = 1; w < GW_COUNT(cases[i].words) && cases[i].words[w]; w++)
+            cr_expect_not_null(strstr(told_text, cases[i].words[w]), "\"%s\" not in: %s",
+                               cases[i].words[w], told_text);
+        pass_ms(site.loop, 3601 * 1000);
+    }
+    cr_expect_null(gw_quarantine_shown(quarantine, "cam"), "no heuristic cuts off by itself");
+}
+
+Test(quarantine, the_wire_is_heard_once_a_minute)
+{
+    struct gw_wire_event ev = noticed(GW_WIRE_FLOOD, 1), other = noticed(GW_WIRE_MOVES, 1),
+                         nobody = noticed(GW_WIRE_FLOOD, 99);
+
+    for (int i = 0; i < 2; i++)
+        gw_quarantine_wire(quarantine, &ev);
+    cr_expect_str_eq(take(alerts), "packet-flood cam;");
+    gw_quarantine_wire(quarantine, &other);
+    cr_expect_str_eq(take(alerts), "mac-flapping cam;", "each kind by itself");
+    pass_ms(site.loop, 60000);
+    gw_quarantine_wire(quarantine, &ev);
+    cr_expect_eq(strncmp(take(alerts), "packet-flood cam;", 17), 0);
+    cr_expect_not_null(strstr(told_text, "\"not_shown\":1"), "%s", told_text);
+    for (int i = 0; i < 3; i++)
+        gw_quarantine_wire(quarantine, &nobody);
+    cr_expect_str_eq(take(alerts), "packet-flood ;", "a MAC of no device, too");
+    ev.kind = GW_WIRE_COUNT;
+    gw_quarantine_wire(quarantine, &ev);
+    cr_expect_str_eq(take(alerts), "", "a kind that there is not");
+}
+
+Test(quarantine, a_crowd_of_made_up_macs_does_not_fill_the_journal)
+{
+    struct gw_wire_event ev;
+    size_t told_of = 0;
+
+    for (unsigned n = 100; n < 300; n++) {
+        (void)heard(n, NULL, "lan1");
+        ev = noticed(GW_WIRE_FLOOD, n);
+        gw_quarantine_wire(quarantine, &ev);
+        gw_quarantine_wire(quarantine, &ev);
+    }
+    for (const char *at = alerts; (at = strstr(at, "packet-flood")); at++)
+        told_of++;
+    cr_expect_eq(told_of, 60);
+    told_text[0] = '\0';
+    pass_ms(site.loop, 60000);
+    gw_quarantine_wire(quarantine, &ev);
+    cr_expect_not_null(strstr(told_text, "\"not_shown\":2"), "%s", told_text);
+    cr_expect_not_null(strstr(told_text, "\"not_shown_in_all\":280"), "%s", told_text);
+}
+
+Test(quarantine, on_a_fresh_gateway_the_wire_only_warns)
+{
+    struct gw_wire_event ev = noticed(GW_WIRE_HOSTS, 1);
+
+    ev.count = 74;
+    for (int i = 0; i < 9; i++)
+        gw_quarantine_wire(quarantine, &ev);
+    cr_expect_null(gw_quarantine_shown(quarantine, "cam"));
+    cr_expect_str_eq(take(alerts), "scan-hosts cam;strikes cam;");
+    cr_expect_not_null(strstr(last_json, "cam would have been cut off: scan-hosts: 74 addresses in "
+                                         "10 s, 3 times within 300 s"),
+                       "%s", last_json);
+    cr_expect_not_null(strstr(last_json, "\"dry_run\":true"), "%s", last_json);
+}
+
+Test(quarantine, a_rule_cuts_off_by_what_is_noticed)
+{
+    struct gw_wire_event ev = noticed(GW_WIRE_HOSTS, 1);
+    const struct gw_verdict *v;
+
+    rule_is(&(struct gw_config_rule){GW_STRIKE_WIRE_HOSTS, isolate_text, 1, 60, 600, false});
+    ev.count = 74;
+    gw_quarantine_wire(quarantine, &ev);
+    v = gw_quarantine_of_device(quarantine, "cam");
+    cr_assert_not_null(v);
+    cr_expect_str_eq(v->reason, "scan-hosts: 74 addresses in 10 s");
+    cr_expect_str_eq(v->by, "rule");
+    cr_expect_eq(v->until_ms, v->since_ms + 600000);
+    rules_as_before();
+}
+
+Test(quarantine, kinds_have_the_names_that_the_enforcer_gives_them)
+{
+    static const char *const names[] = {
+#define X(kind, text) [GW_WIRE_##kind] = text,
+        GW_WIRE_KINDS(X)
+#undef X
+    };
+
+    for (size_t i = 0; i < GW_WIRE_COUNT; i++)
+        cr_expect_str_eq(gw_strike_name((enum gw_strike)(GW_STRIKE_WIRE_HOSTS + i)), names[i]);
 }
