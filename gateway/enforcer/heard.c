@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
+#include "enforcer/selftest.h"
 
 /* ---- never cut off ---- */
 
@@ -224,6 +225,8 @@ void gw_heard_sighting(void *guard, const struct cordon_sighting *s)
     struct gw_hwaddr ip = {0};
     uint8_t mac[6];
 
+    if (gw_selftest_owns(s->ifindex))
+        return;
     gw_table_mac(s->mac, mac);
     if (s->kind == CORDON_IPV4 || s->kind == CORDON_IPV6)
         ip = gw_table_ip(s->a, s->b, s->kind);

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
+#include "enforcer/selftest.h"
 
 #define SAVE_DELAY_MS 5 /* what is told together is written together */
 #define BUNDLE_MAX (64 << 20)
@@ -204,6 +205,7 @@ static void open_kernel(struct gw_guard *g)
     gw_log_info("isolation %s addresses=%u", g->kernel.taken_over ? "taken over" : "ready",
                 g->kernel.table.state->slots);
     set_policy(g);
+    gw_selftest_forget(&g->kernel);
     if (g->kernel.taken_over)
         gw_verdict_adopt(&g->kernel);
     else
@@ -285,6 +287,7 @@ static void on_signal(void *guard, uint32_t events)
             break;
         case SIGCHLD:
             gw_child_reap(g);
+            gw_selftest_reap(g);
             break;
         default:
             if (!g->stopping) {
@@ -368,6 +371,7 @@ static int start(struct gw_guard *g)
 
 static void finish(struct gw_guard *g)
 {
+    gw_selftest_stop(g);
     gw_child_close(g);
     if (g->loop && gw_timer_armed(&g->save))
         save(g);

@@ -14,6 +14,8 @@
 
 /** Flag of a slot: the verdict is lan.new_devices', nobody's decision. */
 #define GW_SLOT_DEFAULT 1
+/** Flag of a slot: an address of the self-test, which nobody has; never kept, told or swept. */
+#define GW_SLOT_TEST 0x8000
 
 struct gw_table {
     struct cordon_state *state;

@@ -99,7 +99,7 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v, uint1
 
 static bool is_decided(const struct cordon_slot *s)
 {
-    return s->kind != 0 && s->verdict != 0 && !(s->flags & GW_SLOT_DEFAULT);
+    return s->kind != 0 && s->verdict != 0 && !(s->flags & (GW_SLOT_DEFAULT | GW_SLOT_TEST));
 }
 
 bool gw_verdict_stands(const struct gw_kernel *k, const struct gw_verdict_record *v)
