@@ -180,25 +180,25 @@ def test_a_program_that_was_taken_off_is_found_out_and_put_back(pair, side):
     assert not pair.bad.ping(pair.good.ip4)
 
 
+def process_of_test(lab):
+    """The enforcer's child that sends the frames; None when there is none."""
+    enforcer = lab.daemon.proc.pid
+    for pid in Path(f"/proc/{enforcer}/task/{enforcer}/children").read_text().split():
+        try:
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "cordon-test":
+                return int(pid)
+        except OSError:
+            pass
+    return None
+
+
 def test_a_killed_test_says_so_and_leaves_nothing(pair):
     """Its process is stopped, so that it hangs in the middle, then killed."""
     before = prefixes(pair)
     asked = pair.gateway.popen("curl", "-sS", "--unix-socket", pair.daemon.socket, "-X", "POST", "-H",
                                "content-type: application/json", "-d", "{}",
                                "http://cordon/api/v1/isolation/test", stdout=subprocess.PIPE)
-    enforcer = pair.daemon.proc.pid
-    children = Path(f"/proc/{enforcer}/task/{enforcer}/children")
-
-    def child():
-        for pid in children.read_text().split():
-            try:
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "cordon-test":
-                    return int(pid)
-            except OSError:
-                pass
-        return None
-
-    pid = wait_until(child, 10, "the test's process", every=0.001)
+    pid = wait_until(lambda: process_of_test(pair), 10, "the test's process", every=0.001)
     os.kill(pid, signal.SIGSTOP)
     time.sleep(0.3)
     pair.daemon.cordon("status")  # neither process waits for it
@@ -208,6 +208,19 @@ def test_a_killed_test_says_so_and_leaves_nothing(pair):
     assert ": the test ran to its end (it was killed by signal 9)" in failed(result), failed(result)
     assert prefixes(pair) == before
     run_test(pair)
+
+
+def test_a_test_that_hangs_is_ended(pair):
+    before = prefixes(pair)
+    asked = pair.gateway.popen("curl", "-sS", "--unix-socket", pair.daemon.socket, "-X", "POST", "-H",
+                               "content-type: application/json", "-d", "{}",
+                               "http://cordon/api/v1/isolation/test", stdout=subprocess.PIPE)
+    os.kill(wait_until(lambda: process_of_test(pair), 10, "the test's process", every=0.001), signal.SIGSTOP)
+    began = time.monotonic()
+    result = json.loads(asked.communicate(timeout=30)[0])
+    assert 15 < time.monotonic() - began < 25
+    assert ": the test ran to its end (it hung and was killed after 20 s)" in failed(result), failed(result)
+    assert prefixes(pair) == before
 
 
 def test_a_daemon_killed_in_the_middle_leaves_nothing(pair):
