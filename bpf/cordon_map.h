@@ -50,6 +50,7 @@ enum cordon_flag {
     CORDON_BOUND = 4,       /**< an IP address that its owner alone may use while it is heard */
     CORDON_SERVER = 8,      /**< may answer as a DHCP server and advertise itself as a router */
     CORDON_DEFAULT = 0x100, /**< the verdict is lan.new_devices', nobody's decision */
+    CORDON_TEST = 0x8000, /**< an address of the self-test, which nobody has; never kept or told */
 };
 #define CORDON_CLAIMED (CORDON_OWN | CORDON_ROUTER | CORDON_BOUND)
 

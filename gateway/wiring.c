@@ -267,8 +267,16 @@ static void on_dns(void *owner, const uint8_t mac[6], struct gw_slice payload)
     (void)owner, (void)mac, (void)payload;
 }
 
-const struct gw_enforcer_ops wiring_enforcer = {on_sighting, on_link, on_applied, on_reload,
-                                                on_stop,     on_wire, on_learned, on_dns};
+static void on_tested(void *owner, const struct gw_selftest *t)
+{
+    struct worker *w = owner;
+
+    if (w->admin)
+        gw_admin_tested(w->admin, t);
+}
+
+const struct gw_enforcer_ops wiring_enforcer = {
+    on_sighting, on_link, on_applied, on_reload, on_stop, on_wire, on_learned, on_dns, on_tested};
 
 /* ---- verdicts and the life cycle ---- */
 

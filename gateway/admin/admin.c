@@ -41,6 +41,7 @@ int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms, struc
     a->started_ms = gw_clock_mono_ms();
     gw_list_init(&a->waits);
     gw_list_init(&a->streams);
+    gw_list_init(&a->testers);
     a->listener = (struct gw_journal_listener){.event = streams_event, .owner = a};
     gw_journal_listen(rooms->journal, &a->listener);
     err = users_load(a);
@@ -66,6 +67,7 @@ void gw_admin_free(struct gw_admin **admin)
     gw_http_free(&a->https);
     gw_http_free(&a->local);
     wait_abandon_all(a);
+    isolation_fini(a);
     gw_wipe(a, sizeof(*a));
     free(a);
 }

@@ -64,6 +64,8 @@ int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms,
                  struct gw_admin **out) GW_MUST_CHECK;
 /** Ends every connection. What still waits in the store or in quarantine finds nobody and ends. */
 void gw_admin_free(struct gw_admin **a);
+/** The enforcer's answer to a test that was asked for here. Everybody who waits for it gets it. */
+void gw_admin_tested(struct gw_admin *a, const struct gw_selftest *t);
 void gw_admin_reload(struct gw_admin *a, const struct gw_config *config);
 
 /**

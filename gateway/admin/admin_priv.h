@@ -71,6 +71,8 @@ struct gw_admin {
     struct gw_http *https, *local;
     uint64_t started_ms;
     struct gw_list waits, streams;
+    struct gw_list testers; /* who waits for the isolation test */
+    json_t *tested;         /* how the last one went; NULL: there was none */
     size_t stream_count;
     struct gw_journal_listener listener;
 
@@ -202,6 +204,21 @@ struct key *key_named(struct gw_admin *a, const char *name);
 
 /* Tell every live stream. */
 void streams_event(void *owner, const struct gw_event *ev);
+
+/* ---- isolation.c ---- */
+
+#define LINKS_MAX 128
+
+struct links {
+    size_t count;
+    struct gw_link_report at[LINKS_MAX];
+    struct gw_traffic traffic[LINKS_MAX];
+};
+
+void links_read(const struct gw_admin *a, struct links *out);
+/* The member of the status. */
+json_t *isolation_json(const struct gw_admin *a);
+void isolation_fini(struct gw_admin *a);
 
 /* ---- device.c ---- */
 

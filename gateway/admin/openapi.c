@@ -55,12 +55,22 @@ static const struct {
      "'subscriptions':#Count,'retained':#Count,'queued':#Count,'queued_bytes':#Count,"
      "'received':#Count,'sent':#Count,'dropped':#Count,'limits':{'type':'object',"
      "'additionalProperties':{'type':'object','properties':{'max':#Count,'reached':#Count}}}}}"},
-    {"Isolation",
+    {"Isolation", "{'type':'object','properties':{'state':{'enum':['enforcing','degraded','off']},"
+                  "'interfaces':#Ports,'test':{'anyOf':[{'type':'null'},#IsolationTestSummary]}}}"},
+    {"IsolationReport",
      "{'type':'object','properties':{'state':{'enum':['enforcing','degraded','off']},"
-     "'interfaces':{'type':'array','items':{'type':'object','properties':{'name':#Text,"
+     "'interfaces':#Ports,'test':{'anyOf':[{'type':'null'},#IsolationTest]}}}"},
+    {"Ports",
+     "{'type':'array','items':{'type':'object','properties':{'name':#Text,"
      "'ingress':{'enum':['native','generic','tc','none']},"
      "'egress':{'enum':['tcx','clsact','none']},'dropped_packets':#Count,'dropped_bytes':#Count,"
-     "'up':{'type':'boolean'},'reason':#Text}}}}}"},
+     "'up':{'type':'boolean'},'reason':#Text,'bypass':#Texts,'notes':#Texts}}}"},
+    {"IsolationTestSummary", "{'type':'object','properties':{'at':#Time,'took_ms':#Count,"
+                             "'passed':#Count,'failed':#Count,'skipped':#Count}}"},
+    {"IsolationTest",
+     "{'allOf':[#IsolationTestSummary,{'type':'object','properties':{'checks':{'type':'array',"
+     "'items':{'type':'object','properties':{'name':#Text,'where':#Text,"
+     "'result':{'enum':['passed','failed','skipped']},'detail':#Text}}}}}]}"},
     {"Device",
      "{'type':'object','properties':{'id':#Name,'name':#Text,"
      "'state':{'enum':['seen','pending','approved','revoked']},'class':#Text,'vendor':#Text,"

@@ -42,6 +42,12 @@
       "Cut an address off; answered when the kernel has it", NULL, "AddressOrder", 204, NULL)      \
     X(GW_DELETE, API "/quarantine/*", on_quarantine_remove, MAY_ADMIN, "Release an address", NULL, \
       NULL, 204, NULL)                                                                             \
+    X(GW_GET, API "/isolation", on_isolation, MAY_VIEWER,                                          \
+      "How each LAN port is guarded, what could go past, and the last test", NULL, NULL, 200,      \
+      "IsolationReport")                                                                           \
+    X(GW_POST, API "/isolation/test", on_isolation_test, MAY_ADMIN,                                \
+      "Prove the isolation with crafted frames; answered when it is over", NULL, "Nothing", 200,   \
+      "IsolationTest")                                                                             \
     X(GW_GET, API "/pairing", on_pairing, MAY_VIEWER, "Is a pairing window open?", NULL, NULL,     \
       200, "Window")                                                                               \
     X(GW_POST, API "/pairing", on_pairing_open, MAY_ADMIN,                                         \

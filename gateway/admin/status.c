@@ -8,66 +8,6 @@
 #include "admin/routes.h"
 #include "crypto/crypto.h"
 
-#define LINKS_MAX 128
-
-struct links {
-    size_t count;
-    struct gw_link_report at[LINKS_MAX];
-    struct gw_traffic traffic[LINKS_MAX];
-};
-
-static const char *const ingress_texts[] = {[GW_INGRESS_NONE] = "none",
-                                            [GW_INGRESS_NATIVE] = "native",
-                                            [GW_INGRESS_GENERIC] = "generic",
-                                            [GW_INGRESS_TC] = "tc"};
-static const char *const egress_texts[] = {
-    [GW_EGRESS_NONE] = "none", [GW_EGRESS_TCX] = "tcx", [GW_EGRESS_CLSACT] = "clsact"};
-
-static void links_read(const struct gw_admin *a, struct links *out)
-{
-    out->count = gw_enforcer_links(a->rooms.enforcer, out->at, out->traffic, LINKS_MAX);
-    out->count = GW_MIN(out->count, (size_t)LINKS_MAX);
-}
-
-/* Every port covered in both directions; some not; none at all. */
-static const char *isolation_text(const struct links *l)
-{
-    size_t covered = 0, half = 0;
-
-    for (size_t i = 0; i < l->count; i++) {
-        bool in = l->at[i].ingress != GW_INGRESS_NONE, out = l->at[i].egress != GW_EGRESS_NONE;
-
-        covered += in && out;
-        half += in != out;
-    }
-    if (covered + half == 0)
-        return "off";
-    return covered == l->count ? "enforcing" : "degraded";
-}
-
-static json_t *link_json(const struct gw_link_report *r, const struct gw_traffic *t)
-{
-    json_t *json = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b}", "name", r->ifname, "ingress",
-                             ingress_texts[r->ingress], "egress", egress_texts[r->egress],
-                             "dropped_packets", (json_int_t)t->dropped_packets, "dropped_bytes",
-                             (json_int_t)t->dropped_bytes, "up", r->up);
-
-    if (*r->reason)
-        json_object_set_new(json, "reason", json_string(r->reason));
-    return json;
-}
-
-static json_t *isolation_json(const struct gw_admin *a)
-{
-    static struct links l; /* the loop's thread alone; too long for its stack */
-    json_t *list = json_array();
-
-    links_read(a, &l);
-    for (size_t i = 0; i < l.count; i++)
-        json_array_append_new(list, link_json(&l.at[i], &l.traffic[i]));
-    return json_pack("{s:s, s:o}", "state", isolation_text(&l), "interfaces", list);
-}
-
 static json_t *uplink_json(const struct gw_admin *a)
 {
     struct gw_admin_uplink u = {.state = "off", .broker = "", .last_error = ""};

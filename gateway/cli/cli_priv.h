@@ -106,6 +106,13 @@ const char *cli_bytes(uint64_t bytes, char out[32]);
 const char *cli_text(const json_t *object, const char *name);
 uint64_t cli_number(const json_t *object, const char *name);
 
+/* ---- show.c: for several verbs ---- */
+
+/* With --json `answer` is printed and gone, and NULL is returned. */
+json_t *cli_unless_json(const struct cli_args *args, json_t *answer);
+/* The state of the isolation and its ports. */
+void cli_show_ports(const json_t *isolation);
+
 /* ---- the verbs ---- */
 
 int cli_status(const struct cli_args *args);
@@ -118,6 +125,7 @@ int cli_revoke(const struct cli_args *args);
 int cli_forget(const struct cli_args *args);
 int cli_quarantine(const struct cli_args *args);
 int cli_release(const struct cli_args *args);
+int cli_isolation(const struct cli_args *args);
 int cli_grant(const struct cli_args *args);
 int cli_ungrant(const struct cli_args *args);
 int cli_grants(const struct cli_args *args);

@@ -8,8 +8,7 @@
 
 #define PAGE 1000 /* devices in one answer */
 
-/* With --json `answer` is printed and gone, and NULL is returned. */
-static json_t *unless_json(const struct cli_args *args, json_t *answer)
+json_t *cli_unless_json(const struct cli_args *args, json_t *answer)
 {
     if (!args->json)
         return answer;
@@ -26,7 +25,7 @@ static int get(const struct cli_args *args, const char *path, json_t **out)
     int err = cli_call(args, "GET", path, NULL, &answer);
 
     if (!err)
-        *out = unless_json(args, answer);
+        *out = cli_unless_json(args, answer);
     return err;
 }
 
@@ -96,7 +95,22 @@ static void show_broker(const json_t *b)
     }
 }
 
-static void show_isolation(const json_t *isolation)
+/* What could carry frames past a port, one line each. */
+static void show_bypass(const json_t *port)
+{
+    static const char *const lists[] = {"bypass", "notes"};
+    json_t *text;
+    size_t i;
+
+    for (size_t k = 0; k < GW_COUNT(lists); k++)
+        json_array_foreach(json_object_get(port, lists[k]), i, text)
+        {
+            linef("", "%s: %s", cli_text(port, "name"),
+                  json_string_value(text) ? json_string_value(text) : "");
+        }
+}
+
+void cli_show_ports(const json_t *isolation)
 {
     static const char *const titles[] = {"  PORT", "LINK", "IN", "OUT", "DROPPED", "BYTES", "NOTE"};
     GW_CLEANUP(cli_table_free) struct cli_table *t = cli_table_new(titles, GW_COUNT(titles));
@@ -117,6 +131,10 @@ static void show_isolation(const json_t *isolation)
     }
     if (i)
         cli_table_print(t, stdout);
+    json_array_foreach(ports, i, port)
+    {
+        show_bypass(port);
+    }
 }
 
 int cli_status(const struct cli_args *args)
@@ -140,7 +158,7 @@ int cli_status(const struct cli_args *args)
           cli_number(devices, "pending"), cli_number(devices, "quarantined"));
     show_uplink(json_object_get(s, "uplink"));
     show_broker(json_object_get(s, "broker"));
-    show_isolation(json_object_get(s, "isolation"));
+    cli_show_ports(json_object_get(s, "isolation"));
     line("Sandbox", cli_text(security, "sandbox"));
     line("AES", cli_text(security, "aes"));
     line("Ciphers", cli_text(security, "ciphers"));
@@ -194,7 +212,7 @@ static int get_devices(const struct cli_args *args, json_t **out)
         got = json_array_size(page);
         (void)json_array_extend(all, page);
     }
-    *out = unless_json(args, json_incref(all));
+    *out = cli_unless_json(args, json_incref(all));
     return 0;
 }
 

@@ -22,6 +22,8 @@ const struct cli_verb cli_verbs[] = {
      "cut a device or an address off, or observe it", 1, 1, OPT_MODE | OPT_FOR | OPT_REASON,
      cli_quarantine},
     {"release", "ID|MAC|IP[/LEN]", "let it out of quarantine", 1, 1, 0, cli_release},
+    {"isolation", "[test]", "how each port is guarded; with test, prove it", 0, 1, 0,
+     cli_isolation},
     {"grant", "ID FILTER pub|sub|pubsub [--for 1h]", "let a device use topics", 3, 3, OPT_FOR,
      cli_grant},
     {"ungrant", "ID FILTER", "take a grant back", 2, 2, 0, cli_ungrant},

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "enforcer/guard.h"
 #include "enforcer/policy.h"
+#include "enforcer/selftest.h"
 
 #define WORKER_FD 3
 #define BACKOFF_FIRST_MS 100
@@ -319,6 +320,17 @@ void gw_child_listener(struct gw_guard *g, uint32_t index, int fd)
     post(g, &n, fd);
 }
 
+void gw_child_file(struct gw_guard *g, const struct gw_note *n, struct gw_slice bytes)
+{
+    int fd = -1;
+    int err = gw_note_file(bytes, &fd);
+
+    if (err)
+        gw_log_error("the worker is not told kind=%u: %s", n->kind, gw_error_text(err));
+    else
+        post(g, n, fd);
+}
+
 void gw_child_reload(struct gw_guard *g, const char *error)
 {
     struct gw_note n = {.kind = GW_NOTE_RELOAD, .failed = error != NULL};
@@ -543,6 +555,9 @@ static void serve(struct gw_guard *g, const struct gw_note *n, const struct gw_n
         break;
     case GW_NOTE_LEARN:
         on_learn(g, n);
+        break;
+    case GW_NOTE_TEST:
+        gw_selftest_start(g);
         break;
     default:
         break;

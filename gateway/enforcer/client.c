@@ -232,6 +232,50 @@ static void on_learned(struct gw_enforcer *e, const struct gw_note_fds *fds)
     e->ops->learned(e->owner, &l);
 }
 
+static bool tests_fit(struct gw_slice file, struct gw_note_tested *out)
+{
+    if (file.len < sizeof(*out))
+        return false;
+    memcpy(out, file.ptr, sizeof(*out));
+    return out->count <= GW_CHECKS_MAX &&
+           file.len - sizeof(*out) == out->count * sizeof(struct gw_check);
+}
+
+static bool checks_ok(const struct gw_check *at, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (at[i].outcome > GW_CHECK_SKIPPED || !memchr(at[i].name, '\0', sizeof(at[i].name)) ||
+            !memchr(at[i].where, '\0', sizeof(at[i].where)) ||
+            !memchr(at[i].detail, '\0', sizeof(at[i].detail)))
+            return false;
+    return true;
+}
+
+static void on_tested(struct gw_enforcer *e, const struct gw_note *n, const struct gw_note_fds *fds)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = BUNDLE_MAX};
+    struct gw_selftest t = {.error = "its result did not arrive"};
+    struct gw_note_tested head;
+    char text[ERROR_TEXT_MAX];
+
+    if (fds->count < 1 || gw_note_file_read(fds->fd[0], &file) != 0) {
+        e->ops->tested(e->owner, &t);
+        return;
+    }
+    if (n->failed) {
+        (void)snprintf(text, sizeof(text), "%.*s", (int)GW_MIN(gw_buf_len(&file), sizeof(text) - 1),
+                       (const char *)gw_buf_slice(&file).ptr);
+        t.error = text;
+    } else if (tests_fit(gw_buf_slice(&file), &head)) {
+        /* The head is a multiple of the records' alignment, and so is the buffer's start. */
+        const struct gw_check *at = (const void *)(gw_buf_slice(&file).ptr + sizeof(head));
+
+        if (checks_ok(at, head.count))
+            t = (struct gw_selftest){head.at_ms, head.took_ms, at, head.count, NULL};
+    }
+    e->ops->tested(e->owner, &t);
+}
+
 static void serve(struct gw_enforcer *e, const struct gw_note *n, struct gw_note_fds *fds)
 {
     switch (n->kind) {
@@ -257,6 +301,9 @@ static void serve(struct gw_enforcer *e, const struct gw_note *n, struct gw_note
         break;
     case GW_NOTE_LEARNED:
         on_learned(e, fds);
+        break;
+    case GW_NOTE_TESTED:
+        on_tested(e, n, fds);
         break;
     case GW_NOTE_STOP:
         gw_task_post(e->loop, &e->stop);
@@ -505,6 +552,13 @@ int gw_enforcer_learned(struct gw_enforcer *e, uint16_t number, bool forget)
 int gw_enforcer_verdicts_complete(struct gw_enforcer *e)
 {
     struct gw_note n = {.kind = GW_NOTE_COMPLETE};
+
+    return ask(e, &n);
+}
+
+int gw_enforcer_selftest(struct gw_enforcer *e)
+{
+    struct gw_note n = {.kind = GW_NOTE_TEST};
 
     return ask(e, &n);
 }

@@ -52,6 +52,33 @@ struct gw_sighting {
     char ifname[IFNAMSIZ];
 };
 
+/**
+ * What could carry frames past the programs of a port, as detected; the last ones are only worth
+ * knowing. X(name, text)
+ */
+#define GW_BYPASSES(X)                                                                             \
+    X(OFFLOAD, "hardware flow offload is on (hw-tc-offload): flows handed to the hardware are "    \
+               "not seen")                                                                         \
+    X(SWITCH, "switch-local traffic: the switch chip forwards between its ports by itself")        \
+    X(WIFI, "Wi-Fi-local traffic: stations reach each other inside the access point unless it "    \
+            "isolates them (ap_isolate)")                                                          \
+    X(BEHIND, "several devices are behind this port: what they say to each other is not seen")     \
+    X(BEFORE, "another program runs before ours and may pass frames on")                           \
+    X(SEGMENTS, "native XDP turns off segmentation offload on this virtual port")
+enum gw_bypass_bit {
+#define X(name, text) GW_BYPASS_##name##_BIT,
+    GW_BYPASSES(X)
+#undef X
+        GW_BYPASS_BITS
+};
+enum gw_bypass {
+#define X(name, text) GW_BYPASS_##name = 1 << GW_BYPASS_##name##_BIT,
+    GW_BYPASSES(X)
+#undef X
+        GW_BYPASS_NOTES = GW_BYPASS_SEGMENTS, /**< those that let nothing past */
+};
+const char *gw_bypass_text(enum gw_bypass_bit bit);
+
 /** A LAN port as it stands; sent at every change. */
 struct gw_link_report {
     uint32_t ifindex;
@@ -61,6 +88,7 @@ struct gw_link_report {
     enum gw_ingress ingress;
     enum gw_egress egress;
     char reason[96]; /**< why not the best mode; "" : it is the best */
+    uint32_t bypass; /**< of enum gw_bypass; looked at at every change and once a minute */
 };
 
 /** Counted in the kernel since the programs were first pinned. rx: from the address, tx: to it. */
@@ -180,6 +208,30 @@ struct gw_wire_event {
 /** "scan-hosts" and so on: as alerts and rules name it. */
 const char *gw_wire_kind_text(enum gw_wire_kind kind);
 
+/* ---- the isolation, proven ---- */
+
+#define GW_CHECKS_MAX 4096
+#define GW_CHECK_WHERE 24
+
+enum gw_outcome { GW_CHECK_PASSED, GW_CHECK_FAILED, GW_CHECK_SKIPPED };
+
+/** One thing that the self-test looked at. */
+struct gw_check {
+    char name[64];              /**< what must hold: "isolated by MAC" */
+    char where[GW_CHECK_WHERE]; /**< "native", "generic", "tc", "egress", or a LAN port */
+    uint32_t outcome;           /**< enum gw_outcome */
+    char detail[92];            /**< what was seen instead, or why it was left out; "": nothing */
+};
+
+/** All of them. */
+struct gw_selftest {
+    int64_t at_ms; /**< wall clock of its start */
+    uint32_t took_ms;
+    const struct gw_check *at; /**< borrowed */
+    size_t count;
+    const char *error; /**< why it did not run; NULL: it did */
+};
+
 struct gw_enforcer_ops {
     void (*sighting)(void *owner, const struct gw_sighting *s);
     void (*link)(void *owner, const struct gw_link_report *r);
@@ -195,6 +247,8 @@ struct gw_enforcer_ops {
     void (*learned)(void *owner, const struct gw_learning *l);
     /** A DNS answer on its way to this MAC, of a policy with rules: the UDP payload, untrusted. */
     void (*dns)(void *owner, const uint8_t mac[6], struct gw_slice payload);
+    /** What gw_enforcer_selftest() asked for. */
+    void (*tested)(void *owner, const struct gw_selftest *t);
 };
 
 struct gw_enforcer;
@@ -246,6 +300,12 @@ int gw_enforcer_learned(struct gw_enforcer *e, uint16_t number, bool forget) GW_
  * not repeated are cleared. So the registry is the authority and nothing opens in between.
  */
 int gw_enforcer_verdicts_complete(struct gw_enforcer *e) GW_MUST_CHECK;
+
+/**
+ * Prove the isolation with crafted frames through the loaded programs; `tested` tells, within 25 s.
+ * Asked again while one runs: that one answers.
+ */
+int gw_enforcer_selftest(struct gw_enforcer *e) GW_MUST_CHECK;
 
 /** Ask for the link address of `ip`; a sighting follows, later, if it is known. */
 int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip) GW_MUST_CHECK;

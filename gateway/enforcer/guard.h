@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "enforcer/bypass.h"
 #include "enforcer/kernel.h"
 #include "enforcer/verdict.h"
 
@@ -23,6 +24,9 @@ struct gw_port {
     bool seen;    /* in the dump that is being read */
     bool covered; /* a LAN port */
     struct gw_hooks hooks;
+    struct gw_bypass_facts facts;
+    uint32_t bypass;            /* of enum gw_bypass */
+    uint32_t devices;           /* heard on it lately, when it was last counted */
     struct gw_link_report told; /* as the worker knows it */
 };
 
@@ -91,11 +95,13 @@ struct gw_guard {
     struct gw_network network;
     struct gw_child child;
     struct gw_io signals, events, clock;
-    struct gw_timer save;
+    struct gw_timer save, look; /* what could go past the programs, now and then */
+    uint64_t looked_ms;
     int signal_fd, clock_fd, lock_fd;
-    bool policies_changed;      /* since they were written */
-    bool stopping, unstartable; /* asked to end; the first worker could not start */
-    struct gw_log_limit full;   /* "the tables are full" */
+    bool policies_changed;        /* since they were written */
+    bool stopping, unstartable;   /* asked to end; the first worker could not start */
+    struct gw_log_limit full;     /* "the tables are full" */
+    struct gw_selftest_run *test; /* NULL: none runs */
 };
 
 /* ---- network.c ---- */
@@ -121,6 +127,11 @@ bool gw_ports_uplink(const struct gw_guard *g, uint32_t ifindex);
 void gw_ports_missing(const struct gw_guard *g);
 /* True for a LAN port, or what lies over one: its bridge, a VLAN on either. */
 bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth);
+/*
+ * What could go past the programs, and whether they still run: at every change of the links, but at
+ * most once a second, and once a minute, for a driver's settings change without a word.
+ */
+void gw_ports_look_soon(struct gw_guard *g);
 /* The report on one port; sent only when it differs from the last one. */
 void gw_ports_tell(struct gw_guard *g, struct gw_port *p, bool again);
 
@@ -162,6 +173,8 @@ void gw_child_reload(struct gw_guard *g, const char *error);
 void gw_child_close(struct gw_guard *g);
 /* Tell one thing; a worker that does not listen is told later, or told again when it starts. */
 void gw_child_tell(struct gw_guard *g, const struct gw_note *n);
+/* The same, with these bytes in a file. */
+void gw_child_file(struct gw_guard *g, const struct gw_note *n, struct gw_slice bytes);
 /* The copy on disk holds every verdict given so far, or cannot: those who gave them are told. */
 void gw_child_kept(struct gw_guard *g);
 /* There is something in the backlog. */

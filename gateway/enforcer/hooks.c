@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "cordon.skel.h"
+#include "enforcer/selftest.h"
 
 /* libbpf 1.1 and the headers of 6.1 do not know tcx yet (6.6). */
 #define TCX_INGRESS 46
@@ -348,4 +349,167 @@ int gw_kernel_unpin(const char *pin_root)
     if (all)
         if_freenameindex(all);
     return gw_pin_remove_dir(pin_root, true);
+}
+
+/* ---- for the self-test ---- */
+
+int gw_place_attach(const struct gw_kernel *k, uint32_t ifindex, enum gw_place at, int *out_link)
+{
+    struct gw_kernel unpinned = *k;
+    int link;
+
+    unpinned.pin_root = NULL;
+    switch (at) {
+    case GW_AT_NATIVE:
+    case GW_AT_GENERIC:
+        link = make_link(&unpinned, ifindex, HOOK_XDP,
+                         at == GW_AT_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+        if (link < 0)
+            return link;
+        *out_link = link;
+        return 0;
+    case GW_AT_TC:
+        return attach_tc(&unpinned, ifindex, HOOK_IN, out_link);
+    case GW_AT_EGRESS:
+        return attach_tc(&unpinned, ifindex, HOOK_OUT, out_link);
+    case GW_PLACES:
+        break;
+    }
+    return -EINVAL;
+}
+
+void gw_place_detach(uint32_t ifindex, enum gw_place at, int *link)
+{
+    if (*link < 0 && at == GW_AT_TC)
+        filter_clear(ifindex, BPF_TC_INGRESS);
+    else if (*link < 0 && at == GW_AT_EGRESS)
+        filter_clear(ifindex, BPF_TC_EGRESS);
+    gw_close_fd(link);
+}
+
+static uint32_t program_id(int fd)
+{
+    struct bpf_prog_info info = {0};
+    uint32_t len = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+static bool missing(char *why, const char *what)
+{
+    (void)snprintf(why, GW_HELD_WHY, "%s", what);
+    return false;
+}
+
+static bool link_held(const struct gw_kernel *k, uint32_t ifindex, int fd, enum hook hook,
+                      char *why)
+{
+    struct bpf_link_info info = {0};
+    uint32_t len = sizeof(info);
+    char path[GW_PIN_PATH];
+
+    if (link_ifindex(fd) != ifindex || bpf_obj_get_info_by_fd(fd, &info, &len) != 0)
+        return missing(why, "the link was taken off the port");
+    if (info.prog_id != program_id(program_fd(k, hook)))
+        return missing(why, "another program runs in our link");
+    if (k->pin_root && access(link_path(path, k->pin_root, ifindex, hook), F_OK) != 0)
+        return missing(why, "the link is not pinned: it would end with the daemon");
+    return true;
+}
+
+static bool filter_held(const struct gw_kernel *k, uint32_t ifindex, enum hook hook, char *why)
+{
+    LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = (int)ifindex,
+                .attach_point = hook == HOOK_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+    LIBBPF_OPTS(bpf_tc_opts, found, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+
+    if (bpf_tc_query(&at, &found) != 0)
+        return missing(why, "our filter was taken off the port");
+    if (found.prog_id != program_id(program_fd(k, hook)))
+        return missing(why, "another program runs in our filter");
+    return true;
+}
+
+static bool xdp_held(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h,
+                     char *why)
+{
+    LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+    uint32_t id;
+
+    if (!link_held(k, ifindex, h->ingress_link, HOOK_XDP, why))
+        return false;
+    if (bpf_xdp_query((int)ifindex, 0, &opts) != 0)
+        return missing(why, "the kernel does not tell which XDP program runs");
+    id = h->ingress == GW_INGRESS_GENERIC ? opts.skb_prog_id : opts.drv_prog_id;
+    if (id != program_id(program_fd(k, HOOK_XDP)))
+        return missing(why, "another XDP program runs on the port");
+    return true;
+}
+
+bool gw_hooks_held(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h,
+                   bool egress, char *why)
+{
+    enum hook hook = egress ? HOOK_OUT : HOOK_IN;
+    int fd = egress ? h->egress_link : h->ingress_link;
+
+    if (egress ? h->egress == GW_EGRESS_NONE : h->ingress == GW_INGRESS_NONE)
+        return missing(why, "no program could be attached");
+    if (!egress && h->ingress != GW_INGRESS_TC)
+        return xdp_held(k, ifindex, h, why);
+    return fd >= 0 ? link_held(k, ifindex, fd, hook, why) : filter_held(k, ifindex, hook, why);
+}
+
+/* Of all programs at a tcx hook ours is the first. */
+static bool is_first(const struct gw_kernel *k, uint32_t ifindex, enum hook hook)
+{
+    uint32_t ids[64] = {0};
+    LIBBPF_OPTS(bpf_prog_query_opts, opts, .prog_ids = ids, .prog_cnt = GW_COUNT(ids));
+
+    /* The place of a target's descriptor is that of an ifindex. */
+    if (bpf_prog_query_opts((int)ifindex,
+                            (enum bpf_attach_type)(hook == HOOK_IN ? TCX_INGRESS : TCX_EGRESS),
+                            &opts) != 0)
+        return true;
+    return opts.prog_cnt == 0 || ids[0] == program_id(program_fd(k, hook));
+}
+
+bool gw_hooks_behind(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h)
+{
+    LIBBPF_OPTS(bpf_xdp_query_opts, xdp);
+
+    if (h->ingress == GW_INGRESS_TC) {
+        if (bpf_xdp_query((int)ifindex, 0, &xdp) == 0 && xdp.attach_mode != XDP_ATTACHED_NONE)
+            return true;
+        if (h->ingress_link >= 0 && !is_first(k, ifindex, HOOK_IN))
+            return true;
+    }
+    return h->egress == GW_EGRESS_TCX && !is_first(k, ifindex, HOOK_OUT);
+}
+
+static uint32_t map_id(int fd)
+{
+    struct bpf_map_info info = {0};
+    uint32_t len = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+bool gw_kernel_pinned(const struct gw_kernel *k, char *why)
+{
+    const struct bpf_map *map;
+
+    bpf_object__for_each_map(map, k->skeleton->obj)
+    {
+        GW_CLEANUP(gw_close_fd) int fd = -1;
+        char path[GW_PIN_PATH];
+
+        if (bpf_map__is_internal(map))
+            continue;
+        fd = bpf_obj_get(gw_pin_path(path, k->pin_root, GW_PIN_MAPS, bpf_map__name(map)));
+        if (fd < 0 || map_id(fd) != map_id(bpf_map__fd(map))) {
+            (void)snprintf(why, GW_HELD_WHY, "the map %s is not pinned", bpf_map__name(map));
+            return false;
+        }
+    }
+    return true;
 }

@@ -529,6 +529,7 @@ void gw_network_close(struct gw_guard *g)
     struct gw_network *n = &g->network;
 
     gw_io_stop(&n->io);
+    gw_timer_stop(&g->look);
     if (n->events)
         nl_socket_free(n->events);
     if (n->questions)

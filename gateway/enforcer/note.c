@@ -47,7 +47,7 @@ static bool link_ok(const struct gw_link_report *r)
 {
     return is_flag(&r->present) && is_flag(&r->up) && is_text(r->ifname, sizeof(r->ifname)) &&
            is_text(r->reason, sizeof(r->reason)) && (unsigned)r->ingress <= GW_INGRESS_TC &&
-           (unsigned)r->egress <= GW_EGRESS_CLSACT;
+           (unsigned)r->egress <= GW_EGRESS_CLSACT && r->bypass < 1U << GW_BYPASS_BITS;
 }
 
 static bool is_claim(const struct gw_hwaddr *a)
@@ -80,6 +80,7 @@ int gw_note_check_to_worker(const struct gw_note *n)
     case GW_NOTE_LINK:
         return link_ok(&n->link) ? 0 : GW_EMALFORMED;
     case GW_NOTE_RELOAD:
+    case GW_NOTE_TESTED:
         return n->failed <= 1 ? 0 : GW_EMALFORMED;
     case GW_NOTE_LISTENER:
         return n->index < GW_CONFIG_LIST_MAX ? 0 : GW_EMALFORMED;
@@ -110,6 +111,7 @@ int gw_note_check_to_enforcer(const struct gw_note *n)
     case GW_NOTE_RESOLVE:
         return gw_table_valid(&n->address) && n->address.kind != GW_ADDR_MAC ? 0 : GW_EMALFORMED;
     case GW_NOTE_COMPLETE:
+    case GW_NOTE_TEST:
         return 0;
     default:
         return GW_EMALFORMED;

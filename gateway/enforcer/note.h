@@ -20,6 +20,8 @@ enum gw_note_kind {
     GW_NOTE_STOP,
     GW_NOTE_WIRE,
     GW_NOTE_LEARNED, /**< a descriptor of struct gw_note_learning and what was learned */
+    GW_NOTE_TESTED,  /**< a descriptor of struct gw_note_tested and its checks; or, with `failed`,
+                          of the text why there was no test */
     /* to the enforcer */
     GW_NOTE_VERDICT = 65,
     GW_NOTE_COMPLETE,
@@ -27,6 +29,7 @@ enum gw_note_kind {
     GW_NOTE_POLICY, /**< a descriptor of struct gw_note_policy and its peers */
     GW_NOTE_POLICY_END,
     GW_NOTE_LEARN,
+    GW_NOTE_TEST,
 };
 
 /** In the order of the descriptors that follow the bundle's. */
@@ -49,7 +52,7 @@ enum gw_shared_map {
 
 struct gw_note {
     uint32_t kind;
-    uint32_t failed; /**< RELOAD: 1 when the descriptor holds an error */
+    uint32_t failed; /**< RELOAD, TESTED: 1 when the descriptor holds an error */
     union {
         struct gw_sighting sighting;
         struct gw_link_report link;
@@ -87,6 +90,12 @@ struct gw_note_learning {
     uint32_t number, count;
     uint64_t missed, peak_bytes_per_s;
     uint32_t peak_packets_per_s, pad;
+};
+
+/** The file of a TESTED: this, then `count` of struct gw_check. */
+struct gw_note_tested {
+    int64_t at_ms;
+    uint32_t took_ms, count;
 };
 
 /** The queue toward the other side; zero-initialised with `out.max` and `fd`. */

@@ -2,7 +2,15 @@
 /* Which interfaces are LAN ports, and how each is covered. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "enforcer/guard.h"
+#include "enforcer/selftest.h"
+
+#define LOOK_MS 60000
+#define LOOK_PAUSE_MS 1000
+#define LATELY_NS                                                                                  \
+    (3600ULL * 1000000000) /* a device on a port that was silent longer may be gone                \
+                            */
 
 static bool is_named(const struct gw_config *c, const char *name)
 {
@@ -93,7 +101,7 @@ static bool same_report(const struct gw_link_report *a, const struct gw_link_rep
 {
     return a->ifindex == b->ifindex && strcmp(a->ifname, b->ifname) == 0 &&
            a->present == b->present && a->up == b->up && a->ingress == b->ingress &&
-           a->egress == b->egress && strcmp(a->reason, b->reason) == 0;
+           a->egress == b->egress && a->bypass == b->bypass && strcmp(a->reason, b->reason) == 0;
 }
 
 void gw_ports_tell(struct gw_guard *g, struct gw_port *p, bool again)
@@ -108,6 +116,7 @@ void gw_ports_tell(struct gw_guard *g, struct gw_port *p, bool again)
     r->ingress = p->hooks.ingress;
     r->egress = p->hooks.egress;
     memcpy(r->reason, p->hooks.reason, sizeof(r->reason));
+    r->bypass = p->covered ? p->bypass : 0;
     if (!p->covered && !p->told.present)
         return;
     if (!again && same_report(r, &p->told))
@@ -189,4 +198,154 @@ void gw_ports_settle(struct gw_guard *g)
             free(p);
         }
     }
+    gw_ports_look_soon(g);
+}
+
+/* ---- what could go past them ---- */
+
+struct by_number {
+    struct gw_port **at;
+    size_t count;
+};
+
+static int compare_ports(const void *a, const void *b)
+{
+    const struct gw_port *p = *(struct gw_port *const *)a, *q = *(struct gw_port *const *)b;
+
+    return p->ifindex < q->ifindex ? -1 : p->ifindex > q->ifindex;
+}
+
+static struct by_number sort_ports(const struct gw_guard *g)
+{
+    struct by_number sorted = {0};
+    size_t all = 0;
+
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        all++;
+    }
+    sorted.at = calloc(all + 1, sizeof(struct gw_port *));
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+
+        p->devices = 0;
+        if (p->covered && sorted.at)
+            sorted.at[sorted.count++] = p;
+    }
+    if (sorted.count > 1)
+        qsort(sorted.at, sorted.count, sizeof(struct gw_port *), compare_ports);
+    return sorted;
+}
+
+static struct gw_port *sorted_port(const struct by_number *sorted, uint32_t ifindex)
+{
+    struct gw_port key = {.ifindex = ifindex}, *wanted = &key;
+    struct gw_port **found =
+        bsearch(&wanted, sorted->at, sorted->count, sizeof(struct gw_port *), compare_ports);
+
+    return found ? *found : NULL;
+}
+
+/* One walk over the slots for all ports: nothing is counted for each packet. */
+static void count_devices(struct gw_guard *g)
+{
+    GW_CLEANUP(gw_free_ptr) struct gw_port **at = NULL;
+    struct by_number sorted = sort_ports(g);
+    const struct gw_table *t = &g->kernel.table;
+    uint64_t now_ns = gw_clock_mono_ms() * 1000000;
+
+    at = sorted.at;
+    for (uint32_t i = 0; sorted.count > 0 && i < t->state->slots; i++) {
+        const struct cordon_slot *s = &t->slots[i];
+        struct gw_port *p;
+
+        if (s->kind != CORDON_MAC || s->owner == CORDON_NO_OWNER || s->seen_ns + LATELY_NS < now_ns)
+            continue;
+        p = sorted_port(&sorted, s->owner);
+        if (p)
+            p->devices++;
+    }
+}
+
+static bool has_siblings(const struct gw_guard *g, const struct gw_port *p)
+{
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        const struct gw_port *q = GW_LIST_ENTRY(node, struct gw_port, node);
+
+        if (q != p && p->master != 0 && q->master == p->master &&
+            strcmp(q->facts.switch_id, p->facts.switch_id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Somebody with the right to may have taken a program off; then it is put on again. */
+static void hold(struct gw_guard *g, struct gw_port *p)
+{
+    char why[GW_HELD_WHY];
+    bool in = p->hooks.ingress == GW_INGRESS_NONE ||
+              gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, false, why);
+    bool out = p->hooks.egress == GW_EGRESS_NONE || !in ||
+               gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, true, why);
+
+    if (in && out)
+        return;
+    gw_log_error("LAN port was not guarded, and is again name=%s %s: %s", p->name,
+                 in ? "egress" : "ingress", why);
+    gw_close_fd(&p->hooks.ingress_link); /* what still runs is pinned, and taken over */
+    gw_close_fd(&p->hooks.egress_link);
+    gw_kernel_attach(&g->kernel, p->ifindex, &p->hooks);
+    log_cover(p);
+}
+
+static void look_at(struct gw_guard *g, struct gw_port *p)
+{
+    struct gw_bypass_port about = {.facts = &p->facts, .devices = p->devices};
+
+    gw_bypass_ask(p->name, &p->facts);
+    if (g->enforcing) {
+        hold(g, p);
+        about.ingress = p->hooks.ingress;
+        about.before = gw_hooks_behind(&g->kernel, p->ifindex, &p->hooks);
+    }
+    about.siblings = *p->facts.switch_id && has_siblings(g, p);
+    p->bypass = gw_bypass_of(&about);
+    gw_ports_tell(g, p, false);
+}
+
+static void look(void *guard)
+{
+    struct gw_guard *g = guard;
+
+    g->looked_ms = gw_clock_mono_ms();
+    gw_timer_start(g->loop, &g->look, LOOK_MS);
+    if (g->enforcing)
+        count_devices(g);
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+
+        gw_bypass_read("/sys", p->name, &p->facts);
+    }
+    GW_LIST_EACH(&g->network.ports, node)
+    {
+        struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+
+        if (p->covered)
+            look_at(g, p);
+    }
+}
+
+void gw_ports_look_soon(struct gw_guard *g)
+{
+    uint64_t now_ms = gw_clock_mono_ms();
+
+    if (!g->look.fn)
+        gw_timer_init(&g->look, look, g);
+    if (g->looked_ms == 0 || now_ms - g->looked_ms >= LOOK_PAUSE_MS)
+        look(g);
+    else if (!gw_timer_armed(&g->look) || g->look.due_ms > now_ms + LOOK_PAUSE_MS)
+        gw_timer_start(g->loop, &g->look, LOOK_PAUSE_MS);
 }

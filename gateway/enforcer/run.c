@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "enforcer/guard.h"
 #include "enforcer/policy.h"
+#include "enforcer/selftest.h"
 
 #define SAVE_DELAY_MS 5 /* what is told together is written together */
 #define BUNDLE_MAX (64 << 20)
@@ -216,6 +217,7 @@ static void open_kernel(struct gw_guard *g)
                                      : "ready",
                 g->kernel.table.state->slots);
     configure(g);
+    gw_selftest_forget(&g->kernel);
     if (g->kernel.taken_over || g->kernel.migrated)
         gw_verdict_adopt(&g->kernel);
     else
@@ -303,6 +305,7 @@ static void on_signal(void *guard, uint32_t events)
             break;
         case SIGCHLD:
             gw_child_reap(g);
+            gw_selftest_reap(g);
             break;
         default:
             if (!g->stopping) {
@@ -386,6 +389,7 @@ static int start(struct gw_guard *g)
 
 static void finish(struct gw_guard *g)
 {
+    gw_selftest_stop(g);
     gw_child_close(g);
     if (g->loop && gw_timer_armed(&g->save))
         save(g);

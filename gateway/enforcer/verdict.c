@@ -103,8 +103,9 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
 /* The worker's decision, as against the gateway's own flags. */
 static bool is_decided(const struct cordon_slot *s)
 {
-    return s->kind != 0 && ((s->verdict != 0 && !(s->flags & CORDON_DEFAULT)) || s->policy != 0 ||
-                            s->flags & CORDON_BOUND);
+    return s->kind != 0 && !(s->flags & CORDON_TEST) &&
+           ((s->verdict != 0 && !(s->flags & CORDON_DEFAULT)) || s->policy != 0 ||
+            s->flags & CORDON_BOUND);
 }
 
 static struct gw_verdict_record record_of(const struct gw_kernel *k, uint32_t slot)

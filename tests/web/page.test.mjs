@@ -105,6 +105,25 @@ test('gateway, cloud and ports are shown', async () => {
   await page.getByRole('region', { name: 'Cloud' }).getByText('Connected').waitFor();
 });
 
+test('the isolation is proven at the press of a button', async () => {
+  const proof = page.locator('.proof');
+  await proof.getByText('Not tested since').waitFor();
+  await proof.getByRole('button', { name: 'Test now' }).click();
+  await page.locator('[data-test=passed]').getByText(/^Proven: 1\d\d checks passed$/).waitFor();
+  await proof.getByText(/just now, in \d+ ms/).waitFor();
+  const checks = proof.getByRole('list', { name: 'Checks' });
+  await checks.getByText('native: isolated by MAC').first().waitFor();
+  assert.equal(await checks.locator('[data-result=failed]').count(), 0);
+  await shot('1-proven');
+  await proof.getByRole('button', { name: 'Hide checks' }).click();
+  await checks.waitFor({ state: 'detached' });
+  await page.reload();
+  await page.locator('[data-test=passed]').waitFor();
+  await proof.getByRole('button', { name: 'Show checks' }).click();
+  await checks.getByText('egress: to an isolated MAC').first().waitFor();
+  await proof.getByRole('button', { name: 'Hide checks' }).click();
+});
+
 test('a device paired with the code on the page appears by itself', async () => {
   await page.getByRole('button', { name: 'Add a device' }).click();
   const code = (await page.getByLabel('Pairing code').textContent()).trim();

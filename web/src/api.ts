@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The admin API as functions. Every failure is an ApiError whose message can be shown as it is.
 
-import type { Device, JournalEvent, Mode, Pairing, Session, Status } from './types';
+import type { Device, JournalEvent, Mode, Pairing, Session, Status, TestReport } from './types';
 
 const BASE = '/api/v1';
 const PATIENCE_MS = 10_000;
+const TEST_MS = 30_000; // the gateway gives up sooner
 
 export class ApiError extends Error {
   constructor(
@@ -16,9 +17,9 @@ export class ApiError extends Error {
   }
 }
 
-async function call(method: string, path: string, body?: unknown): Promise<unknown> {
+async function call(method: string, path: string, body?: unknown, patience = PATIENCE_MS): Promise<unknown> {
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), PATIENCE_MS);
+  const timer = setTimeout(() => abort.abort(), patience);
   let res: Response;
   let text: string;
 
@@ -83,6 +84,8 @@ export const api = {
   quarantine: (id: string, mode: Mode, seconds: number, reason: string) =>
     call('POST', `${device(id)}/quarantine`, { mode, seconds, reason }),
   release: (id: string) => call('DELETE', `${device(id)}/quarantine`),
+  isolation: () => call('GET', '/isolation') as Promise<{ test: TestReport | null }>,
+  testIsolation: () => call('POST', '/isolation/test', {}, TEST_MS) as Promise<TestReport>,
   pair: (seconds: number) => call('POST', '/pairing', { seconds }) as Promise<Pairing>,
   pairEnd: () => call('DELETE', '/pairing'),
 };

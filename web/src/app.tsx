@@ -98,7 +98,7 @@ function House({ session, leave }: { session: Session; leave: () => Promise<void
             <div class="columns">
               <Devices devices={picture.devices} ctx={ctx} pair={ctx.admin ? <PairButton ctx={ctx} /> : null} />
               <div class="side">
-                <Ports status={picture.status} />
+                <Ports status={picture.status} ctx={ctx} />
                 <Uplink status={picture.status} />
                 <Events events={picture.events} />
               </div>

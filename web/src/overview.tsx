@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The gateway at a glance, its ports and its way to the cloud.
 
-import type { Status } from './types';
+import { useState } from 'preact/hooks';
+import { api, ApiError } from './api';
+import type { Check, Port, Status, Test } from './types';
 import { bytes, count, guard, plural, span } from './text';
+import { Ago, Problem, type Ctx } from './ui';
 
 /** One sentence that tells whether somebody has to do something, then the figures; both of `lostAt`
  *  when the connection is lost. */
@@ -10,6 +13,7 @@ export function Glance({ status: s, lostAt }: { status: Status; lostAt?: number 
   const worries = [
     s.isolation.state === 'off' && 'isolation is off',
     s.isolation.state === 'degraded' && 'isolation is degraded',
+    !!s.isolation.test?.failed && 'the isolation test failed',
     s.uplink.state === 'connecting' && 'the cloud is out of reach',
   ].filter(Boolean) as string[];
   const tasks = [
@@ -49,8 +53,8 @@ function Figure({ name, value, of }: { name: string; value: string; of?: string 
 
 const ISOLATION = { enforcing: 'Enforcing', degraded: 'Degraded', off: 'Off' };
 
-export function Ports({ status }: { status: Status }) {
-  const { state, interfaces } = status.isolation;
+export function Ports({ status, ctx }: { status: Status; ctx: Ctx }) {
+  const { state, interfaces, test } = status.isolation;
 
   return (
     <section class="card" aria-labelledby="ports-title">
@@ -83,6 +87,7 @@ export function Ports({ status }: { status: Status }) {
                     <span class={g.good ? 'ok' : 'ko'}>{g.word}</span>
                     <small>{g.detail}</small>
                     {p.reason && <small>{p.reason}</small>}
+                    <Bypass port={p} />
                   </td>
                   <td class="num" data-dropped={p.dropped_packets}>
                     {count(p.dropped_packets)}
@@ -94,7 +99,104 @@ export function Ports({ status }: { status: Status }) {
           </tbody>
         </table>
       )}
+      {state !== 'off' && <Proof test={test} ctx={ctx} />}
     </section>
+  );
+}
+
+/** What the guard of a port cannot see, as detected. */
+function Bypass({ port }: { port: Port }) {
+  return (
+    <>
+      {port.bypass.map((text) => (
+        <small key={text} class="bypass">
+          {text}
+        </small>
+      ))}
+      {port.notes.map((text) => (
+        <small key={text}>{text}</small>
+      ))}
+    </>
+  );
+}
+
+/** The last isolation test, and the button that runs it. */
+function Proof({ test, ctx }: { test: Test | null; ctx: Ctx }) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
+  const [checks, setChecks] = useState<Check[] | null>(null);
+
+  const attempt = async (what: () => Promise<Check[] | null>) => {
+    setBusy(true);
+    setError('');
+    try {
+      setChecks(await what());
+    } catch (err) {
+      setError((err as ApiError).message);
+    }
+    setBusy(false);
+  };
+  const run = () =>
+    attempt(async () => {
+      const t = await api.testIsolation();
+
+      ctx.say(t.failed ? `The isolation test failed in ${plural(t.failed, 'check')}.` : 'The isolation test passed.');
+      ctx.refresh();
+      return t.checks;
+    });
+  const show = () => attempt(async () => (await api.isolation()).test?.checks ?? null);
+
+  return (
+    <div class="proof" data-test={test ? (test.failed ? 'failed' : 'passed') : 'none'}>
+      <p>
+        {test ? (
+          <>
+            <span class={test.failed ? 'ko' : 'ok'}>
+              {test.failed ? `Test failed: ${test.failed} of ${plural(test.failed + test.passed, 'check')}` : `Proven: ${plural(test.passed, 'check')} passed`}
+            </span>
+            <small>
+              <Ago at={test.at} />, in {count(test.took_ms)} ms{test.skipped > 0 && `, ${count(test.skipped)} left out`}
+            </small>
+          </>
+        ) : (
+          <span>Not tested since the gateway started.</span>
+        )}
+      </p>
+      <div class="actions">
+        {test && (
+          <button type="button" class="quiet" aria-expanded={checks !== null} onClick={() => (checks ? setChecks(null) : void show())}>
+            {checks ? 'Hide checks' : 'Show checks'}
+          </button>
+        )}
+        {ctx.admin && (
+          <button type="button" class="quiet" aria-disabled={busy} onClick={() => !busy && void run()}>
+            {busy ? 'Testing …' : 'Test now'}
+          </button>
+        )}
+      </div>
+      <Problem text={error} />
+      {checks && <Checks checks={checks} />}
+    </div>
+  );
+}
+
+const ORDER = { failed: 0, skipped: 1, passed: 2 };
+const MARK = { failed: 'ko', skipped: '', passed: 'ok' };
+
+/** Failed ones first. */
+function Checks({ checks }: { checks: Check[] }) {
+  const sorted = [...checks].sort((a, b) => ORDER[a.result] - ORDER[b.result]);
+
+  return (
+    <ul class="checks" aria-label="Checks of the isolation test" tabIndex={0}>
+      {sorted.map((c) => (
+        <li key={`${c.where} ${c.name}`} data-result={c.result}>
+          <span class={MARK[c.result]}>{c.result}</span> {c.where && `${c.where}: `}
+          {c.name}
+          {c.detail && <small> ({c.detail})</small>}
+        </li>
+      ))}
+    </ul>
   );
 }
 

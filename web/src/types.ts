@@ -13,6 +13,28 @@ export interface Port {
   dropped_packets: number;
   dropped_bytes: number;
   reason?: string;
+  /** What could carry frames past the guard, and what is only worth knowing. */
+  bypass: string[];
+  notes: string[];
+}
+
+export interface Test {
+  at: string;
+  took_ms: number;
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+export interface Check {
+  name: string;
+  where: string;
+  result: 'passed' | 'failed' | 'skipped';
+  detail: string;
+}
+
+export interface TestReport extends Test {
+  checks: Check[];
 }
 
 export interface Status {
@@ -29,7 +51,7 @@ export interface Status {
     acknowledged: number;
     last_error: string | null;
   };
-  isolation: { state: 'enforcing' | 'degraded' | 'off'; interfaces: Port[] };
+  isolation: { state: 'enforcing' | 'degraded' | 'off'; interfaces: Port[]; test: Test | null };
 }
 
 export type Mode = 'isolate' | 'remediate' | 'observe';

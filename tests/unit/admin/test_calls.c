@@ -49,7 +49,12 @@ Test(admin_calls, shows_status_and_devices_as_documented)
          "3,\"spooled_bytes\":999,\"in_flight\":2,\"acknowledged\":41,\"last_error\":null}"},
         {"status of isolation", "GET", API "/status", NULL, 200,
          "\"isolation\":{\"state\":\"degraded\",\"interfaces\":[{\"name\":\"lan0\",\"ingress\":"
-         "\"native\",\"egress\":\"tcx\",\"dropped_packets\":7,\"dropped_bytes\":700,\"up\":true},"},
+         "\"native\",\"egress\":\"tcx\",\"dropped_packets\":7,\"dropped_bytes\":700,\"up\":true,"},
+        {"what could go past a port", "GET", API "/status", NULL, 200,
+         "\"bypass\":[\"hardware flow offload is on (hw-tc-offload): flows handed to the hardware "
+         "are not seen\"],\"notes\":[\"native XDP turns off segmentation"},
+        {"nothing could go past the other", "GET", API "/isolation", NULL, 200,
+         "\"reason\":\"no XDP here\",\"bypass\":[],\"notes\":[]}],\"test\":null}"},
         {"why a port is not at its best", "GET", API "/status", NULL, 200,
          "\"reason\":\"no XDP here\""},
         {"the sandbox", "GET", API "/status", NULL, 200, "\"sandbox\":\"seccomp, landlock\""},
@@ -440,4 +445,96 @@ Test(admin_calls, lists_many_devices_in_parts_and_says_where_to_go_on)
     close(fd);
     world_turn(&w, 5);
     world_close(&w);
+}
+
+/* ---- the isolation test ---- */
+
+static char *events_text(struct world *w)
+{
+    struct reply r = world_ask(w, LOCAL, "GET", API "/events?limit=10", "", NULL);
+    char *text = strdup(r.body);
+
+    reply_free(&r);
+    return text;
+}
+
+Test(admin_calls, answers_the_isolation_test_when_it_is_over_and_keeps_it)
+{
+    static const struct row rows[] = {
+        {"never tested", "GET", API "/status", NULL, 200, "\"test\":null"},
+        {"tested", "POST", API "/isolation/test", "{}", 200,
+         "{\"at\":\"2025-12-01T06:39:00.123Z\",\"took_ms\":77,\"passed\":2,\"failed\":0,"
+         "\"skipped\":1,\"checks\":[{\"name\":\"the maps are pinned\",\"where\":\"\",\"result\":"
+         "\"passed\",\"detail\":\"\"},"},
+        {"its result is kept", "GET", API "/isolation", NULL, 200,
+         "{\"name\":\"attached\",\"where\":\"generic\",\"result\":\"skipped\",\"detail\":"
+         "\"not here\"}]}}"},
+        {"and its figures", "GET", API "/status", NULL, 200,
+         "\"test\":{\"at\":\"2025-12-01T06:39:00.123Z\",\"took_ms\":77,\"passed\":2,\"failed\":0,"
+         "\"skipped\":1}}"},
+        {"without a body", "POST", API "/isolation/test", "[]", 400, NULL},
+        {"by the wrong method", "GET", API "/isolation/test", NULL, 405, NULL},
+    };
+    GW_CLEANUP(gw_free_ptr) char *events = NULL;
+    struct world w;
+
+    world_open(&w);
+    run(&w, rows, GW_COUNT(rows));
+    events = events_text(&w);
+    cr_expect(strstr(events, "\"severity\":\"info\",\"kind\":\"isolation-test\""), "%s", events);
+    world_close(&w);
+}
+
+Test(admin_calls, says_loudly_that_the_isolation_does_not_hold)
+{
+    static const struct row bad[] = {
+        {"failed", "POST", API "/isolation/test", "{}", 200,
+         "\"result\":\"failed\",\"detail\":\"it came through\""},
+    };
+    static const struct row none[] = {
+        {"not run", "POST", API "/isolation/test", "{}", 409,
+         "The isolation was not tested: no room."},
+        {"the last result stays", "GET", API "/status", NULL, 200, "\"failed\":1"},
+    };
+    GW_CLEANUP(gw_free_ptr) char *events = NULL;
+    struct world w;
+
+    world_open(&w);
+    world_test_fails = true;
+    run(&w, bad, GW_COUNT(bad));
+    events = events_text(&w);
+    cr_expect(strstr(events, "\"severity\":\"critical\",\"kind\":\"isolation-test\""), "%s",
+              events);
+    cr_expect(strstr(events, "the first: isolated by MAC, native: it came through."), "%s", events);
+    world_test_error = "no room";
+    run(&w, none, GW_COUNT(none));
+    world_close(&w);
+}
+
+Test(admin_calls, one_test_answers_everybody_who_asked_meanwhile)
+{
+    static const char ask[] = "POST " API "/isolation/test HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                              "Content-Length: 2\r\n\r\n{}";
+    GW_CLEANUP(gw_buf_fini) struct gw_buf one = {.max = 65536}, two = {.max = 65536};
+    int fd[3];
+    struct world w;
+
+    world_open(&w);
+    world_applied = 1; /* not answered yet */
+    for (size_t i = 0; i < GW_COUNT(fd); i++) {
+        fd[i] = world_dial(&w, LOCAL);
+        world_say(fd[i], ask);
+        world_turn(&w, 5);
+    }
+    close(fd[2]); /* one does not wait */
+    world_turn(&w, 5);
+    world_applied = 0;
+    cr_expect(world_hear(&w, fd[0], &one, "\"passed\":2"));
+    cr_expect(world_hear(&w, fd[1], &two, "\"passed\":2"));
+    close(fd[0]);
+    world_applied = 1;
+    world_say(fd[1], ask); /* somebody waits while everything ends */
+    world_turn(&w, 5);
+    world_close(&w);
+    close(fd[1]);
 }

@@ -16,6 +16,7 @@ static struct {
     uint64_t token[64];
     size_t count;
     int completed;
+    bool test;
 } asked;
 
 static struct gw_enforcer *stand_in(void)
@@ -65,7 +66,8 @@ size_t gw_enforcer_links(const struct gw_enforcer *e, struct gw_link_report *out
                                      .present = true,
                                      .up = true,
                                      .ingress = GW_INGRESS_NATIVE,
-                                     .egress = GW_EGRESS_TCX};
+                                     .egress = GW_EGRESS_TCX,
+                                     .bypass = GW_BYPASS_OFFLOAD | GW_BYPASS_SEGMENTS};
     out[1] = (struct gw_link_report){.ifname = "lan1",
                                      .present = true,
                                      .ingress = GW_INGRESS_TC,
@@ -74,6 +76,14 @@ size_t gw_enforcer_links(const struct gw_enforcer *e, struct gw_link_report *out
     out_traffic[0] = (struct gw_traffic){.dropped_packets = 7, .dropped_bytes = 700};
     out_traffic[1] = (struct gw_traffic){0};
     return 2;
+}
+
+int gw_enforcer_selftest(struct gw_enforcer *e)
+{
+    (void)e;
+    cr_assert(!asked.test, "one test at a time");
+    asked.test = true;
+    return 0;
 }
 
 int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip)
@@ -86,6 +96,27 @@ int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip)
 const char *gw_sandbox_text(void)
 {
     return "seccomp, landlock";
+}
+
+const char *world_test_error;
+bool world_test_fails;
+
+static void answer_test(struct world *w)
+{
+    const struct gw_check checks[] = {
+        {.name = "the maps are pinned"},
+        {.name = "isolated by MAC",
+         .where = "native",
+         .outcome = world_test_fails ? GW_CHECK_FAILED : GW_CHECK_PASSED,
+         .detail = "it came through"},
+        {.name = "attached", .where = "generic", .outcome = GW_CHECK_SKIPPED, .detail = "not here"},
+    };
+    const struct gw_selftest t = {1764571140123, 77, checks, GW_COUNT(checks), world_test_error};
+
+    if (!asked.test || world_applied == 1)
+        return;
+    asked.test = false;
+    gw_admin_tested(w->admin, &t);
 }
 
 static void answer_verdicts(struct world *w)
@@ -217,6 +248,7 @@ void world_turn(struct world *w, int times)
     for (int i = 0; i < times; i++) {
         cr_assert_eq(gw_loop_turn(w->loop, 2), 0);
         answer_verdicts(w);
+        answer_test(w);
     }
 }
 

@@ -57,5 +57,8 @@ void world_log_in(struct world *w, char out_cookie[256]);
 
 /* The next verdicts that the stand-in is asked for are answered so; 1: not at all. */
 extern int world_applied;
+/* What the stand-in's isolation test finds: why it does not run; whether a check fails. */
+extern const char *world_test_error;
+extern bool world_test_fails;
 
 #define JSON_TYPE "Content-Type: application/json\r\n"

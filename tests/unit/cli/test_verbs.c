@@ -150,7 +150,15 @@ static void run(const char *socket, const char *line, const char *in, struct out
     "\"connections\":{\"max\":9,\"reached\":0},\"queued_bytes\":{\"max\":500,\"reached\":6}}},"    \
     "\"isolation\":{\"state\":\"enforcing\",\"interfaces\":[{\"name\":\"lan0\",\"ingress\":"       \
     "\"generic\",\"egress\":\"clsact\",\"dropped_packets\":9,\"dropped_bytes\":900,\"up\":true,"   \
-    "\"reason\":\"no native XDP\"}]},\"security\":{\"sandbox\":\"seccomp\",\"aes\":\"AES-NI\"}}"
+    "\"reason\":\"no native XDP\",\"bypass\":[\"Wi-Fi\\u001b-local\"],\"notes\":[\"slow\"]}]},"    \
+    "\"security\":{\"sandbox\":\"seccomp\",\"aes\":\"AES-NI\"}}"
+
+#define TESTED(failed, result)                                                                     \
+    "{\"at\":\"2026-11-22T06:19:00.000Z\",\"took_ms\":300,\"passed\":7,\"failed\":" failed         \
+    ",\"skipped\":1,\"checks\":[{\"name\":\"isolated by MAC\",\"where\":\"native\",\"result\":"    \
+    "\"" result                                                                                    \
+    "\",\"detail\":\"it came through\"},{\"name\":\"pinned\",\"where\":\"\",\"result\":"           \
+    "\"passed\",\"detail\":\"\"}]}"
 
 #define PROBLEM(detail)                                                                            \
     "{\"type\":\"about:blank\",\"status\":1,\"title\":\"X\",\"detail\":\"" detail "\"}"
@@ -211,6 +219,8 @@ Test(cli_verbs, ask_print_and_exit)
          NULL,
          NULL,
          "  lan0  up    generic  clsact  9        900 B  no native XDP\n"
+         "            lan0: Wi-Fi?-local\n"
+         "            lan0: slow\n"
          "Sandbox     seccomp\n",
          NULL},
         {"--json status", NULL, {{200, STATUS}}, 0, NULL, NULL, "\"uptime_s\": 7260", NULL},
@@ -273,6 +283,56 @@ Test(cli_verbs, ask_print_and_exit)
          "2026-11-22T06:19:00.000Z  warning   it? broke\n"
          "2026-11-22T06:19:01.000Z  presence  cam-1: join (connect), 3 there\n",
          NULL},
+        {"isolation test",
+         NULL,
+         {{200, TESTED("0", "passed")}},
+         0,
+         "POST /api/v1/isolation/test ",
+         "\r\n\r\n{}",
+         "passed   native: isolated by MAC (it came through)\npassed   pinned\n"
+         "7 passed, 0 failed, 1 skipped in 300 ms\n",
+         ""},
+        {"isolation test",
+         NULL,
+         {{200, TESTED("1", "failed")}},
+         1,
+         NULL,
+         NULL,
+         "failed   native: isolated by MAC (it came through)\n",
+         "cordon: the isolation does not hold: 1 checks failed\n"},
+        {"--json isolation test",
+         NULL,
+         {{200, TESTED("1", "failed")}},
+         1,
+         NULL,
+         NULL,
+         "\"took_ms\": 300",
+         NULL},
+        {"isolation test",
+         NULL,
+         {{409, PROBLEM("The isolation was not tested: it is off.")}},
+         1,
+         NULL,
+         NULL,
+         "",
+         "it is off"},
+        {"isolation",
+         NULL,
+         {{200, "{\"state\":\"enforcing\",\"interfaces\":[],\"test\":null}"}},
+         0,
+         "GET /api/v1/isolation ",
+         NULL,
+         "Isolation   enforcing\nNot tested since the daemon started",
+         NULL},
+        {"isolation",
+         NULL,
+         {{200, "{\"state\":\"off\",\"interfaces\":[],\"test\":" TESTED("1", "failed") "}"}},
+         0,
+         NULL,
+         NULL,
+         "7 passed, 1 failed, 1 skipped in 300 ms\nfailed   native: isolated by MAC",
+         NULL},
+        {"isolation proof", NULL, {{0}}, 2, NULL, NULL, "", "only \"test\" is known"},
         {"approve cam-1 --name Door --class camera",
          NULL,
          {{204, ""}},

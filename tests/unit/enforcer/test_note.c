@@ -48,7 +48,7 @@ Test(note, the_enforcer_refuses_everything_else)
     bad[count++].kind = 0;
     bad[count++].kind = GW_NOTE_BUNDLE;
     bad[count++].kind = GW_NOTE_STOP;
-    bad[count++].kind = GW_NOTE_LEARN + 1;
+    bad[count++].kind = GW_NOTE_TEST + 1;
     bad[count++].kind = UINT32_MAX;
     bad[count++].verdict.judgement.mode = GW_MODE_OBSERVE + 1;
     bad[count++].verdict.judgement.until_wall_ms = -1;
