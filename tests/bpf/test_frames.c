@@ -545,11 +545,13 @@ static void expect_counted(bool mac_known)
         const struct row *r = &rows[i];
         struct frame in = made(r, AT_XDP), out = made(r, AT_TC_OUT);
         bool heard = r->in && !r->borrowed, to_all = out.bytes[0] & 1;
-        bool counts = mac_known == (address(r->verdict).kind == GW_ADDR_MAC);
-        struct added from = {.rx = heard && counts, .seen = heard};
-        struct added to = {.tx = r->out && counts && !r->borrowed && !to_all};
+        bool mac = address(r->verdict).kind == GW_ADDR_MAC;
+        bool from_known = mac_known && memcmp(in.bytes + 6, mac_of_who[DEVICE], 6) == 0;
+        bool to_known = mac_known && memcmp(out.bytes, mac_of_who[DEVICE], 6) == 0;
+        struct added from = {.rx = heard && mac == from_known, .seen = heard};
+        struct added to = {.tx = r->out && mac == to_known && !r->borrowed && !to_all};
 
-        if (!is_host(r) || (!mac_known && !counts))
+        if (!is_host(r) || (!mac_known && mac))
             continue;
         expect_figures(r, AT_XDP, &in, true, from);
         expect_figures(r, AT_TC_IN, &in, true, from);
