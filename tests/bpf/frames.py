@@ -265,5 +265,5 @@ class Frames:
             struct.pack_into(">H", data, at, self.pick([0x0800, 0x86dd, 0x0806, 0x8100, 0x88a8, 0x8864]))
 
     def cut(self, frame):
-        return frame[:min(len(frame), int(self.random.random() * (len(frame) + 1)) if self.odds(0.5)
-                          else int(self.random.random() * 100))]
+        most = len(frame) if self.odds(0.5) else min(len(frame), 100)
+        return frame[:1 + int(self.random.random() * most)]

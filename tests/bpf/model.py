@@ -23,8 +23,8 @@ destination.
    departs unless the verdict is observe.
 8. All else passes.
 
-What passes counts for the slots of MAC and IP, except toward a group; what drops, for the slot whose
-verdict or policy it was.
+What passes counts for the slots of the MAC and of the IP, the claimed one if there is one, except toward a
+group; what drops, for the slot whose verdict or policy it was.
 """
 
 from __future__ import annotations
@@ -141,10 +141,10 @@ def read_ipv6(p, data):
 def walk(kind, data):
     """Behind the extension headers (RFC 8200 §4, RFC 4302 §2); None where they cannot be followed."""
     for _ in range(CHAIN + 1):
+        if len(data) < 8:  # the shortest header, of an extension or of a transport
+            return None
         if kind not in (HOP_BY_HOP, ROUTING, DESTINATION, AH, FRAGMENT):
             return Message(kind, data)
-        if len(data) < 8:
-            return None
         size = (data[1] + 2) * 4 if kind == AH else 8 if kind == FRAGMENT else (data[1] + 1) * 8
         if kind == FRAGMENT and number(data, 2) & 0xFFF8:
             return Message(data[0], data[8:], later=True)
@@ -282,7 +282,7 @@ class World:
 
     def verdicts(self, p):
         """In the order in which equally strict ones are counted."""
-        for address in (p.own_mac, p.own_ip, p.inner_mac, p.inner_ip):
+        for address in (p.own_mac, p.own_ip, p.inner_ip, p.inner_mac):
             if address is None:
                 continue
             if address in self.slots:
@@ -298,7 +298,7 @@ class World:
     def counted(self, p):
         if p.outward and is_group(p.own_mac):
             return frozenset()
-        return frozenset(a for a in (p.own_mac, p.own_ip, p.inner_ip) if a in self.slots)
+        return frozenset(a for a in (p.own_mac, p.inner_ip or p.own_ip) if a in self.slots)
 
     # forging
 
@@ -408,10 +408,10 @@ class Remedy:
 
     def discovery(self):
         p = self.p
-        if p.kind != IPV6 or not p.discovery:
+        if p.kind != IPV6:
             return False
-        if p.outward:
-            return self.gateway()
+        if p.outward:  # a redirect would lead it elsewhere
+            return self.gateway() and p.message.data[0] in (ADVERTISE_ROUTER, SOLICIT, ADVERTISE)
         if p.discovery == SOLICIT:
             return p.message.data[8:24] in self.world.ours
         return p.discovery == SOLICIT_ROUTER or (p.discovery == ADVERTISE and self.gateway())

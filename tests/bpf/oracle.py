@@ -11,7 +11,7 @@ from pathlib import Path
 import model
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("CORDON_BUILD", ROOT / "build"))
+BUILD = Path(os.environ.get("CORDON_BUILD", ROOT / "build" / "sanitize"))
 PROGRAMS = ("xdp", "in", "out")
 BATCH = 100  # commands whose answers fit into a pipe
 
