@@ -259,7 +259,7 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
 
 #define FN(function) ((void *)(function)) /* inlined: a plain call */
 
-SEC("xdp.frags")
+SEC("xdp")
 int cordon_xdp(struct xdp_md *ctx)
 {
     struct packet p = {
