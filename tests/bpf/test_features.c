@@ -25,9 +25,10 @@
 #define BPF_F_XDP_HAS_FRAGS (1U << 5)
 #endif
 
-/* Since when: the lists of "New features" that kernelnewbies.org keeps, and bcc's
- * docs/kernel-versions.md, which both name the commits. In this table is what programs like these
- * may want; a helper that is not is a question to be answered here. */
+/* Since when: iovisor/bcc, docs/kernel-versions.md, which names the commits; for the whole of 5.15
+ * its include/uapi/linux/bpf.h, whose last one is task_pt_regs. Here is what programs like these
+ * may want; a helper that is not here is a question to be answered. */
+#define LAST_OF_5_15 175 /* BPF_FUNC_task_pt_regs */
 static const struct {
     int helper, since;
     const char *name;
@@ -169,6 +170,7 @@ static size_t row_of(int helper)
     while (i < GW_COUNT(helpers) && helpers[i].helper != helper)
         i++;
     cr_assert_lt(i, GW_COUNT(helpers), "helper %d: since when?", helper);
+    cr_expect_eq(helper <= LAST_OF_5_15, helpers[i].since <= OLDEST, "%s", helpers[i].name);
     return i;
 }
 
