@@ -40,8 +40,11 @@ def stack(*layers):
     """The layers that are there, in one packet."""
     packet = None
     for layer in layers:
-        if layer is not None:
-            packet = packet / layer if packet is not None else layer
+        if layer is None:
+            continue
+        if packet is not None and isinstance(packet.lastlayer(), AH):  # scapy leaves it to us
+            packet.lastlayer().nh = layer.overload_fields.get(IPv6, {}).get("nh", 59)
+        packet = packet / layer if packet is not None else layer
     return packet
 
 
@@ -166,24 +169,28 @@ class Frames:
             return IPv6ExtHdrRouting(addresses=[self.ip6()] * self.pick([0, 1, 2]), type=self.pick([0, 2, 4]))
         if kind < 0.9:
             return IPv6ExtHdrFragment(offset=self.pick([0, 0, 0, 1, 100]), m=self.pick([0, 1]))
-        return AH(spi=7, seq=1, icv=bytes(self.pick([12, 16])))
+        words = self.pick([6, 7, 8])
+        return AH(spi=7, seq=1, icv=bytes(words * 4 - 12), payloadlen=words - 2)
 
     def options(self):
-        """Those of neighbour discovery: the right ones, decoys, many."""
-        options = Raw()
-        for _ in range(self.pick([0, 1, 1, 1, 2, 3, 8, 9, 10])):
-            kind = self.random.random()
-            if kind < 0.35:
-                options /= ICMPv6NDOptSrcLLAddr(lladdr=self.mac())
-            elif kind < 0.7:
-                options /= ICMPv6NDOptDstLLAddr(lladdr=self.mac())
-            elif kind < 0.85:
-                options /= ICMPv6NDOptMTU()
-            elif kind < 0.97:
-                options /= ICMPv6NDOptPrefixInfo()
-            else:
-                options /= Raw(bytes([self.pick([1, 2, 14]), self.pick([0, 1, 2, 255])]) + bytes(6))
-        return options
+        """Those of neighbour discovery: the right ones, decoys, many, and a right one behind many."""
+        if self.odds(0.3):
+            decoys = self.pick([6, 7, 7, 7, 8, 8, 8, 9])
+            return Raw(b"".join([bytes(ICMPv6NDOptMTU())] * decoys + [bytes(self.link_option())]))
+        return Raw(b"".join(bytes(self.option()) for _ in range(self.pick([0, 1, 1, 1, 2, 3, 10]))))
+
+    def link_option(self):
+        return self.pick([ICMPv6NDOptSrcLLAddr, ICMPv6NDOptDstLLAddr])(lladdr=self.mac())
+
+    def option(self):
+        kind = self.random.random()
+        if kind < 0.7:
+            return self.link_option()
+        if kind < 0.85:
+            return ICMPv6NDOptMTU()
+        if kind < 0.97:
+            return ICMPv6NDOptPrefixInfo()
+        return Raw(bytes([self.pick([1, 2, 14]), self.pick([0, 1, 2, 255])]) + bytes(6))
 
     def discovery(self):
         message = self.pick([
