@@ -8,6 +8,7 @@
  *   features                          what these programs know: verdicts observe forging policies
  *   unknown MODE                      what a MAC without a slot may do
  *   ours ADDRESS...                   these, and no others, are the gateway's own
+ *   locals NETWORK...                 these, and no others, are local to policies
  *   known MAC [IP...]                 slots as if heard: the MAC uses these addresses
  *   verdict ADDRESS MODE [SECONDS]    MODE none, isolate, remediate, observe; no SECONDS: no end
  *   bind ADDRESS                      no other MAC may use it while its owner is heard
@@ -38,10 +39,19 @@
 #include "base/error.h"
 #include "harness.h"
 
+/* TEMP: until policies are in the kernel programs. */
+#if CORDON_LAYOUT >= 3
+#define HAS_POLICIES 1
+#include "enforcer/policy.h"
+#else
+#define HAS_POLICIES 0
+#endif
+
 #define SLOTS 1024
 #define FRAME_MAX (16 * 1024)
 #define WORDS_MAX 256
 #define JUDGED_MAX 512
+#define POLICIES_MAX 64 /* by number, here */
 #define XDP_PASS 2
 #define XDP_DROP 1
 #define TCX_NEXT 0xffffffffU
@@ -57,6 +67,7 @@ struct judged {
 static struct gw_kernel k;
 static struct judged all[JUDGED_MAX];
 static size_t judged_count;
+static uint64_t begun;        /* policies by number, for a reset */
 static const char *line_text; /* for what is said about a line that is wrong */
 
 static void fail(const char *why) __attribute__((noreturn));
@@ -186,7 +197,11 @@ static int judge_now(const struct judged *j)
 {
     struct gw_verdict_record r = {
         .address = j->address,
-        .mode = j->judgement.mode,
+        .mode = (uint8_t)j->judgement.mode,
+#if HAS_POLICIES
+        .policy = j->judgement.policy,
+        .bound = j->judgement.bound,
+#endif
         .until_wall_ms = j->judgement.until_wall_ms,
     };
 
@@ -219,14 +234,47 @@ static void do_unknown(struct words *w)
     answer(0);
 }
 
-static void do_ours(struct words *w)
+/* All that is left of the line. */
+static size_t addresses(struct words *w, struct gw_hwaddr *out)
 {
-    struct gw_hwaddr own[WORDS_MAX];
     size_t count = 0;
 
     while (more(w))
-        own[count++] = address_of(word(w));
-    answer(gw_kernel_ours(&k, own, count));
+        out[count++] = address_of(word(w));
+    return count;
+}
+
+static int set_ours(const struct gw_hwaddr *own, size_t count)
+{
+#if HAS_POLICIES
+    return gw_kernel_flag(&k, CORDON_OWN, own, count);
+#else
+    return gw_kernel_ours(&k, own, count);
+#endif
+}
+
+static void do_ours(struct words *w)
+{
+    struct gw_hwaddr own[WORDS_MAX];
+
+    answer(set_ours(own, addresses(w, own)));
+}
+
+static int set_locals(const struct gw_hwaddr *nets, size_t count)
+{
+#if HAS_POLICIES
+    return gw_kernel_locals(&k, nets, count);
+#else
+    (void)nets;
+    return count ? GW_EUNSUPPORTED : 0;
+#endif
+}
+
+static void do_locals(struct words *w)
+{
+    struct gw_hwaddr nets[WORDS_MAX];
+
+    answer(set_locals(nets, addresses(w, nets)));
 }
 
 /* ---- who is known ---- */
@@ -311,9 +359,21 @@ static void do_dropped(struct words *w)
     (void)printf("%lu %lu\n", t.dropped_packets, t.dropped_bytes);
 }
 
+static void end_policies(void)
+{
+#if HAS_POLICIES
+    for (uint16_t i = 1; i < POLICIES_MAX; i++) {
+        if (begun & 1ULL << i)
+            gw_policy_end(&k, i);
+    }
+#endif
+    begun = 0;
+}
+
 static void do_reset(struct words *w)
 {
     (void)w;
+    end_policies();
     for (size_t i = 0; i < judged_count; i++) {
         uint32_t slot;
 
@@ -326,7 +386,9 @@ static void do_reset(struct words *w)
     }
     judged_count = 0;
     gw_kernel_unknown(&k, GW_MODE_NONE);
-    answer(gw_kernel_ours(&k, NULL, 0));
+    if (set_locals(NULL, 0) != 0)
+        fail("the local networks cannot be forgotten");
+    answer(set_ours(NULL, 0));
 }
 
 /* ---- frames ---- */
@@ -413,7 +475,7 @@ static struct gw_policy *open_policy(void)
 static void do_policy(struct words *w)
 {
     policy = (struct gw_policy){
-        .number = (uint16_t)number(word(w), 10, GW_POLICIES_MAX),
+        .number = (uint16_t)number(word(w), 10, POLICIES_MAX - 1),
         .peers = peers,
     };
     policy.flags = choices(word(w), flag_names); /* in the order of enum gw_policy_flag's bits */
@@ -480,15 +542,15 @@ static void do_peer(struct words *w)
     answer(0);
 }
 
-/* TEMP: until policies are in the kernel programs. */
-int gw_policy_set(struct gw_kernel *kernel, const struct gw_policy *p) __attribute__((weak));
-
 static void do_commit(struct words *w)
 {
     (void)w;
-    if (!gw_policy_set)
-        fail("these programs know no policies");
-    answer(gw_policy_set(&k, open_policy()));
+#if HAS_POLICIES
+    answer(gw_policy_set(&k, open_policy(), 1));
+    begun |= 1ULL << policy.number;
+#else
+    answer(GW_EUNSUPPORTED);
+#endif
     policy.number = 0;
 }
 
@@ -506,7 +568,7 @@ static void do_attach(struct words *w)
     struct gw_hwaddr a = address_of(word(w));
     struct judged *j = judged(&a);
 
-    j->judgement.policy = (uint16_t)number(word(w), 10, GW_POLICIES_MAX);
+    j->judgement.policy = (uint16_t)number(word(w), 10, POLICIES_MAX - 1);
     j->judgement.bound |= option(w, "bound");
     answer(judge_now(j));
 }
@@ -514,17 +576,19 @@ static void do_attach(struct words *w)
 static void do_features(struct words *w)
 {
     (void)w;
-    (void)puts(gw_policy_set ? "verdicts observe forging policies" : "verdicts");
+    (void)puts(HAS_POLICIES ? "verdicts observe forging policies" : "verdicts");
 }
 
 static const struct command {
     const char *name;
     void (*run)(struct words *w);
 } commands[] = {
-    {"features", do_features}, {"unknown", do_unknown}, {"ours", do_ours},     {"known", do_known},
-    {"verdict", do_verdict},   {"bind", do_bind},       {"policy", do_policy}, {"rule", do_rule},
-    {"peer", do_peer},         {"commit", do_commit},   {"attach", do_attach}, {"frame", do_frame},
-    {"counters", do_counters}, {"dropped", do_dropped}, {"reset", do_reset},
+    {"features", do_features}, {"unknown", do_unknown},   {"ours", do_ours},
+    {"locals", do_locals},     {"known", do_known},       {"verdict", do_verdict},
+    {"bind", do_bind},         {"policy", do_policy},     {"rule", do_rule},
+    {"peer", do_peer},         {"commit", do_commit},     {"attach", do_attach},
+    {"frame", do_frame},       {"counters", do_counters}, {"dropped", do_dropped},
+    {"reset", do_reset},
 };
 
 static void obey(char *line)

@@ -71,6 +71,22 @@ def name_of(key):
     return key.hex(":") if len(key) == 6 else str(ipaddress.ip_address(key))
 
 
+def prefix_of(text):
+    key = key_of(text)
+    return key if isinstance(key, tuple) else (key, len(key) * 8)
+
+
+def latest(world):
+    return world.policies[max(world.policies)]
+
+
+def rule_of(words):
+    direction, family, protocol, own, other, classes, *no_open = words
+    return model.Rule(direction == "to", {"0": 0, "4": model.IPV4, "6": model.IPV6}[family], int(protocol),
+                      tuple(map(int, own.split("-"))), tuple(map(int, other.split("-"))), bool(no_open),
+                      frozenset(classes.split(",")))
+
+
 def judged_slot(world, text):
     key = key_of(text)
     return world.prefixes.setdefault(key, model.Slot()) if isinstance(key, tuple) else world.slot(key)
@@ -91,9 +107,22 @@ def obey(world, command):
         slot = judged_slot(world, words[0])
         slot.mode = model.MODES[words[1]]
         slot.until = time.monotonic() + float(words[2]) if len(words) > 2 else None
+    elif name == "locals":
+        world.networks = [prefix_of(word) for word in words]
     elif name == "bind":
         world.slot(key_of(words[0])).bound = True
-    else:
+    elif name == "attach":
+        world.slot(key_of(words[0])).policy = int(words[1])
+    elif name == "policy":
+        flags = words[1].split(",")
+        world.policies[int(words[0])] = model.Policy("report" in flags, "enforce" in flags)
+    elif name == "rule":
+        latest(world).rules.append(rule_of(words))
+    elif name == "peer":
+        for bit, rule in enumerate(latest(world).rules):
+            if int(words[1], 16) >> bit & 1:
+                rule.peers += (prefix_of(words[0]),)
+    elif name != "commit":
         raise ValueError(command)
 
 
