@@ -354,7 +354,7 @@ def message_fits(rule, p):
     """Protocol and ports, RFC 8519's part of the rule."""
     m, anything = p.message, rule.own == rule.other == ANY_PORT
     if m is None:
-        return rule.protocol == 0 and anything and not rule.no_open
+        return rule.protocol == 0 and anything
     if rule.protocol not in (0, m.protocol):
         return False
     if m.later:

@@ -41,7 +41,7 @@ for program in bpf_packets bpf_oracle; do
         cp -L "$library" "$root$library"
     done
 done
-/usr/bin/python3 tests/bpf/script.py --frames "$frames" --seed "$seed" "$root/commands" "$root/expected"
+/usr/bin/python3 tests/bpf/script.py --features "$(echo features | "$build/tests/bpf_oracle")" --frames "$frames" --seed "$seed" "$root/commands" "$root/expected"
 
 cat >"$root/init" <<'INIT'
 #!/bin/busybox sh
@@ -71,6 +71,6 @@ chmod +x "$root/init"
 timeout "${TIMEOUT:-1800}" qemu-system-x86_64 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1024 -nographic -no-reboot \
     -kernel "$kernel" -initrd "$work/initramfs" -append 'console=ttyS0 quiet panic=-1' </dev/null | stdbuf -oL tr -d '\r' | tee "$work/log"
 
-grep -q '^== packets 0' "$work/log" && grep -q '^== oracle 0' "$work/log" && grep -q '^== same' "$work/log" ||
+grep -aq '== packets 0' "$work/log" && grep -aq '== oracle 0' "$work/log" && grep -aq '== same' "$work/log" ||
     { echo "older_kernel.sh: not all passed" >&2; exit 1; }
-echo "older_kernel.sh: passed on $(grep -m1 -o '^== [0-9].*' "$work/log" | cut -c4-)"
+echo "older_kernel.sh: passed on $(grep -a -m1 -o '== [0-9][^ ]*' "$work/log" | cut -c4-)"
