@@ -23,8 +23,8 @@ destination.
    departs unless the verdict is observe.
 8. All else passes.
 
-What passes counts for the slots of the MAC and of the IP, the claimed one if there is one, except toward a
-group; what drops, for the slot whose verdict or policy it was.
+What passes counts once: for the MAC, or else for the IP, the claimed one if there is one; not toward a group.
+What drops counts for the slot whose verdict or policy it was, what is forged for the MAC.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ class World:
         if mode == ISOLATE:
             return Ruling(False, whose, "isolated")
         if not outward and self.forging and (forged := self.forged(p)):
-            return Ruling(False, frozenset(), forged)
+            return Ruling(False, frozenset([p.own_mac]) & self.slots.keys(), forged)
         if mode == REMEDIATE and not Remedy(self, p).passes():
             return Ruling(False, whose, "in remediation")
         policy_of = self.policy_of(p)
@@ -273,7 +273,7 @@ class World:
 
     def strictest(self, p):
         best, whose = NONE, frozenset()
-        if not p.outward and p.own_mac not in self.slots:
+        if not p.outward and not self.has_slot(p.own_mac):
             best = self.unknown
         for mode, key in self.verdicts(p):
             if mode > best:
@@ -298,7 +298,13 @@ class World:
     def counted(self, p):
         if p.outward and is_group(p.own_mac):
             return frozenset()
-        return frozenset(a for a in (p.own_mac, p.inner_ip or p.own_ip) if a in self.slots)
+        places = [a for a in (p.own_mac, p.inner_ip or p.own_ip) if self.has_slot(a)]
+        # TEMP: programs that know nothing of forging count for both
+        return frozenset(places[:1] if self.forging else places)
+
+    def has_slot(self, address):
+        """TEMP: to programs that know nothing of forging, what is OURS has none of its own."""
+        return address in self.slots or (self.forging and address in self.ours)
 
     # forging
 

@@ -256,8 +256,11 @@ static int set_ours(const struct gw_hwaddr *own, size_t count)
 static void do_ours(struct words *w)
 {
     struct gw_hwaddr own[WORDS_MAX];
+    size_t count = addresses(w, own);
 
-    answer(set_ours(own, addresses(w, own)));
+    for (size_t i = 0; i < count; i++)
+        (void)judged(&own[i]); /* to be forgotten by a reset, with the slot that it may get */
+    answer(set_ours(own, count));
 }
 
 static int set_locals(const struct gw_hwaddr *nets, size_t count)
@@ -298,7 +301,7 @@ static int run(enum program where, const uint8_t *bytes, size_t len, uint32_t *o
     return err;
 }
 
-/* The programs themselves note whose an address is, when they hear it used. */
+/* So that both were seen just now. */
 static void hear(const struct gw_hwaddr *mac, const struct gw_hwaddr *ip)
 {
     struct frame f = {0};
@@ -316,6 +319,19 @@ static void hear(const struct gw_hwaddr *mac, const struct gw_hwaddr *ip)
         fail("BPF_PROG_TEST_RUN");
 }
 
+static int known_to_use(const struct gw_hwaddr *mac, const struct gw_hwaddr *ip)
+{
+    int err = slot_for(ip);
+
+    if (err)
+        return err;
+    hear(mac, ip);
+    /* The programs told that lately, perhaps, when the slot was another. */
+    k.table.slots[gw_table_find(&k.table, ip)].owner =
+        k.table.slots[gw_table_find(&k.table, mac)].self;
+    return 0;
+}
+
 static void do_known(struct words *w)
 {
     struct gw_hwaddr mac = address_of(word(w));
@@ -328,9 +344,7 @@ static void do_known(struct words *w)
 
         if (ip.kind == GW_ADDR_MAC)
             fail("not an IP address");
-        err = slot_for(&ip);
-        if (!err)
-            hear(&mac, &ip);
+        err = known_to_use(&mac, &ip);
     }
     answer(err);
 }
@@ -370,25 +384,29 @@ static void end_policies(void)
     begun = 0;
 }
 
+static void forget(struct judged *j)
+{
+    uint32_t slot;
+
+    j->judgement = (struct gw_judgement){0};
+    if (judge_now(j) != 0)
+        fail("cannot be released");
+    slot = gw_table_find(&k.table, &j->address);
+    if (slot != GW_SLOT_NONE)
+        gw_table_remove(&k.table, slot);
+}
+
 static void do_reset(struct words *w)
 {
     (void)w;
     end_policies();
-    for (size_t i = 0; i < judged_count; i++) {
-        uint32_t slot;
-
-        all[i].judgement = (struct gw_judgement){0};
-        if (judge_now(&all[i]) != 0)
-            fail("cannot be released");
-        slot = gw_table_find(&k.table, &all[i].address);
-        if (slot != GW_SLOT_NONE)
-            gw_table_remove(&k.table, slot);
-    }
-    judged_count = 0;
     gw_kernel_unknown(&k, GW_MODE_NONE);
-    if (set_locals(NULL, 0) != 0)
-        fail("the local networks cannot be forgotten");
-    answer(set_ours(NULL, 0));
+    if (set_locals(NULL, 0) != 0 || set_ours(NULL, 0) != 0)
+        fail("cannot be forgotten");
+    for (size_t i = 0; i < judged_count; i++)
+        forget(&all[i]);
+    judged_count = 0;
+    answer(0);
 }
 
 /* ---- frames ---- */

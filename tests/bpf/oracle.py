@@ -189,11 +189,27 @@ def smallest(oracle, case):
         else:
             break  # only together
     decided = case.decided
-    for command in case.decided:
-        fewer = [c for c in decided if c is not command]
+    for unit in units(case.decided):
+        fewer = [c for c in decided if not any(c is part for part in unit)]
         if any(Case(fewer, frames).run(oracle)):
             decided = fewer
     return Case(decided, frames)
+
+
+def units(decided):
+    """What may be left out: a command, or all of a policy."""
+    number = None
+    for command in decided:
+        name, *words = command.split()
+        if name == "policy":
+            number, unit = words[0], []
+        if number is None:
+            yield [command]
+            continue
+        unit.append(command)
+        if name == "commit":
+            yield unit + [c for c in decided if c.startswith("attach ") and c.split()[2] == number]
+            number = None
 
 
 def explain(oracle, case):
