@@ -568,7 +568,7 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
     return pass(p, direction, f.mac, mac, ip);
 }
 
-SEC("xdp.frags")
+SEC("xdp")
 int cordon_xdp(struct xdp_md *ctx)
 {
     struct packet p = {

@@ -157,14 +157,19 @@ CORDON_INLINE int is_tag(__be16 type)
     return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
+/* Of IPv4 over MACs. The kind of hardware tells nothing: hosts take 6 (IEEE 802) for 1 (RFC 1042).
+ */
+CORDON_INLINE int is_arp(const struct arp *arp)
+{
+    return arp->protocol == bpf_htons(ETH_P_IP) && arp->hardware_len == 6 && arp->protocol_len == 4;
+}
+
 CORDON_INLINE void parse_arp(const struct frame *f, struct inner *out)
 {
     struct cursor c = f->l3;
     struct arp *arp = TAKE(&c, struct arp);
 
-    /* The kind of hardware tells nothing: hosts take 6 (IEEE 802) for 1 (RFC 1042), and others. */
-    if (!arp || arp->protocol != bpf_htons(ETH_P_IP) || arp->hardware_len != 6 ||
-        arp->protocol_len != 4)
+    if (!arp || !is_arp(arp))
         return;
     if (f->direction == EGRESS) {
         out->mac = mac_of(arp->to_mac);
@@ -439,7 +444,7 @@ CORDON_INLINE void parse_talk_arp(const struct frame *f, struct talk *out)
     struct cursor c = f->l3;
     struct arp *arp = TAKE(&c, struct arp);
 
-    if (arp && arp->operation == bpf_htons(1) && f->direction == INGRESS)
+    if (arp && is_arp(arp) && arp->operation == bpf_htons(1) && f->direction == INGRESS)
         out->peer = ipv4_of(arp->to_ip);
 }
 

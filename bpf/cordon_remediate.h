@@ -72,7 +72,8 @@ CORDON_INLINE int may_pass_ipv4(const struct frame *f)
     struct claim other;
     __u32 len;
 
-    if (!ip || ip->fragment & bpf_htons(0x1fff)) /* a later fragment shows no port */
+    if (!ip || ip->version_ihl >> 4 != 4 ||
+        ip->fragment & bpf_htons(0x1fff)) /* a later fragment shows no port */
         return 0;
     len = (ip->version_ihl & 15) * 4;
     if (len < sizeof(*ip))
@@ -111,7 +112,7 @@ CORDON_INLINE int may_pass_ipv6(const struct frame *f)
     struct claim other;
     int protocol;
 
-    if (!ip)
+    if (!ip || ip->version >> 4 != 6)
         return 0;
     other = ipv6_of(f->direction == EGRESS ? ip->from : ip->to);
     protocol = skip_extensions(&c, ip->next);
@@ -132,7 +133,8 @@ CORDON_INLINE int may_pass_arp(const struct frame *f)
     struct cursor c = f->l3;
     struct arp *arp = TAKE(&c, struct arp);
 
-    return arp && is_ours(ipv4_of(f->direction == EGRESS ? arp->from_ip : arp->to_ip));
+    return arp && is_arp(arp) &&
+           is_ours(ipv4_of(f->direction == EGRESS ? arp->from_ip : arp->to_ip));
 }
 
 /* From the device only to the gateway's own link address, or to everybody on the link. */

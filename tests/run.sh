@@ -49,6 +49,7 @@ programs() {
     for program in build/sanitize/tests/"$1"_*; do
         [ -x "$program" ] && [ -f "$program" ] || continue
         name=$(basename "$program")
+        [ "$name" != bpf_oracle ] || continue # answers a test, and is none
         log=build/$name.log
         printf '%-18s ' "$name"
         if (cd build/sanitize && timeout 300 "../../$program") >"$log" 2>&1 && grep -q 'Synthesis: Tested: [1-9]' "$log"; then
@@ -74,6 +75,7 @@ unit() {
 bpf() {
     say bpf
     programs bpf
+    CORDON_BUILD=$PWD/build/sanitize timeout 600 /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider --durations=3 tests/bpf || fault 'bpf: model'
 }
 
 system() {

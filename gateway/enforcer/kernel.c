@@ -262,8 +262,8 @@ static int load(const struct gw_kernel *k, const struct sizes *z, bool frags, st
         return -errno;
     set_sizes(s, z);
     s->rodata->cordon_has_frags = frags;
-    if (!frags)
-        (void)bpf_program__set_flags(s->progs.cordon_xdp, 0);
+    /* Not by the section's name: libbpf would set the flag again at each load. */
+    (void)bpf_program__set_flags(s->progs.cordon_xdp, frags ? BPF_F_XDP_HAS_FRAGS : 0);
     err = k->pin_root ? set_pins(s, k) : 0;
     if (!err)
         err = cordon__load(s);

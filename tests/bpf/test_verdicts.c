@@ -210,6 +210,39 @@ Test(verdicts, fragments_and_cut_frames_are_no_way_out_of_remediation)
         cr_expect_eq(passes(&k, AT_XDP, &f), f.len >= 14 + 60 + 4, "cut at %zu", f.len);
 }
 
+Test(verdicts, what_only_looks_open_is_no_way_out_of_remediation)
+{
+    static const struct {
+        const char *name;
+        uint16_t type;
+        size_t at; /* the byte that is another */
+        uint8_t value;
+    } rows[] = {
+        {"ARP of another protocol", ETH_ARP, 14 + 2, 0x86},
+        {"ARP of other hardware addresses", ETH_ARP, 14 + 4, 8},
+        {"ARP of other protocol addresses", ETH_ARP, 14 + 5, 16},
+        {"IPv4 of another version", ETH_IP, 14, 0x55},
+        {"IPv6 of another version", ETH_IP6, 14, 0x40},
+    };
+
+    cr_assert_eq(judge(&k, "02:00:00:00:00:01", GW_MODE_REMEDIATE), 0);
+    for (size_t i = 0; i < GW_COUNT(rows); i++) {
+        struct frame f = {0};
+
+        eth(&f, DEVICE, GATEWAY, rows[i].type);
+        if (rows[i].type == ETH_ARP)
+            arp(&f, 1, DEVICE, DEVICE, NOBODY, GATEWAY);
+        else if (rows[i].type == ETH_IP)
+            ipv4(&f, DEVICE, GATEWAY, TCP);
+        else
+            ipv6(&f, DEVICE, GATEWAY, TCP);
+        ports(&f, 999, 8883);
+        cr_expect(passes(&k, AT_XDP, &f), "%s, before", rows[i].name);
+        f.bytes[rows[i].at] = rows[i].value;
+        cr_expect_not(passes(&k, AT_XDP, &f), "%s", rows[i].name);
+    }
+}
+
 /* ---- counters ---- */
 
 static struct gw_traffic traffic(const char *text)

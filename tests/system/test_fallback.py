@@ -7,22 +7,30 @@ import pytest
 
 from lab import GATEWAY4, run, wait_until
 
-# Fails the attachments that an older kernel does not know, at libbpf's own door.
+# Refuses what an older kernel does not know: attachments at libbpf's own door, flags of a program at the kernel's.
 SHIM = """
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+
+static int is_missing(const char *what)
+{
+    return strstr(getenv("MISSING"), what) != 0;
+}
+
 int bpf_link_create(int program, int target, int type, const void *options);
 int bpf_link_create(int program, int target, int type, const void *options)
 {
     int (*real)(int, int, int, const void *) = dlsym(RTLD_NEXT, "bpf_link_create");
-    const char *missing = getenv("MISSING");
     int native = options && (((const unsigned *)options)[2] & 4); /* flags: XDP_FLAGS_DRV_MODE */
 
-    if ((type == 46 || type == 47) && strstr(missing, "tcx"))
+    if ((type == 46 || type == 47) && is_missing("tcx"))
         return -(errno = EINVAL);
-    if (type == 37 && (strstr(missing, "xdp") || (native && strstr(missing, "native"))))
+    if (type == 37 && (is_missing("xdp") || (native && is_missing("native"))))
         return -(errno = EOPNOTSUPP);
     return real(program, target, type, options);
 }
@@ -32,7 +40,33 @@ int bpf_object__load_skeleton(void *skeleton)
 {
     int (*real)(void *) = dlsym(RTLD_NEXT, "bpf_object__load_skeleton");
 
-    return strstr(getenv("MISSING"), "bpf") ? -(errno = EPERM) : real(skeleton);
+    return is_missing("bpf") ? -(errno = EPERM) : real(skeleton);
+}
+
+int bpf_tc_hook_create(void *hook);
+int bpf_tc_hook_create(void *hook)
+{
+    int (*real)(void *) = dlsym(RTLD_NEXT, "bpf_tc_hook_create");
+
+    return is_missing("clsact") ? -(errno = ENOENT) : real(hook);
+}
+
+long syscall(long number, ...)
+{
+    long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+    long a[6];
+    va_list args;
+
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    if (number == SYS_bpf && a[0] == BPF_PROG_LOAD && is_missing("frags") &&
+        ((const union bpf_attr *)a[1])->prog_flags & 32) { /* BPF_F_XDP_HAS_FRAGS */
+        errno = EINVAL;
+        return -1;
+    }
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 """
 
@@ -71,7 +105,12 @@ def check_isolation(lab, bad):
 @pytest.mark.parametrize("missing, ingress, egress, word", [
     ("tcx", "native", "clsact", "tcx"),
     ("native", "generic", "tcx", "no native XDP"),
+    ("native tcx", "generic", "clsact", "no native XDP"),  # Wi-Fi before 6.6
+    ("xdp", "tc", "tcx", "XDP"),
     ("xdp tcx", "tc", "clsact", "XDP"),
+    ("frags", "native", "tcx", ""),  # before 5.18
+    ("frags tcx", "native", "clsact", "tcx"),  # 5.15
+    ("frags native tcx", "generic", "clsact", "tcx"),
 ])
 def test_the_next_best_hook_cuts_off_too(lab, shim, missing, ingress, egress, word):
     bad = lab.device("bad-1")
@@ -79,8 +118,23 @@ def test_the_next_best_hook_cuts_off_too(lab, shim, missing, ingress, egress, wo
     lab.daemon.start()
     port = port_of(lab, bad)
     assert (port["ingress"], port["egress"]) == (ingress, egress)
-    assert word in port["reason"]
+    assert word in port.get("reason", "")
     check_isolation(lab, bad)
+
+
+@pytest.mark.parametrize("missing, ingress, egress, words", [
+    ("tcx clsact", "native", "none", ["no tc egress"]),
+    ("xdp tcx clsact", "none", "none", ["no native XDP", "no generic XDP"]),
+])
+def test_what_no_hook_covers_is_called_degraded(lab, shim, missing, ingress, egress, words):
+    bad = lab.device("bad-1")
+    shim(missing)
+    lab.daemon.start()
+    port = port_of(lab, bad)
+    assert (port["ingress"], port["egress"]) == (ingress, egress)
+    assert all(word in port["reason"] for word in words)
+    assert lab.daemon.json("status")["isolation"]["state"] != "enforcing"
+    assert bad.ping(GATEWAY4), "a gateway all the same"
 
 
 def test_a_stranger_s_xdp_program_stays_and_is_worked_beside(lab):

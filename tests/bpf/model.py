@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What becomes of a packet: a second opinion, written from the rules and from the RFCs, on plain bytes.
+
+Terms. An address (MAC, IPv4, IPv6) or prefix may have a slot: a verdict (isolate, remediate or
+observe, perhaps with an end), the number of a policy, BOUND, OURS; a slot of an IP address knows its
+owner, the MAC that uses it. From a port (`xdp`, `in`) the source is judged, toward one (`out`) the
+destination.
+
+1. Less than 14 bytes passes. Up to two tags (802.1Q, 802.1ad) are stepped over. Other kinds (LLC, PPPoE,
+   three tags, what is cut) are judged by MAC alone.
+2. IPv4 of at least 20 bytes and IPv6 of at least 40 have addresses. ARP for IPv4 (28 bytes) claims its
+   sender's MAC and IP, a probe (RFC 5227) its target's IP; toward a port, the target's. Neighbour
+   discovery, behind up to CHAIN extension headers: an advertisement claims its target, and so does a
+   solicitation from ::; toward a port, a solicitation is for its target. From a port it claims the MAC in
+   its link-layer address option: source (RS, RA, NS) or target (NA, redirect), among its first eight.
+3. The strictest verdict among MAC, IP, the longest live prefix, inner MAC and inner IP (with its prefix)
+   counts: isolate, remediate, observe. From a port, a MAC without a slot has the mode for unknown ones.
+4. isolate drops.
+5. From a port: a source IP, or an inner one that is no probe's, that is OURS while the MAC is not, or
+   BOUND to a MAC other than this one, is forged: dropped, whatever the verdict.
+6. remediate drops but for what repairs, see Remedy.
+7. The policy of the MAC, or else of the IP, with REPORT or ENFORCE: see `departs`. ENFORCE drops what
+   departs unless the verdict is observe.
+8. All else passes.
+
+What passes counts once: for the MAC, or else for the IP, the claimed one if there is one; not toward a group.
+What drops counts for the slot whose verdict or policy it was, what is forged for the MAC.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import dataclass, field
+
+NONE, OBSERVE, REMEDIATE, ISOLATE = range(4)  # by strictness
+MODES = {"none": NONE, "observe": OBSERVE, "remediate": REMEDIATE, "isolate": ISOLATE}
+
+CHAIN = 7  # extension headers that are stepped over in front of a message
+OPTIONS = 8  # options of neighbour discovery that are looked at
+TAGS = (0x8100, 0x88A8)
+IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
+ICMP, IGMP, TCP, UDP, ROUTING, FRAGMENT, AH, ICMPV6, DESTINATION = 1, 2, 6, 17, 43, 44, 51, 58, 60
+HOP_BY_HOP = 0
+SOLICIT_ROUTER, ADVERTISE_ROUTER, SOLICIT, ADVERTISE, REDIRECT = range(133, 138)
+# Where the options of a message begin (RFC 4861 §4), and the one that holds whose link address it is.
+OPTIONS_AT = {SOLICIT_ROUTER: 8, ADVERTISE_ROUTER: 16, SOLICIT: 24, ADVERTISE: 24, REDIRECT: 40}
+LINK_OPTION = {SOLICIT_ROUTER: 1, ADVERTISE_ROUTER: 1, SOLICIT: 1, ADVERTISE: 2, REDIRECT: 2}
+NO_IP = (bytes(4), bytes(16))
+ALL_DHCPV6 = bytes.fromhex("ff020000000000000000000000010002")
+
+
+def is_group(mac):
+    return bool(mac[0] & 1)
+
+
+def number(data, at, size=2):
+    return int.from_bytes(data[at:at + size], "big")
+
+
+# ---- what a frame says -------------------------------------------------------------------------
+
+
+@dataclass
+class Message:
+    """What an IP packet carries, as far as it can be found behind its headers."""
+
+    protocol: int
+    data: bytes
+    later: bool = False  # a fragment but the first: no ports
+
+
+@dataclass
+class Packet:
+    """One frame as one side of it is judged. Addresses are bytes: 6, 4 or 16 of them."""
+
+    outward: bool
+    own_mac: bytes
+    other_mac: bytes
+    kind: int = 0  # EtherType of what was understood, else 0
+    own_ip: bytes | None = None  # of the network header
+    other_ip: bytes | None = None
+    inner_mac: bytes | None = None  # claimed in ARP and neighbour discovery
+    inner_ip: bytes | None = None
+    asked_ip: bytes | None = None  # the other party of an ARP packet
+    probe: bool = False
+    message: Message | None = None
+    discovery: int = 0  # type of a whole message of neighbour discovery
+    length: int = 0
+
+    def ports(self):
+        """Own and other port of TCP and UDP; None without."""
+        m = self.message
+        if not m or m.later or m.protocol not in (TCP, UDP) or len(m.data) < 4:
+            return None
+        source, destination = struct.unpack(">HH", m.data[:4])
+        return (destination, source) if self.outward else (source, destination)
+
+
+def read_frame(frame, outward):
+    """None for a frame that is too short to have addresses."""
+    if len(frame) < 14:
+        return None
+    destination, source = frame[:6], frame[6:12]
+    p = Packet(outward, *(destination, source) if outward else (source, destination))
+    p.length = len(frame)
+    kind, at = number(frame, 12), 14
+    for _ in TAGS:
+        if kind in TAGS and len(frame) >= at + 4:
+            kind, at = number(frame, at + 2), at + 4
+    read = {IPV4: read_ipv4, IPV6: read_ipv6, ARP: read_arp}.get(kind)
+    if read and read(p, frame[at:]):
+        p.kind = kind
+    return p
+
+
+def side(p, source, destination):
+    return (destination, source) if p.outward else (source, destination)
+
+
+def read_ipv4(p, data):
+    if len(data) < 20 or data[0] >> 4 != 4:
+        return False
+    p.own_ip, p.other_ip = side(p, data[12:16], data[16:20])
+    header = (data[0] & 15) * 4
+    if 20 <= header <= len(data):
+        p.message = Message(data[9], data[header:], later=number(data, 6) & 0x1FFF != 0)
+    return True
+
+
+def read_ipv6(p, data):
+    if len(data) < 40 or data[0] >> 4 != 6:
+        return False
+    p.own_ip, p.other_ip = side(p, data[8:24], data[24:40])
+    p.message = walk(data[6], data[40:])
+    if p.message and p.message.protocol == ICMPV6 and not p.message.later:
+        read_discovery(p, data[8:24], p.message.data)
+    return True
+
+
+def walk(kind, data):
+    """Behind the extension headers (RFC 8200 §4, RFC 4302 §2); None where they cannot be followed."""
+    for _ in range(CHAIN + 1):
+        if len(data) < 8:  # the shortest header, of an extension or of a transport
+            return None
+        if kind not in (HOP_BY_HOP, ROUTING, DESTINATION, AH, FRAGMENT):
+            return Message(kind, data)
+        size = (data[1] + 2) * 4 if kind == AH else 8 if kind == FRAGMENT else (data[1] + 1) * 8
+        if kind == FRAGMENT and number(data, 2) & 0xFFF8:
+            return Message(data[0], data[8:], later=True)
+        if len(data) < size:
+            return None
+        kind, data = data[0], data[size:]
+    return None
+
+
+def read_arp(p, data):
+    if len(data) < 28 or data[2:6] != b"\x08\x00\x06\x04":
+        return False
+    sender, target = (data[8:14], data[14:18]), (data[18:24], data[24:28])
+    (p.inner_mac, p.inner_ip), (_, p.asked_ip) = side(p, sender, target)
+    if not p.outward and p.inner_ip == bytes(4):
+        p.inner_ip, p.probe = p.asked_ip, True
+    return True
+
+
+def read_discovery(p, source, data):
+    kind = data[0] if data else 0
+    if kind not in OPTIONS_AT or len(data) < OPTIONS_AT[kind]:
+        return
+    p.discovery = kind
+    if p.outward:
+        if kind == SOLICIT:
+            p.inner_ip = data[8:24]
+        return
+    if kind == ADVERTISE or (kind == SOLICIT and source == bytes(16)):
+        p.inner_ip, p.probe = data[8:24], kind == SOLICIT
+    p.inner_mac = link_option(data[OPTIONS_AT[kind]:], LINK_OPTION[kind])
+
+
+def link_option(options, wanted):
+    for _ in range(OPTIONS):
+        if len(options) < 8 or options[1] == 0:
+            return None
+        if options[0] == wanted:
+            return options[2:8]
+        options = options[options[1] * 8:]
+    return None
+
+
+# ---- what was decided --------------------------------------------------------------------------
+
+
+@dataclass
+class Slot:
+    mode: int = NONE
+    until: float | None = None  # on the monotonic clock
+    policy: int = 0
+    bound: bool = False
+    owner: bytes | None = None
+
+    def live(self):
+        return NONE if self.until is not None and self.until <= time.monotonic() else self.mode
+
+
+@dataclass
+class Rule:
+    outward: bool
+    family: int = 0  # IPV4, IPV6; 0: both
+    protocol: int = 0  # 0: any
+    own: tuple[int, int] = (0, 65535)
+    other: tuple[int, int] = (0, 65535)
+    no_open: bool = False
+    classes: frozenset = frozenset()  # of any, local, gateway
+    peers: tuple = ()  # (address, prefix length)
+
+
+@dataclass
+class Policy:
+    report: bool = False
+    enforce: bool = False
+    rules: list[Rule] = field(default_factory=list)
+
+
+@dataclass
+class Ruling:
+    passes: bool
+    counted: frozenset  # addresses, or (address, length) of a prefix, whose counters move
+    why: str = ""
+
+
+def in_prefix(address, network, bits):
+    shift = len(address) * 8 - bits
+    return len(address) == len(network) and (
+        int.from_bytes(address, "big") >> shift == int.from_bytes(network, "big") >> shift)
+
+
+class World:
+    """Everything decided and known. `forging` is False for programs that do not know of it yet."""
+
+    def __init__(self, forging=True):
+        self.slots = {}  # address: Slot
+        self.prefixes = {}  # (address, length): Slot
+        self.policies = {}
+        self.networks = []  # (address, length) that LAN ports are in
+        self.ours = set()
+        self.unknown = NONE
+        self.forging = forging
+
+    def slot(self, address):
+        return self.slots.setdefault(address, Slot())
+
+    def judge(self, frame, outward):
+        """What becomes of the frame. Notes, too, whose address it shows an unowned one to be."""
+        p = read_frame(frame, outward)
+        if p is None:
+            return Ruling(True, frozenset(), "too short")
+        mode, whose = self.strictest(p)
+        if mode == ISOLATE:
+            return Ruling(False, whose, "isolated")
+        if not outward and self.forging and (forged := self.forged(p)):
+            return Ruling(False, frozenset([p.own_mac]) & self.slots.keys(), forged)
+        if mode == REMEDIATE and not Remedy(self, p).passes():
+            return Ruling(False, whose, "in remediation")
+        policy_of = self.policy_of(p)
+        if policy_of and mode != OBSERVE:
+            policy = self.policies[self.slots[policy_of].policy]
+            if policy.enforce and self.departs(p, policy):
+                return Ruling(False, frozenset([policy_of]), "departs from its policy")
+        return Ruling(True, self.counted(p), "")
+
+    # verdicts
+
+    def strictest(self, p):
+        best, whose = NONE, frozenset()
+        if not p.outward and not self.has_slot(p.own_mac):
+            best = self.unknown
+        for mode, key in self.verdicts(p):
+            if mode > best:
+                best, whose = mode, frozenset([key])
+        return best, whose
+
+    def verdicts(self, p):
+        """In the order in which equally strict ones are counted."""
+        for address in (p.own_mac, p.own_ip, p.inner_ip, p.inner_mac):
+            if address is None:
+                continue
+            if address in self.slots:
+                yield self.slots[address].live(), address
+            if len(address) != 6 and (prefix := self.longest(address)):
+                yield self.prefixes[prefix].live(), prefix
+
+    def longest(self, address):
+        live = [(network, bits) for (network, bits), slot in self.prefixes.items()
+                if in_prefix(address, network, bits) and slot.live()]
+        return max(live, key=lambda prefix: prefix[1], default=None)
+
+    def counted(self, p):
+        if p.outward and is_group(p.own_mac):
+            return frozenset()
+        places = [a for a in (p.own_mac, p.inner_ip or p.own_ip) if self.has_slot(a)]
+        # TEMP: programs that know nothing of forging count for both
+        return frozenset(places[:1] if self.forging else places)
+
+    def has_slot(self, address):
+        """TEMP: to programs that know nothing of forging, what is OURS has none of its own."""
+        return address in self.slots or (self.forging and address in self.ours)
+
+    # forging
+
+    def forged(self, p):
+        claims = [p.own_ip] + ([] if p.probe else [p.inner_ip])
+        for ip in claims:
+            if ip is None or ip in NO_IP:
+                continue
+            if ip in self.ours and p.own_mac not in self.ours:
+                return "the gateway's address"
+            slot = self.slots.get(ip)
+            if slot and slot.bound and slot.owner and slot.owner != p.own_mac:
+                return "another's address"
+        return ""
+
+    # policies
+
+    def policy_of(self, p):
+        for address in (p.own_mac, p.own_ip, p.inner_ip):
+            slot = self.slots.get(address)
+            if slot and slot.policy:
+                return address
+        return None
+
+    def departs(self, p, policy):
+        if p.kind == ARP or (p.kind and always_passes(p)) or Remedy(self, p).passes():
+            return False
+        if p.kind not in (IPV4, IPV6):
+            return True
+        return not any(self.holds(rule, p) for rule in policy.rules)
+
+    def holds(self, rule, p):
+        if rule.outward != p.outward or rule.family not in (0, p.kind):
+            return False
+        return message_fits(rule, p) and self.reaches(rule, p.other_ip)
+
+    def reaches(self, rule, other):
+        if "any" in rule.classes or ("gateway" in rule.classes and other in self.ours):
+            return True
+        if "local" in rule.classes and self.is_local(other):
+            return True
+        return any(in_prefix(other, *peer) for peer in rule.peers)
+
+    def is_local(self, ip):
+        group = ip[0] == 0xFF if len(ip) == 16 else ip[0] >> 4 == 14 or ip == b"\xff\xff\xff\xff"
+        return group or any(in_prefix(ip, *network) for network in self.networks)
+
+
+ANY_PORT = (0, 65535)
+
+
+def message_fits(rule, p):
+    """Protocol and ports, RFC 8519's part of the rule."""
+    m, anything = p.message, rule.own == rule.other == ANY_PORT
+    if m is None:
+        return rule.protocol == 0 and anything
+    if rule.protocol not in (0, m.protocol):
+        return False
+    if m.later:
+        return True
+    if m.protocol in (ICMP, ICMPV6):
+        return len(m.data) > 0 and rule.own[0] <= m.data[0] <= rule.own[1]
+    if m.protocol not in (TCP, UDP):
+        return anything
+    if rule.no_open and m.protocol == TCP and (len(m.data) < 14 or m.data[13] & 0x12 == 0x02):
+        return False
+    ports = p.ports()
+    if ports is None:
+        return anything
+    return rule.own[0] <= ports[0] <= rule.own[1] and rule.other[0] <= ports[1] <= rule.other[1]
+
+
+def always_passes(p):
+    """What no policy keeps from a device: it could not be on a network without."""
+    m = p.message
+    if m is None or m.later:
+        return False
+    kind = m.data[0] if m.data else -1
+    if p.kind == IPV4:
+        return (m.protocol == IGMP or (m.protocol == ICMP and kind in (3, 11, 12))
+                or (m.protocol == UDP and p.ports() == (68, 67)))
+    if m.protocol == UDP:
+        return p.ports() == (546, 547)
+    return m.protocol == ICMPV6 and (1 <= kind <= 4 or 130 <= kind <= 137 or kind == 143)
+
+
+@dataclass
+class Remedy:
+    """What a device in remediation may do: ARP and neighbour discovery with the gateway, DHCP, DHCPv6,
+    DNS, and ports 8443, 8883 and 5684 of the gateway. Only the gateway hears it, never a neighbour."""
+
+    world: World
+    p: Packet
+
+    def passes(self):
+        p = self.p
+        if not p.outward and not is_group(p.other_mac) and p.other_mac not in self.world.ours:
+            return False
+        if p.kind == ARP:
+            return p.asked_ip in self.world.ours
+        if p.message is None or p.message.later:
+            return False
+        return self.discovery() if p.message.protocol == ICMPV6 else self.service()
+
+    def gateway(self):
+        return self.p.other_ip in self.world.ours
+
+    def discovery(self):
+        p = self.p
+        if p.kind != IPV6:
+            return False
+        if p.outward:  # a redirect would lead it elsewhere
+            return self.gateway() and p.message.data[0] in (ADVERTISE_ROUTER, SOLICIT, ADVERTISE)
+        if p.discovery == SOLICIT:
+            return p.message.data[8:24] in self.world.ours
+        return p.discovery == SOLICIT_ROUTER or (p.discovery == ADVERTISE and self.gateway())
+
+    def service(self):
+        p, ports = self.p, self.p.ports()
+        if ports is None:
+            return False
+        udp = p.message.protocol == UDP
+        if udp and ports == ((68, 67) if p.kind == IPV4 else (546, 547)):
+            servers = b"\xff\xff\xff\xff" if p.kind == IPV4 else ALL_DHCPV6
+            return p.outward or self.gateway() or p.other_ip == servers
+        return self.gateway() and ports[1] in ((53, 5684) if udp else (53, 8443, 8883))
