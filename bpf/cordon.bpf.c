@@ -194,7 +194,7 @@ CORDON_INLINE int is_call(const struct glance *g)
 {
     const struct talk *t = &g->talk;
 
-    if (t->type == ETH_P_ARP)
+    if (t->arp)
         return !g->inner.probe && t->peer.a != g->ip.a; /* its own: an announcement (RFC 5227 §3) */
     if (t->blind)
         return 0;
@@ -218,7 +218,7 @@ CORDON_INLINE int is_neighbour(const struct glance *g)
     const struct talk *t = &g->talk;
     struct found to, peer;
 
-    if (t->type == ETH_P_ARP || is_group(t->to))
+    if (t->arp || is_group(t->to))
         return 0;
     to = slot_at(cordon_find(t->to, 0, CORDON_MAC));
     peer = slot_at(cordon_find(t->peer.a, t->peer.b, t->peer.kind));

@@ -52,10 +52,10 @@ struct talk {
     struct claim peer; /* the other end; ARP: who is asked for; kind 0: no IP packet */
     __u64 to;          /* the link address that it goes to */
     int protocol;      /* -1: hidden */
-    __u16 type;        /* EtherType */
     __u16 own, other;  /* ports, host order; ICMP: own is its type */
     __u8 blind;        /* a later fragment: no ports */
     __u8 opens;        /* the first packet of a TCP connection */
+    __u8 arp;          /* ARP, not only by its EtherType */
 };
 
 struct ethernet {
@@ -444,7 +444,10 @@ CORDON_INLINE void parse_talk_arp(const struct frame *f, struct talk *out)
     struct cursor c = f->l3;
     struct arp *arp = TAKE(&c, struct arp);
 
-    if (arp && is_arp(arp) && arp->operation == bpf_htons(1) && f->direction == INGRESS)
+    if (!arp || !is_arp(arp))
+        return;
+    out->arp = 1;
+    if (arp->operation == bpf_htons(1) && f->direction == INGRESS)
         out->peer = ipv4_of(arp->to_ip);
 }
 
@@ -452,7 +455,6 @@ CORDON_INLINE void parse_talk(const struct frame *f, struct cursor whole, struct
 {
     struct ethernet *eth = TAKE(&whole, struct ethernet);
 
-    out->type = f->type;
     out->protocol = -1;
     if (eth)
         out->to = mac_of(eth->to);

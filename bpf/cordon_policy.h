@@ -186,7 +186,7 @@ __attribute__((noinline)) int cordon_allows(__u32 number, const struct talk *t, 
 /* What every network needs: who is where, who listens to which group, what went wrong. */
 CORDON_INLINE int is_housekeeping(const struct talk *t)
 {
-    if (t->type == ETH_P_ARP)
+    if (t->arp)
         return 1;
     if (!t->peer.kind || t->blind)
         return 0;

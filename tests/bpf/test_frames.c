@@ -538,6 +538,13 @@ Test(frames, every_place_of_an_address_is_judged)
 }
 
 /* Known and not judged: counted for whom it is about, and heard from whom it comes. */
+/* The gateway's own are always known. */
+static bool is_link_known(const uint8_t *mac, bool device_known)
+{
+    return memcmp(mac, mac_of_who[GATEWAY], 6) == 0 ||
+           (device_known && memcmp(mac, mac_of_who[DEVICE], 6) == 0);
+}
+
 /* What passes is counted once: for the link address or, if nobody knows that, the network one. */
 static void expect_counted(bool mac_known)
 {
@@ -546,8 +553,8 @@ static void expect_counted(bool mac_known)
         struct frame in = made(r, AT_XDP), out = made(r, AT_TC_OUT);
         bool heard = r->in && !r->borrowed, to_all = out.bytes[0] & 1;
         bool mac = address(r->verdict).kind == GW_ADDR_MAC;
-        bool from_known = mac_known && memcmp(in.bytes + 6, mac_of_who[DEVICE], 6) == 0;
-        bool to_known = mac_known && memcmp(out.bytes, mac_of_who[DEVICE], 6) == 0;
+        bool from_known = is_link_known(in.bytes + 6, mac_known);
+        bool to_known = is_link_known(out.bytes, mac_known);
         struct added from = {.rx = heard && mac == from_known, .seen = heard};
         struct added to = {.tx = r->out && mac == to_known && !r->borrowed && !to_all};
 
