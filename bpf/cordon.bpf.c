@@ -104,11 +104,10 @@ CORDON_INLINE int is_taken(struct found ip, struct found mac, __u64 now_ns)
 {
     struct found owner;
 
-    if (!ip.slot || !(ip.slot->flags & CORDON_CLAIMED) ||
-        (mac.slot && mac.slot->flags & CORDON_OWN))
+    if (!ip.slot || !(ip.slot->flags & CORDON_CLAIMED))
         return 0;
-    if (ip.slot->flags & (CORDON_OWN | CORDON_ROUTER))
-        return 1;
+    if (ip.slot->flags & (CORDON_OWN | CORDON_ROUTER)) /* ours may come back from a switch */
+        return !mac.slot || !(mac.slot->flags & CORDON_OWN);
     if (mac.slot && ip.slot->owner == mac.slot->self)
         return 0;
     owner = slot_at(ip.slot->owner & CORDON_SELF_SLOT);
