@@ -93,6 +93,8 @@ static void on_life_cycle(struct gw_quarantine *q, const struct gw_device *d)
 static void on_address(struct gw_quarantine *q, const struct gw_device *d,
                        const struct gw_hwaddr *addr)
 {
+    if (quarantine_bears(q, d, addr))
+        quarantine_send(q, addr, NULL);
     if (!q->entries.count)
         return;
     if (own_verdict(q, d->id) || gw_quarantine_of_addr(q, addr))
@@ -125,6 +127,7 @@ void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_ch
             cut_off(q, d->id, GW_MODE_REMEDIATE, REASON_NEW);
         return;
     case GW_DEVICE_CHANGED:
+        gw_quarantine_resend(q, d->id); /* approved, its addresses are its own; revoked, nobody's */
         on_life_cycle(q, d);
         return;
     case GW_DEVICE_ADDR_ADDED:
@@ -136,6 +139,7 @@ void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_ch
         return;
     case GW_DEVICE_REMOVED:
         let_go(q, d->id);
+        quarantine_device_leaves(q, d);
         return;
     }
 }
