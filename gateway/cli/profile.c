@@ -129,7 +129,7 @@ static void show_learned(const json_t *learned)
     }
     if (i == 0)
         return;
-    (void)printf("Learned    %zu conversations", i);
+    (void)printf("Learned    %zu conversation%s", i, i == 1 ? "" : "s");
     if (cli_number(learned, "missed"))
         (void)printf(", %" PRIu64 " more found no room", cli_number(learned, "missed"));
     (void)fputc('\n', stdout);
@@ -221,14 +221,15 @@ static int say_rules(const struct cli_args *args, int err, const char *what)
 {
     json_auto_t *p = NULL;
     char text[96];
+    size_t count;
 
     if (err || args->json)
         return err;
     err = get_profile(args, &p);
     if (err)
         return err;
-    (void)snprintf(text, sizeof(text), "%s: %zu rules", what,
-                   json_array_size(json_object_get(p, "rules")));
+    count = json_array_size(json_object_get(p, "rules"));
+    (void)snprintf(text, sizeof(text), "%s: %zu rule%s", what, count, count == 1 ? "" : "s");
     (void)say(args, 0, text);
     show_notes(p, stdout);
     return CLI_DONE;

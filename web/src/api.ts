@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The admin API as functions. Every failure is an ApiError whose message can be shown as it is.
 
-import type { Device, JournalEvent, Mode, Pairing, Session, Status } from './types';
+import type { Device, JournalEvent, Mode, Pairing, Profile, Session, Status } from './types';
 
 const BASE = '/api/v1';
 const PATIENCE_MS = 10_000;
@@ -16,7 +16,10 @@ export class ApiError extends Error {
   }
 }
 
-async function call(method: string, path: string, body?: unknown): Promise<unknown> {
+const call = (method: string, path: string, body?: unknown) =>
+  send(method, path, body === undefined ? undefined : JSON.stringify(body));
+
+async function send(method: string, path: string, body?: string): Promise<unknown> {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), PATIENCE_MS);
   let res: Response;
@@ -29,7 +32,7 @@ async function call(method: string, path: string, body?: unknown): Promise<unkno
       credentials: 'same-origin',
       signal: abort.signal,
       headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body,
     });
     text = await res.text();
   } catch {
@@ -83,8 +86,17 @@ export const api = {
   quarantine: (id: string, mode: Mode, seconds: number, reason: string) =>
     call('POST', `${device(id)}/quarantine`, { mode, seconds, reason }),
   release: (id: string) => call('DELETE', `${device(id)}/quarantine`),
+  profile: (id: string) => call('GET', `${device(id)}/profile`) as Promise<Profile>,
+  learn: (id: string, seconds: number) => call('POST', `${device(id)}/profile/learn`, { seconds }),
+  report: (id: string) => call('POST', `${device(id)}/profile/report`, {}),
+  enforce: (id: string) => call('POST', `${device(id)}/profile/enforce`, {}),
+  profileOff: (id: string) => call('POST', `${device(id)}/profile/off`, {}),
+  /** The file as it is: the gateway says what is wrong with it. */
+  mudSet: (id: string, text: string) => send('PUT', `${device(id)}/profile/mud`, text),
   pair: (seconds: number) => call('POST', '/pairing', { seconds }) as Promise<Pairing>,
   pairEnd: () => call('DELETE', '/pairing'),
 };
+
+export const mudPath = (id: string) => `${BASE}${device(id)}/profile/mud`;
 
 export const STREAM = `${BASE}/events/stream`;
