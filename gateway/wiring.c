@@ -233,7 +233,10 @@ static void on_applied(void *owner, uint64_t token, int err)
 {
     struct worker *w = owner;
 
-    gw_quarantine_applied(w->quarantine, token, err);
+    if (token & GW_PROFILE_TOKEN)
+        gw_profiles_applied(w->profiles, token, err);
+    else
+        gw_quarantine_applied(w->quarantine, token, err);
 }
 
 static void on_reload(void *owner, struct gw_slice bundle, const char *error)
@@ -259,12 +262,16 @@ static void on_wire(void *owner, const struct gw_wire_event *ev)
 
 static void on_learned(void *owner, const struct gw_learning *l)
 {
-    (void)owner, (void)l;
+    struct worker *w = owner;
+
+    gw_profiles_learned(w->profiles, l);
 }
 
 static void on_dns(void *owner, const uint8_t mac[6], struct gw_slice payload)
 {
-    (void)owner, (void)mac, (void)payload;
+    struct worker *w = owner;
+
+    gw_profiles_dns(w->profiles, mac, payload);
 }
 
 static void on_tested(void *owner, const struct gw_selftest *t)
@@ -294,8 +301,11 @@ static void on_cutting(void *owner, const char *device, const struct gw_verdict 
 
 static void on_verdict(void *owner, const char *device, const struct gw_verdict *v)
 {
+    const struct gw_verdict *shown;
     struct worker *w = owner;
 
+    shown = gw_quarantine_of_device(w->quarantine, device);
+    gw_profiles_observed(w->profiles, device, shown && shown->mode == GW_MODE_OBSERVE);
     gw_presence_quarantined(w->presence, device, v != NULL,
                             gw_devices_revoked(w->devices, device) ? GW_CAUSE_REVOKED
                                                                    : GW_CAUSE_QUARANTINED);
@@ -303,9 +313,31 @@ static void on_verdict(void *owner, const char *device, const struct gw_verdict 
         gw_peers_close_device(w->peers, device, GW_EQUARANTINED);
 }
 
+static uint16_t policy_of(void *owner, const char *device)
+{
+    struct worker *w = owner;
+
+    return gw_profiles_number(w->profiles, device);
+}
+
 struct gw_quarantine_ops wiring_quarantine(struct worker *w)
 {
-    return (struct gw_quarantine_ops){.changed = on_verdict, .cutting = on_cutting, .owner = w};
+    return (struct gw_quarantine_ops){
+        .changed = on_verdict, .cutting = on_cutting, .policy_of = policy_of, .owner = w};
+}
+
+/* The quarantine is opened after the profiles, and closed before them. */
+static void on_policy(void *owner, const char *device)
+{
+    struct worker *w = owner;
+
+    if (w->quarantine)
+        gw_quarantine_resend(w->quarantine, device);
+}
+
+struct gw_profiles_ops wiring_profiles(struct worker *w)
+{
+    return (struct gw_profiles_ops){.changed = on_policy, .owner = w};
 }
 
 /* A device that connected: which link address does its packet come from? */
@@ -427,6 +459,7 @@ struct gw_admin_rooms wiring_admin(struct worker *w)
                                    .devices = w->devices,
                                    .access = w->access,
                                    .presence = w->presence,
+                                   .profiles = w->profiles,
                                    .quarantine = w->quarantine,
                                    .enroll = w->enroll,
                                    .enforcer = w->enforcer,

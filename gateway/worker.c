@@ -159,6 +159,7 @@ static int open_state(struct worker *w)
 {
     const struct gw_config *c = w->config;
     const struct gw_presence_ops presence_ops = wiring_presence(w);
+    const struct gw_profiles_ops profiles_ops = wiring_profiles(w);
     const struct gw_quarantine_ops quarantine_ops = wiring_quarantine(w);
     int err = gw_store_open(w->loop, c->gateway.state_dir, &w->store);
 
@@ -171,6 +172,9 @@ static int open_state(struct worker *w)
     if (!err)
         err = gw_presence_open(w->loop, c, w->store, w->journal, w->devices, &presence_ops,
                                &w->presence);
+    if (!err)
+        err = gw_profiles_open(w->loop, w->store, w->journal, w->devices, &profiles_ops,
+                               &w->profiles);
     if (!err)
         err = gw_quarantine_open(w->loop, c, w->store, w->journal, w->devices, &quarantine_ops,
                                  &w->quarantine);
@@ -249,6 +253,7 @@ static int build(struct worker *w, int enforcer_fd)
         err = open_entrances(w);
     if (err)
         return err;
+    gw_profiles_start(w->profiles, w->enforcer);
     gw_quarantine_start(w->quarantine, w->enforcer);
     gw_timer_start(w->loop, &w->pki_timer, PKI_CHECK_MS);
     publish_figures(w);
@@ -281,6 +286,7 @@ static void tear_down(struct worker *w)
     gw_hub_close(&w->hub);
     gw_pki_close(&w->pki);
     gw_quarantine_close(&w->quarantine);
+    gw_profiles_close(&w->profiles);
     gw_enforcer_free(&w->enforcer);
     gw_presence_close(&w->presence);
     gw_access_close(&w->access);

@@ -21,6 +21,7 @@
 #include "mqtt/mqtt.h"
 #include "peer/peer.h"
 #include "presence/presence.h"
+#include "profile/profile.h"
 #include "quarantine/quarantine.h"
 #include "tls/tls.h"
 #include "uplink/uplink.h"
@@ -56,6 +57,7 @@ struct worker {
     struct gw_devices *devices;
     struct gw_access *access;
     struct gw_presence *presence;
+    struct gw_profiles *profiles;
     struct gw_quarantine *quarantine;
     struct gw_hub *hub;
     struct gw_peers *peers;
@@ -109,6 +111,7 @@ extern const struct gw_enforcer_ops wiring_enforcer;
 
 struct gw_peers_rooms wiring_peers(struct worker *w);
 struct gw_presence_ops wiring_presence(struct worker *w);
+struct gw_profiles_ops wiring_profiles(struct worker *w);
 struct gw_quarantine_ops wiring_quarantine(struct worker *w);
 struct gw_admin_rooms wiring_admin(struct worker *w);
 /** A pairing code did not fit: a failed authentication of the device that has the address. */

@@ -15,6 +15,7 @@
 #include "http/http.h"
 #include "journal/journal.h"
 #include "presence/presence.h"
+#include "profile/profile.h"
 #include "quarantine/quarantine.h"
 
 /** What the admin part sees of the uplink, a room of its own floor: filled in by main. */
@@ -48,6 +49,7 @@ struct gw_admin_rooms {
     struct gw_devices *devices;
     struct gw_access *access;
     struct gw_presence *presence;
+    struct gw_profiles *profiles;
     struct gw_quarantine *quarantine;
     struct gw_enroll *enroll;
     struct gw_enforcer *enforcer;

@@ -180,12 +180,17 @@ static bool is_foreign(const struct gw_http_request *req)
 
 static bool is_json(const struct gw_http_request *req)
 {
+    /* Either makes a browser ask first, when a page of another site sends it. */
+    static const char *const types[] = {"application/json", "application/mud+json"};
     const char *type = gw_http_header(req, "Content-Type");
     size_t len = type ? strcspn(type, " ;\t") : 0;
 
     if (!type && admin_is_local(req) && gw_http_body(req).len == 0)
         return true; /* a person with curl: no browser reaches this socket */
-    return len == strlen("application/json") && strncasecmp(type, "application/json", len) == 0;
+    for (size_t i = 0; i < GW_COUNT(types); i++)
+        if (len == strlen(types[i]) && strncasecmp(type, types[i], len) == 0)
+            return true;
+    return false;
 }
 
 static bool is_well_sent(struct gw_http_request *req)

@@ -107,6 +107,34 @@ static const struct {
      "{'type':'array','maxItems':256,'items':{'type':'object','additionalProperties':false,"
      "'required':['topic','permissions'],'properties':{'topic':#Text,'permissions':{"
      "'type':'array','minItems':1,'items':{'enum':['pub','sub']}},'until':#TimeOrNull}}}"},
+    {"Profile",
+     "{'type':'object','properties':{'device':#Name,'state':{'enum':['off','learning','reporting',"
+     "'enforcing']},'since':#TimeOrNull,'until':#TimeOrNull,'learning':{'type':'boolean'},"
+     "'policy':#Count,'problem':{'type':['string','null']},'source':{'enum':['learned','mud',null]}"
+     ","
+     "'rules_made':#TimeOrNull,'rules':{'type':'array','items':#Rule},'notes':#Texts,"
+     "'names':{'type':'array','items':{'type':'object','properties':{'name':#Text,'address':#Text,"
+     "'until':#Time}}},'limits':#Limit,'suggested':#Limit,'learned':#Learned}}"},
+    {"Rule",
+     "{'type':'object','properties':{'direction':#Direction,'protocol':#Count,"
+     "'family':{'enum':['ipv4','ipv6','both']},'device_ports':#Range,'peer_ports':#Range,"
+     "'no_open':{'type':'boolean'},'peers':{'type':'array','items':{'type':'object',"
+     "'minProperties':1,'maxProperties':1,'properties':{'class':{'enum':['any','local','gateway']},"
+     "'address':#Text,'name':#Text}}}}}"},
+    {"Direction", "{'enum':['from-device','to-device']}"},
+    {"Range", "{'type':'array','minItems':2,'maxItems':2,'items':#Count}"},
+    {"Learned",
+     "{'type':'object','properties':{'at':#TimeOrNull,'missed':#Count,'peak_packets_per_s':#Count,"
+     "'peak_bytes_per_s':#Count,'conversations':{'type':'array','items':{'type':'object',"
+     "'properties':{'direction':#Direction,'protocol':#Count,'peer':#Text,"
+     "'name':{'type':['string','null']},'port':#Count,'packets':#Count,'bytes':#Count,"
+     "'first':#TimeOrNull,'last':#TimeOrNull}}}}}"},
+    {"LearnFor", "{'type':'object','additionalProperties':false,'properties':{"
+                 "'seconds':{'type':'integer','minimum':0,'maximum':31622400}}}"},
+    {"Limit", "{'type':'object','additionalProperties':false,'properties':{"
+              "'packets_per_s':#Count,'bytes_per_s':#Count}}"},
+    {"Mud", "{'type':'object','description':'A MUD file, RFC 8520 §7, of at most 256 KiB.',"
+            "'required':['ietf-mud:mud','ietf-access-control-list:acls']}"},
     {"Seconds", "{'type':'object','additionalProperties':false,'properties':{"
                 "'seconds':{'type':'integer','minimum':0,'maximum':86400}}}"},
     {"Window", "{'type':'object','properties':{'open':{'type':'boolean'},'expires':#TimeOrNull,"
@@ -233,6 +261,7 @@ static json_t *content_json(const char *schema)
 {
     const char *type = strcmp(schema, "Text") == 0      ? "text/plain"
                        : strcmp(schema, "Stream") == 0  ? "text/event-stream"
+                       : strcmp(schema, "Mud") == 0     ? "application/mud+json"
                        : strcmp(schema, "Problem") == 0 ? "application/problem+json"
                                                         : "application/json";
     char ref[64];

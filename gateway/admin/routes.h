@@ -33,6 +33,25 @@
       NULL, 200, "Grants")                                                                         \
     X(GW_PUT, API "/devices/{}/grants", on_grants_set, MAY_ADMIN, "Replace a device's own grants", \
       NULL, "Grants", 204, NULL)                                                                   \
+    X(GW_GET, API "/devices/{}/profile", on_profile, MAY_VIEWER,                                   \
+      "What a device does and may do on the wire", NULL, NULL, 200, "Profile")                     \
+    X(GW_POST, API "/devices/{}/profile/learn", on_profile_learn, MAY_ADMIN,                       \
+      "Learn what a device does; 0 seconds: until told otherwise", NULL, "LearnFor", 204, NULL)    \
+    X(GW_POST, API "/devices/{}/profile/report", on_profile_report, MAY_ADMIN,                     \
+      "Tell what departs from the profile", NULL, "Nothing", 204, NULL)                            \
+    X(GW_POST, API "/devices/{}/profile/enforce", on_profile_enforce, MAY_ADMIN,                   \
+      "Drop what departs from the profile; answered when the kernel has it", NULL, "Nothing", 204, \
+      NULL)                                                                                        \
+    X(GW_POST, API "/devices/{}/profile/off", on_profile_off, MAY_ADMIN,                           \
+      "Let everything pass again; the profile stays", NULL, "Nothing", 204, NULL)                  \
+    X(GW_POST, API "/devices/{}/profile/forget", on_profile_forget, MAY_ADMIN,                     \
+      "Remove a profile with what was learned", NULL, "Nothing", 204, NULL)                        \
+    X(GW_GET, API "/devices/{}/profile/mud", on_profile_mud, MAY_VIEWER,                           \
+      "The profile as a MUD file (RFC 8520)", NULL, NULL, 200, "Mud")                              \
+    X(GW_PUT, API "/devices/{}/profile/mud", on_profile_mud_set, MAY_ADMIN,                        \
+      "Make a MUD file the profile", NULL, "Mud", 204, NULL)                                       \
+    X(GW_PUT, API "/devices/{}/limit", on_limit_set, MAY_ADMIN,                                    \
+      "How much a device may send and get a second; 0: no limit", NULL, "Limit", 204, NULL)        \
     X(GW_GET, API "/devices/{}/presence", on_timeline, MAY_VIEWER,                                 \
       "A device's time line, oldest first; without since the last day", "since,limit", NULL, 200,  \
       "Events")                                                                                    \

@@ -24,6 +24,10 @@ static const struct option options[] = {
     {"stop", no_argument, NULL, OPT_STOP},
     {"remove", no_argument, NULL, OPT_REMOVE},
     {"limit", required_argument, NULL, OPT_LIMIT},
+    {"out", required_argument, NULL, OPT_OUT},
+    {"packets", required_argument, NULL, OPT_PACKETS},
+    {"bytes", required_argument, NULL, OPT_BYTES},
+    {"off", no_argument, NULL, OPT_OFF},
     {0},
 };
 
@@ -50,6 +54,26 @@ static int take_limit(const char *text, uint64_t *out)
     n = strtoull(text, &end, 10);
     if (errno || *end || *text < '0' || *text > '9' || n < 1 || n > 1000)
         return usage("--limit takes a number from 1 to 1000, not", text);
+    *out = n;
+    return 0;
+}
+
+/* A number of at least 1 with one of `units` behind it, each a thousand times the one before. */
+static int take_rate(const char *option, const char *text, const char *units, uint64_t *out)
+{
+    unsigned long long n, max = 100000000000ull;
+    const char *unit;
+    char *end;
+
+    errno = 0;
+    n = strtoull(text, &end, 10);
+    unit = *end ? strchr(units, *end) : units;
+    if (errno || end == text || *text < '0' || *text > '9' || !unit || (*end && end[1]) || n < 1)
+        return usage(option, text);
+    for (long i = *end ? unit - units + 1 : 0; i > 0 && n <= max; i--)
+        n *= 1000;
+    if (n > max)
+        return usage(option, text);
     *out = n;
     return 0;
 }
@@ -92,6 +116,22 @@ static int take_option(struct cli_args *a, int option, const char *value)
         break;
     case OPT_LIMIT:
         if (take_limit(value, &a->limit) != 0)
+            return CLI_USAGE;
+        break;
+    case OPT_OUT:
+        a->out = value;
+        break;
+    case OPT_OFF:
+        a->off = true;
+        break;
+    case OPT_PACKETS:
+        if (take_rate("--packets takes a number a second, at least 1, not", value, "",
+                      &a->packets) != 0)
+            return CLI_USAGE;
+        break;
+    case OPT_BYTES:
+        if (take_rate("--bytes takes a number a second such as 50000, 50k, 2M or 1G, not", value,
+                      "kMG", &a->bytes) != 0)
             return CLI_USAGE;
         break;
     case OPT_FOR:

@@ -28,17 +28,22 @@ enum {
     OPT_STOP = 128,
     OPT_REMOVE = 256,
     OPT_LIMIT = 512,
+    OPT_OUT = 4096,
+    OPT_PACKETS = 8192,
+    OPT_BYTES = 16384,
+    OPT_OFF = 32768,
 };
 
 #define CLI_POSITIONS 3
 
 struct cli_args {
     const char *socket;
-    bool json, help, follow, stop, remove;
-    const char *name, *class, *mode, *reason, *role;
+    bool json, help, follow, stop, remove, off;
+    const char *name, *class, *mode, *reason, *role, *out;
     uint64_t for_s;
     uint64_t limit;
-    unsigned given; /* of OPT_… */
+    uint64_t packets, bytes; /* a second */
+    unsigned given;          /* of OPT_… */
     const char *at[CLI_POSITIONS];
     int count;
 };
@@ -129,6 +134,8 @@ int cli_isolation(const struct cli_args *args);
 int cli_grant(const struct cli_args *args);
 int cli_ungrant(const struct cli_args *args);
 int cli_grants(const struct cli_args *args);
+int cli_profile(const struct cli_args *args);
+int cli_limit(const struct cli_args *args);
 int cli_pair(const struct cli_args *args);
 int cli_setup_code(const struct cli_args *args);
 int cli_passwd(const struct cli_args *args);

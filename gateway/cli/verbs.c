@@ -28,6 +28,13 @@ const struct cli_verb cli_verbs[] = {
      cli_grant},
     {"ungrant", "ID FILTER", "take a grant back", 2, 2, 0, cli_ungrant},
     {"grants", "ID", "a device's own grants", 1, 1, 0, cli_grants},
+    {"profile",
+     "ID [show | learn [--for 24h] | report | enforce | off | forget | export [--out FILE] |"
+     " import FILE]",
+     "what a device does and may do on the wire", 1, 3, OPT_FOR | OPT_OUT, cli_profile},
+    {"limit", "ID [--packets N] [--bytes N[k|M|G]] | ID --off",
+     "how much a device may send and get a second", 1, 1, OPT_PACKETS | OPT_BYTES | OPT_OFF,
+     cli_limit},
     {"pair", "[--for 5m] [--stop]", "open a pairing window and print its code", 0, 0,
      OPT_FOR | OPT_STOP, cli_pair},
     {"setup-code", "", "the one-time code that sets the first password", 0, 0, 0, cli_setup_code},

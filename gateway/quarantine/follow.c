@@ -135,6 +135,8 @@ static void on_address(struct gw_quarantine *q, const struct gw_device *d,
 {
     if (came && quarantine_protects_device(q, d))
         on_protected(q, d, addr);
+    if (quarantine_bears(q, d, addr))
+        quarantine_send(q, addr, NULL);
     if (!q->entries.count)
         return;
     if (own_verdict(q, d->id) || gw_quarantine_of_addr(q, addr))
@@ -167,6 +169,7 @@ void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_ch
             cut_off(q, d->id, GW_MODE_REMEDIATE, REASON_NEW);
         return;
     case GW_DEVICE_CHANGED:
+        gw_quarantine_resend(q, d->id); /* approved, its addresses are its own; revoked, nobody's */
         on_life_cycle(q, d);
         return;
     case GW_DEVICE_ADDR_ADDED:
@@ -178,6 +181,7 @@ void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_ch
         return;
     case GW_DEVICE_REMOVED:
         let_go(q, d->id);
+        quarantine_device_leaves(q, d);
         return;
     }
 }

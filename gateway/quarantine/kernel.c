@@ -54,7 +54,7 @@ static void on_answer(struct gw_quarantine *q, struct pending *p, int err)
 void quarantine_send(struct gw_quarantine *q, const struct gw_hwaddr *a, struct change *c)
 {
     const struct gw_verdict *v = effective(q, a);
-    const struct gw_judgement j = {
+    struct gw_judgement j = {
         .mode = v ? v->mode : GW_MODE_NONE,
         .until_wall_ms = v ? v->until_ms : 0,
     };
@@ -63,6 +63,7 @@ void quarantine_send(struct gw_quarantine *q, const struct gw_hwaddr *a, struct 
 
     if (!q->enforcer)
         return;
+    quarantine_add_policy(q, a, &j);
     p = pending_make(q, a, c);
     if (!p) {
         if (c)

@@ -454,6 +454,8 @@ void gw_quarantine_start(struct gw_quarantine *q, struct gw_enforcer *enforcer)
         gw_log_warning("isolation is off: verdicts close sessions, but packets pass");
     while (enforcer && (e = gw_map_next(&q->entries, &cursor)))
         quarantine_send_all(q, &e->v, NULL);
+    if (enforcer)
+        quarantine_send_devices(q);
     err = enforcer ? gw_enforcer_verdicts_complete(enforcer) : 0;
     if (err)
         gw_log_error("the verdicts could not be repeated to the enforcer: %s", gw_error_text(err));

@@ -47,6 +47,8 @@ struct gw_quarantine_ops {
      * for a verdict that cuts nothing off.
      */
     void (*cutting)(void *owner, const char *device, const struct gw_verdict *v);
+    /** May be NULL. The number of the device's policy, which each address of it bears; 0: none. */
+    uint16_t (*policy_of)(void *owner, const char *device);
     void *owner;
 };
 
@@ -71,6 +73,8 @@ void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *confi
  * `e` NULL (isolation is off), verdicts hold for sessions only, and their alert says so.
  */
 void gw_quarantine_start(struct gw_quarantine *q, struct gw_enforcer *e);
+/** `policy_of` the device changed: tell the kernel each address of it again. */
+void gw_quarantine_resend(struct gw_quarantine *q, const char *id);
 /** Wire the enforcer's `applied` here. */
 void gw_quarantine_applied(struct gw_quarantine *q, uint64_t token, int err);
 

@@ -80,6 +80,7 @@ struct gw_quarantine {
     struct gw_device_listener listener;
     struct gw_quarantine_ops ops;
     struct gw_enforcer *enforcer;
+    const struct gw_device *leaving; /* still in the registry, but for nothing */
     struct gw_map entries; /* by id, or by address: an id never starts with an address's kind */
     struct gw_list networks;
     size_t network_count;
@@ -154,6 +155,17 @@ void quarantine_send(struct gw_quarantine *q, const struct gw_hwaddr *a, struct 
 /* The same for every address that the verdict names. */
 void quarantine_send_all(struct gw_quarantine *q, const struct gw_verdict *v, struct change *c);
 void quarantine_kernel_fini(struct gw_quarantine *q);
+
+/* policy.c */
+/* True when the device's address has to be told also where there is no verdict. */
+bool quarantine_bears(const struct gw_quarantine *q, const struct gw_device *d,
+                      const struct gw_hwaddr *a);
+void quarantine_add_policy(const struct gw_quarantine *q, const struct gw_hwaddr *a,
+                           struct gw_judgement *j);
+/* Each address that bears something. */
+void quarantine_send_devices(struct gw_quarantine *q);
+/* The device is forgotten next: its addresses bear nothing of it any more. */
+void quarantine_device_leaves(struct gw_quarantine *q, const struct gw_device *d);
 
 /* follow.c */
 void quarantine_follow(void *owner, const struct gw_device *d, enum gw_device_change what,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The admin API as functions. Every failure is an ApiError whose message can be shown as it is.
 
-import type { Device, JournalEvent, Mode, Pairing, Session, Status, TestReport } from './types';
+import type { Device, JournalEvent, Mode, Pairing, Profile, Session, Status, TestReport } from './types';
 
 const BASE = '/api/v1';
 const PATIENCE_MS = 10_000;
@@ -17,7 +17,10 @@ export class ApiError extends Error {
   }
 }
 
-async function call(method: string, path: string, body?: unknown, patience = PATIENCE_MS): Promise<unknown> {
+const call = (method: string, path: string, body?: unknown, patience = PATIENCE_MS) =>
+  send(method, path, body === undefined ? undefined : JSON.stringify(body), patience);
+
+async function send(method: string, path: string, body?: string, patience = PATIENCE_MS): Promise<unknown> {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), patience);
   let res: Response;
@@ -30,7 +33,7 @@ async function call(method: string, path: string, body?: unknown, patience = PAT
       credentials: 'same-origin',
       signal: abort.signal,
       headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body,
     });
     text = await res.text();
   } catch {
@@ -86,8 +89,17 @@ export const api = {
   release: (id: string) => call('DELETE', `${device(id)}/quarantine`),
   isolation: () => call('GET', '/isolation') as Promise<{ test: TestReport | null }>,
   testIsolation: () => call('POST', '/isolation/test', {}, TEST_MS) as Promise<TestReport>,
+  profile: (id: string) => call('GET', `${device(id)}/profile`) as Promise<Profile>,
+  learn: (id: string, seconds: number) => call('POST', `${device(id)}/profile/learn`, { seconds }),
+  report: (id: string) => call('POST', `${device(id)}/profile/report`, {}),
+  enforce: (id: string) => call('POST', `${device(id)}/profile/enforce`, {}),
+  profileOff: (id: string) => call('POST', `${device(id)}/profile/off`, {}),
+  /** The file as it is: the gateway says what is wrong with it. */
+  mudSet: (id: string, text: string) => send('PUT', `${device(id)}/profile/mud`, text),
   pair: (seconds: number) => call('POST', '/pairing', { seconds }) as Promise<Pairing>,
   pairEnd: () => call('DELETE', '/pairing'),
 };
+
+export const mudPath = (id: string) => `${BASE}${device(id)}/profile/mud`;
 
 export const STREAM = `${BASE}/events/stream`;

@@ -4,6 +4,7 @@
 import { useState } from 'preact/hooks';
 import { api } from './api';
 import { ApproveDialog, ForgetDialog, QuarantineDialog, RevokeDialog } from './dialogs';
+import { ProfileSection } from './profile';
 import { bytes, cause, count, isCut, plural, PRESENCE, STATES, titleOf } from './text';
 import type { Device, Verdict } from './types';
 import { Ago, Problem, When, type Ctx } from './ui';
@@ -177,6 +178,7 @@ function Details({ device: d, ctx, ask }: VerbsProps) {
           </>
         )}
       </dl>
+      <ProfileSection device={d} ctx={ctx} />
       {ctx.admin && (
         <div class="device-do">
           {d.state === 'approved' && (

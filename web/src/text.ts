@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Figures and causes in words. Pure functions.
 
-import type { Device, JournalEvent, Port } from './types';
+import type { Device, JournalEvent, Limit, Port, Profile } from './types';
 
 const CAUSES: Record<string, string> = {
   connect: 'connected',
@@ -31,6 +31,26 @@ export const PRESENCE = { online: 'Online', offline: 'Offline', asleep: 'Asleep'
 
 /** A verdict that only observes cuts nothing off. */
 export const isCut = (d: Device) => d.quarantine !== null && d.quarantine.mode !== 'observe';
+
+export const PROFILES: Record<Profile['state'], string> = {
+  off: 'Off: everything passes',
+  learning: 'Learning',
+  reporting: 'Departures are reported',
+  enforcing: 'Enforced: departures are dropped',
+};
+
+const PROTOCOLS: Record<number, string> = { 0: 'any', 1: 'ICMP', 2: 'IGMP', 6: 'TCP', 17: 'UDP', 58: 'ICMPv6' };
+
+export const protocol = (n: number) => PROTOCOLS[n] ?? `${n}`;
+
+/** '' where there is none. */
+export function limitText(l: Limit): string {
+  const parts = [];
+
+  if (l.packets_per_s) parts.push(`${count(l.packets_per_s)} packets/s`);
+  if (l.bytes_per_s) parts.push(`${bytes(l.bytes_per_s)}/s`);
+  return parts.join(', ');
+}
 
 export const titleOf = (d: Device) => d.name || d.hostname || d.id;
 

@@ -81,6 +81,45 @@ export interface Device {
   traffic: { rx_packets: number; rx_bytes: number; tx_packets: number; tx_bytes: number };
 }
 
+export type Direction = 'from-device' | 'to-device';
+
+export interface Rule {
+  direction: Direction;
+  protocol: number;
+  family: 'ipv4' | 'ipv6' | 'both';
+  device_ports: [number, number];
+  peer_ports: [number, number];
+  no_open: boolean;
+  peers: { class?: string; name?: string; address?: string }[];
+}
+
+export interface Conversation {
+  direction: Direction;
+  protocol: number;
+  peer: string;
+  name: string | null;
+  port: number;
+  packets: number;
+  bytes: number;
+}
+
+export interface Limit {
+  packets_per_s: number;
+  bytes_per_s: number;
+}
+
+export interface Profile {
+  state: 'off' | 'learning' | 'reporting' | 'enforcing';
+  until: string | null;
+  learning: boolean;
+  problem: string | null;
+  rules: Rule[];
+  notes: string[];
+  limits: Limit;
+  suggested: Limit;
+  learned: { missed: number; conversations: Conversation[] };
+}
+
 export interface JournalEvent {
   id: number;
   type: 'presence' | 'alert';

@@ -19,6 +19,9 @@ static struct {
     bool test;
 } asked;
 
+static uint16_t learning[16];
+static size_t learning_count;
+
 static struct gw_enforcer *stand_in(void)
 {
     return (struct gw_enforcer *)(void *)&asked;
@@ -32,6 +35,28 @@ int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
     (void)j;
     cr_assert_lt(asked.count, GW_COUNT(asked.token));
     asked.token[asked.count++] = token;
+    return 0;
+}
+
+/* Policies are asked for as verdicts are; their tokens tell them apart. */
+int gw_enforcer_policy(struct gw_enforcer *e, const struct gw_policy *p, uint64_t token)
+{
+    (void)p;
+    return gw_enforcer_judge(e, NULL, NULL, token);
+}
+
+int gw_enforcer_policy_end(struct gw_enforcer *e, uint16_t number, uint64_t token)
+{
+    (void)number;
+    return gw_enforcer_judge(e, NULL, NULL, token);
+}
+
+/* What the stand-in has learned of every device: it asked one server for a name and a page. */
+int gw_enforcer_learned(struct gw_enforcer *e, uint16_t number, bool forget)
+{
+    (void)e;
+    if (learning_count < GW_COUNT(learning))
+        learning[learning_count++] = forget ? 0 : number;
     return 0;
 }
 
@@ -125,8 +150,39 @@ static void answer_verdicts(struct world *w)
         uint64_t token = asked.token[0];
 
         memmove(asked.token, asked.token + 1, --asked.count * sizeof(asked.token[0]));
-        gw_quarantine_applied(w->quarantine, token, world_applied);
+        if (token & GW_PROFILE_TOKEN)
+            gw_profiles_applied(w->profiles, token, world_applied);
+        else
+            gw_quarantine_applied(w->quarantine, token, world_applied);
     }
+}
+
+static void answer_learned(struct world *w)
+{
+    struct gw_learned at = {.direction = GW_FROM_DEVICE,
+                            .protocol = 6,
+                            .port = 443,
+                            .packets = 12,
+                            .bytes = 3400,
+                            .first_ms = 1800000000000,
+                            .last_ms = 1800000001000};
+
+    cr_assert_eq(gw_hwaddr_parse("198.51.100.7", &at.peer), 0);
+    for (size_t i = 0; i < learning_count; i++)
+        if (learning[i])
+            gw_profiles_learned(w->profiles, &(struct gw_learning){.number = learning[i],
+                                                                   .at = &at,
+                                                                   .count = 1,
+                                                                   .peak_packets_per_s = 50,
+                                                                   .peak_bytes_per_s = 60000});
+    learning_count = 0;
+}
+
+static uint16_t policy_of(void *owner, const char *device)
+{
+    struct world *w = owner;
+
+    return gw_profiles_number(w->profiles, device);
 }
 
 /* ---- the rooms ---- */
@@ -151,7 +207,7 @@ static void broker(void *owner, struct gw_admin_broker *out)
 static void rooms_open(struct world *w)
 {
     struct gw_presence_ops presence_ops = {0};
-    struct gw_quarantine_ops quarantine_ops = {0};
+    struct gw_quarantine_ops quarantine_ops = {.policy_of = policy_of, .owner = w};
     struct gw_admin_rooms rooms;
 
     cr_assert_eq(gw_loop_new(&w->loop), 0);
@@ -161,6 +217,8 @@ static void rooms_open(struct world *w)
     cr_assert_eq(gw_access_open(w->config, w->store, w->devices, &w->access), 0);
     cr_assert_eq(gw_presence_open(w->loop, w->config, w->store, w->journal, w->devices,
                                   &presence_ops, &w->presence),
+                 0);
+    cr_assert_eq(gw_profiles_open(w->loop, w->store, w->journal, w->devices, NULL, &w->profiles),
                  0);
     cr_assert_eq(gw_quarantine_open(w->loop, w->config, w->store, w->journal, w->devices,
                                     &quarantine_ops, &w->quarantine),
@@ -174,6 +232,7 @@ static void rooms_open(struct world *w)
                                     .devices = w->devices,
                                     .access = w->access,
                                     .presence = w->presence,
+                                    .profiles = w->profiles,
                                     .quarantine = w->quarantine,
                                     .enroll = w->enroll,
                                     .enforcer = stand_in(),
@@ -183,6 +242,7 @@ static void rooms_open(struct world *w)
                                     .broker = broker,
                                     .owner = w};
     cr_assert_eq(gw_admin_new(w->loop, &rooms, &w->admin), 0);
+    gw_profiles_start(w->profiles, stand_in());
     gw_quarantine_start(w->quarantine, stand_in());
 }
 
@@ -193,6 +253,7 @@ static void rooms_close(struct world *w)
     gw_enroll_free(&w->enroll);
     gw_pki_close(&w->pki);
     gw_quarantine_close(&w->quarantine);
+    gw_profiles_close(&w->profiles);
     gw_presence_close(&w->presence);
     gw_access_close(&w->access);
     gw_devices_close(&w->devices);
@@ -249,6 +310,7 @@ void world_turn(struct world *w, int times)
         cr_assert_eq(gw_loop_turn(w->loop, 2), 0);
         answer_verdicts(w);
         answer_test(w);
+        answer_learned(w);
     }
 }
 

@@ -19,6 +19,7 @@ struct world {
     struct gw_devices *devices;
     struct gw_access *access;
     struct gw_presence *presence;
+    struct gw_profiles *profiles;
     struct gw_quarantine *quarantine;
     struct gw_pki *pki;
     struct gw_enroll *enroll;

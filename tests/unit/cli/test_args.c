@@ -46,6 +46,20 @@ Test(cli_args, understands_or_refuses, .init = cr_redirect_stderr)
         {"status --help", "status", 0, 0, NULL},
         {"status -h", "status", 0, 0, NULL},
         {"device --help", "device", 0, 0, NULL},
+        {"profile cam-1", "profile", 1, 0, "cam-1"},
+        {"profile cam-1 learn --for 24h", "profile", 2, 86400, "cam-1"},
+        {"profile cam-1 import file.json", "profile", 3, 0, "cam-1"},
+        {"limit cam-1 --packets 100 --bytes 2M", "limit", 1, 0, "cam-1"},
+        {"limit cam-1 --off", "limit", 1, 0, "cam-1"},
+        {"limit cam-1 --packets 0", NULL, 0, 0, NULL},
+        {"limit cam-1 --packets 5k", NULL, 0, 0, NULL},
+        {"limit cam-1 --bytes 5T", NULL, 0, 0, NULL},
+        {"limit cam-1 --bytes 5kk", NULL, 0, 0, NULL},
+        {"limit cam-1 --bytes -5", NULL, 0, 0, NULL},
+        {"limit cam-1 --bytes 101G", NULL, 0, 0, NULL},
+        {"limit cam-1 --bytes 99999999999999999999", NULL, 0, 0, NULL},
+        {"profile", NULL, 0, 0, NULL},
+        {"profile cam-1 --off", NULL, 0, 0, NULL},
         {"", NULL, 0, 0, NULL},
         {"frobnicate", NULL, 0, 0, NULL},
         {"frobnicate --help", NULL, 0, 0, NULL},
@@ -94,6 +108,12 @@ Test(cli_args, keeps_every_option)
     cr_assert_eq(parse("status", &verb, &args), 0);
     cr_expect_str_eq(args.socket, "/run/cordon/admin.sock");
     cr_expect_not(args.json);
+    cr_assert_eq(parse("limit x --packets 7 --bytes 50k", &verb, &args), 0);
+    cr_expect_eq(args.packets, 7);
+    cr_expect_eq(args.bytes, 50000);
+    cr_expect_not(args.off);
+    cr_assert_eq(parse("profile x export --out f", &verb, &args), 0);
+    cr_expect_str_eq(args.out, "f");
 }
 
 Test(cli_args, has_help_for_every_verb)

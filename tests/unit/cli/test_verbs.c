@@ -160,6 +160,19 @@ static void run(const char *socket, const char *line, const char *in, struct out
     "\",\"detail\":\"it came through\"},{\"name\":\"pinned\",\"where\":\"\",\"result\":"           \
     "\"passed\",\"detail\":\"\"}]}"
 
+#define PROFILE                                                                                    \
+    "{\"device\":\"cam-1\",\"state\":\"enforcing\",\"since\":\"2026-11-22T06:19:00.000Z\","        \
+    "\"until\":"                                                                                   \
+    "null,\"learning\":false,\"policy\":1,\"problem\":null,\"rules\":[{\"direction\":\"from-"      \
+    "device\","                                                                                    \
+    "\"protocol\":6,\"family\":\"both\",\"device_ports\":[0,65535],\"peer_ports\":[443,443],"      \
+    "\"no_open\":false,\"peers\":[{\"name\":\"a.example\"},{\"class\":\"local\"},{\"address\":"    \
+    "\"198.51.100.7\"}]}],\"notes\":[\"It is \\u001b[2Jwide\"],\"names\":[],\"limits\":{"          \
+    "\"packets_per_s\":50,\"bytes_per_s\":0},\"suggested\":{\"packets_per_s\":0,\"bytes_per_s\":"  \
+    "120000},\"learned\":{\"missed\":3,\"conversations\":[{\"direction\":\"to-device\","           \
+    "\"protocol\":"                                                                                \
+    "17,\"peer\":\"192.0.2.9\",\"name\":null,\"port\":5353,\"packets\":12,\"bytes\":3400}]}}"
+
 #define PROBLEM(detail)                                                                            \
     "{\"type\":\"about:blank\",\"status\":1,\"title\":\"X\",\"detail\":\"" detail "\"}"
 
@@ -515,6 +528,83 @@ Test(cli_verbs, ask_print_and_exit)
          "{\"password\":\"x\",\"role\":\"viewer\"}",
          "",
          "Too short."},
+        {"profile cam-1",
+         NULL,
+         {{200, PROFILE}},
+         0,
+         "GET /api/v1/devices/cam-1/profile ",
+         NULL,
+         "State      enforcing since 2026-11-22T06:19:00.000Z\n"
+         "Limits     50 packets/s, each way\nSuggested  120 kB/s, each way\n"
+         "Note       It is ?[2Jwide\n",
+         NULL},
+        {"profile cam-1 show",
+         NULL,
+         {{200, PROFILE}},
+         0,
+         NULL,
+         NULL,
+         "  from  tcp       both  any       443          yes    a.example, local networks, "
+         "198.51.100.7\n"
+         "Learned    1 conversation, 3 more found no room\n",
+         NULL},
+        {"profile cam-1 show --json", NULL, {{200, PROFILE}}, 0, NULL, NULL, "\"policy\": 1", NULL},
+        {"profile cam-1 learn --for 1d",
+         NULL,
+         {{204, ""}},
+         0,
+         "POST /api/v1/devices/cam-1/profile/learn ",
+         "{\"seconds\":86400}",
+         "The profile of cam-1 is being learned.\n",
+         NULL},
+        {"profile cam-1 enforce",
+         NULL,
+         {{204, ""}, {200, PROFILE}},
+         0,
+         "POST /api/v1/devices/cam-1/profile/enforce ",
+         "{}",
+         "The profile of cam-1 is enforced: 1 rule.\nNote       It is ?[2Jwide\n",
+         NULL},
+        {"profile cam-1 enforce",
+         NULL,
+         {{409, PROBLEM("Nothing was learned.")}},
+         1,
+         NULL,
+         NULL,
+         "",
+         "cordon: Nothing was learned.\n"},
+        {"profile cam-1 import -",
+         "{\"ietf-mud:mud\":{}}",
+         {{204, ""}, {200, PROFILE}},
+         0,
+         "PUT /api/v1/devices/cam-1/profile/mud ",
+         "{\"ietf-mud:mud\":{}}",
+         "is what the file says",
+         NULL},
+        {"profile cam-1 export",
+         NULL,
+         {{200, "{\"ietf-mud:mud\":{}}"}},
+         0,
+         "GET /api/v1/devices/cam-1/profile/mud ",
+         NULL,
+         "{\n  \"ietf-mud:mud\": {}\n}\n",
+         NULL},
+        {"limit cam-1 --bytes 2M",
+         NULL,
+         {{200, PROFILE}, {204, ""}},
+         0,
+         "PUT /api/v1/devices/cam-1/limit ",
+         "{\"packets_per_s\":50,\"bytes_per_s\":2000000}",
+         "cam-1 is limited.\n",
+         NULL},
+        {"limit cam-1 --off",
+         NULL,
+         {{200, PROFILE}, {204, ""}},
+         0,
+         NULL,
+         "{\"packets_per_s\":0,\"bytes_per_s\":0}",
+         "has no limit any more",
+         NULL},
         {"api-key grafana --role viewer",
          NULL,
          {{201, "{\"name\":\"grafana\",\"role\":\"viewer\",\"key\":\"cordon_00\"}"}},
@@ -558,6 +648,12 @@ Test(cli_verbs, refuse_before_they_ask)
         {"grant cam-1 a read", CLI_USAGE, "pub, sub or pubsub"},
         {"passwd admin", CLI_FAILED, "no password"},
         {"api-key --remove", CLI_USAGE, "usage: cordon api-key"},
+        {"profile x watch", CLI_USAGE, "there is no profile watch"},
+        {"profile x import", CLI_USAGE, "does not go like this"},
+        {"profile x enforce --for 1h", CLI_USAGE, "does not go like this"},
+        {"profile x import /nowhere/file", CLI_FAILED, "/nowhere/file cannot be read"},
+        {"limit x", CLI_USAGE, "say --packets, --bytes or both, or --off"},
+        {"limit x --off --bytes 5", CLI_USAGE, "or --off"},
         {"nonsense", CLI_USAGE, "no such verb"},
         {"device", CLI_USAGE, "usage: cordon device ID\n"},
         {"status", CLI_FAILED, "the daemon is not running (there is no /nowhere)"},
