@@ -851,7 +851,7 @@ Test(quarantine, a_protected_device_is_never_cut_off)
     cr_assert_eq(gw_devices_revoke(site.devices, "cam"), 0);
     settle();
     cr_expect_null(gw_quarantine_of_device(quarantine, "cam"), "nor by policy");
-    cr_expect_str_eq(in_kernel("192.0.2.1"), "never");
+    cr_expect_str_eq(in_kernel("192.0.2.1"), "none");
 }
 
 Test(quarantine, a_protected_address_protects_the_other_addresses_of_its_device)
