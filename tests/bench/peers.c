@@ -194,11 +194,19 @@ static void open_simple(struct peers *p, unsigned kinds, uint32_t verdicts)
     }
 }
 
+/* libbpf's warnings about sections that are libxdp's. */
+static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+    (void)level, (void)fmt, (void)args;
+    return 0;
+}
+
 static struct bpf_object *xdp_filter_object(void)
 {
     struct bpf_object *object = NULL;
     glob_t found;
 
+    (void)libbpf_set_print(quiet);
     if (glob(XDP_FILTER_OBJECT, 0, NULL, &found) == 0)
         object = bpf_object__open(found.gl_pathv[0]);
     globfree(&found);
