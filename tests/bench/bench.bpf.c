@@ -113,6 +113,7 @@ int bench_lpm(struct xdp_md *ctx)
 /* ---- the sender ---- */
 
 const volatile __u32 send_kind;   /* enum bench_kind: which address changes */
+const volatile __u32 send_base;   /* IPv4: the address of number 0 */
 const volatile __u32 send_count;  /* how many there are */
 const volatile __u32 send_stride; /* from one to the next, without a common divisor */
 __u32 send_next;
@@ -127,7 +128,7 @@ INLINE __u32 next_number(void)
     return n;
 }
 
-/* The identification takes up what the source adds to the header's sum, so that it stays right. */
+/* The identification takes up what the source adds to the header's sum: see put_ipv4_sum(). */
 INLINE void set_ipv4(struct iphdr *ip, __u32 source)
 {
     __u32 sum = (source >> 16) + (source & 0xffff);
@@ -149,7 +150,7 @@ int bench_send(struct xdp_md *ctx)
     if (send_kind == BENCH_MAC)
         *(__be32 *)&eth->h_source[2] = bpf_htonl(next_number());
     else if (send_kind == BENCH_IPV4)
-        set_ipv4(four, BENCH_IPV4_BASE + next_number());
+        set_ipv4(four, send_base + next_number());
     else
         six->saddr.in6_u.u6_addr32[3] = bpf_htonl(next_number());
     return XDP_TX;

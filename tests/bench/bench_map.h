@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /**
  * @file
- * What bench.bpf.c and the tools share: the keys of the simple filters, and how addresses are
- * numbered.
+ * What bench.bpf.c and the tools share: the kinds of addresses and the keys of the simple
+ * filters.
  */
 #pragma once
 
@@ -10,8 +10,6 @@
 
 /* As enum gw_addr_kind. */
 enum bench_kind { BENCH_MAC = 1, BENCH_IPV4 = 2, BENCH_IPV6 = 3, BENCH_KINDS = 4 };
-
-#define BENCH_IPV4_BASE 0xc6120000U /* 198.18.0.0/15, for benchmarks (RFC 2544 §C.2.2) */
 
 struct bench_mac_key {
     __u8 bytes[8]; /* the last two are 0 */

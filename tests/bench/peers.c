@@ -46,7 +46,8 @@ double median(double *samples, size_t count)
 
 struct gw_hwaddr numbered(enum people of, enum bench_kind kind, uint32_t n)
 {
-    static const uint32_t ipv4_base[] = {BENCH_IPV4_BASE, 0x0a000000, 0x64400000};
+    /* 198.18.0.0/15 is for benchmarks (RFC 2544 §C.2.2). */
+    static const uint32_t ipv4_base[] = {0xc6120000, 0x0a000000, 0x64400000};
     uint8_t mac[8] = {2, 0xb0 + (uint8_t)of},
             ipv6[16] = {0x20, 1, 0xd, 0xb8, [5] = (uint8_t)of + 1};
     uint32_t ipv4 = htobe32(ipv4_base[of] + n), last = htobe32(n);
@@ -72,22 +73,39 @@ static void put_source(struct frame *f, const struct gw_hwaddr *a)
     memcpy(f->bytes + at, a->bytes, a->prefix_len / 8);
 }
 
-/* RFC 1071; a peer that comes after the kernel's own check would else never see the packet. */
+static uint32_t folded(uint32_t sum)
+{
+    return (sum & 0xffff) + (sum >> 16);
+}
+
+static uint32_t word_at(const struct frame *f, size_t at)
+{
+    return (uint32_t)f->bytes[at] << 8 | f->bytes[at + 1];
+}
+
+static void put_word(struct frame *f, size_t at, uint32_t word)
+{
+    f->bytes[at] = (uint8_t)(word >> 8);
+    f->bytes[at + 1] = (uint8_t)word;
+}
+
+/*
+ * The header's sum (RFC 1071): peers behind the kernel's own check would else never see the packet.
+ * The identification is the source's complement, so that the sum is the same for every source.
+ */
 static void put_ipv4_sum(struct frame *f)
 {
     uint32_t sum = 0;
 
+    put_word(f, 18, ~folded(word_at(f, 26) + word_at(f, 28)));
     for (size_t i = 14; i < 34; i += 2)
-        sum += i == 24 ? 0 : (uint32_t)f->bytes[i] << 8 | f->bytes[i + 1];
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = ~((sum & 0xffff) + (sum >> 16));
-    f->bytes[24] = (uint8_t)(sum >> 8);
-    f->bytes[25] = (uint8_t)sum;
+        sum += i == 24 ? 0 : word_at(f, i);
+    put_word(f, 24, ~folded(folded(sum)));
 }
 
 static void udp(struct frame *f, bool six)
 {
-    static const uint16_t length = 28;
+    const uint16_t length = 28; /* of UDP, whose sum stays 0: not computed */
 
     eth(f, DEVICE, GATEWAY, six ? 0x86dd : 0x800);
     if (six)
@@ -95,9 +113,8 @@ static void udp(struct frame *f, bool six)
     else
         ipv4(f, DEVICE, GATEWAY, 17);
     ports(f, 1000, 2000);
-    f->bytes[f->len - 24] = 0;
-    f->bytes[f->len - 23] = length;
-    f->bytes[six ? 19 : 17] = six ? length : 20 + length;
+    put_word(f, f->len - 24, length);
+    put_word(f, six ? 18 : 16, six ? length : 20 + length);
 }
 
 void frame_from(struct frame *f, enum people of, enum bench_kind kind, uint32_t n)

@@ -13,7 +13,8 @@
 /** Whose addresses: condemned ones have a verdict, known ones a slot, strangers neither. */
 enum people { CONDEMNED, KNOWN, STRANGERS };
 
-/** Address number n, below 131072, of these people. */
+#define NUMBERED_MAX 131072
+/** Address number n, below NUMBERED_MAX, of these people. */
 struct gw_hwaddr numbered(enum people of, enum bench_kind kind, uint32_t n);
 
 /** A UDP packet of 64 bytes and more from a known device, but for its address of this kind. */
