@@ -117,6 +117,7 @@ const volatile __u32 send_base;   /* IPv4: the address of number 0 */
 const volatile __u32 send_count;  /* how many there are */
 const volatile __u32 send_stride; /* from one to the next, without a common divisor */
 __u32 send_next;
+__u64 send_head[BENCH_HEAD_WORDS]; /* how a frame begins */
 
 /* The next number; one CPU sends. */
 INLINE __u32 next_number(void)
@@ -137,6 +138,14 @@ INLINE void set_ipv4(struct iphdr *ip, __u32 source)
     ip->id = bpf_htons((__u16) ~((sum & 0xffff) + (sum >> 16)));
 }
 
+/* Buffers come back as the last one left them: with a router's addresses and its count of hops. */
+INLINE void set_head(__u64 *frame)
+{
+#pragma unroll
+    for (int i = 0; i < BENCH_HEAD_WORDS; i++)
+        frame[i] = send_head[i];
+}
+
 SEC("xdp")
 int bench_send(struct xdp_md *ctx)
 {
@@ -145,8 +154,9 @@ int bench_send(struct xdp_md *ctx)
     struct ipv6hdr *six = (void *)(eth + 1);
     struct iphdr *four = (void *)(eth + 1);
 
-    if ((void *)(six + 1) > end)
+    if ((void *)eth + sizeof(send_head) > end)
         return XDP_DROP;
+    set_head((void *)eth);
     if (send_kind == BENCH_MAC)
         *(__be32 *)&eth->h_source[2] = bpf_htonl(next_number());
     else if (send_kind == BENCH_IPV4)

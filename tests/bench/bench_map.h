@@ -11,6 +11,8 @@
 /* As enum gw_addr_kind. */
 enum bench_kind { BENCH_MAC = 1, BENCH_IPV4 = 2, BENCH_IPV6 = 3, BENCH_KINDS = 4 };
 
+#define BENCH_HEAD_WORDS 7 /* of 8 bytes: past the fixed network header */
+
 struct bench_mac_key {
     __u8 bytes[8]; /* the last two are 0 */
 };

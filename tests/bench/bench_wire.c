@@ -78,7 +78,8 @@ static uint32_t count_of(const char *text)
 
 /* ---- sending ---- */
 
-static struct bench *sender_load(enum people of, enum bench_kind kind, uint32_t sources)
+static struct bench *sender_load(enum people of, enum bench_kind kind, uint32_t sources,
+                                 const struct frame *f)
 {
     struct gw_hwaddr first = numbered(of, BENCH_IPV4, 0);
     struct bench *b = bench__open();
@@ -93,6 +94,7 @@ static struct bench *sender_load(enum people of, enum bench_kind kind, uint32_t 
     b->rodata->send_stride = STRIDE % sources;
     if (bench__load(b) != 0)
         give_up("loading the sender");
+    memcpy(b->bss->send_head, f->bytes, sizeof(b->bss->send_head));
     return b;
 }
 
@@ -133,8 +135,8 @@ static int send_of(char **args)
 
     if (sources == 0)
         usage();
-    b = sender_load(of, kind, sources);
     frame_from(&f, of, kind, 0);
+    b = sender_load(of, kind, sources, &f);
     err = send_frames(b, &f, port_of(args[0]), strtod(args[4], NULL));
     bench__destroy(b);
     return err;
