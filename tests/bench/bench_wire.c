@@ -4,12 +4,11 @@
  *
  *   bench_wire send IFACE condemned|known mac|ipv4|ipv6 SOURCES SECONDS
  *     Their frames, source after source, out of IFACE as fast as one CPU can: live frames of
- *     BPF_PROG_TEST_RUN, which XDP sees as a driver's. Says how long it took and how many went.
- *   bench_wire hold IFACE cordon|xdp-filter|drop native|generic|tc mac|ipv4|ipv6 VERDICTS KNOWN
- *     Attaches a program to IFACE (Cordon's: both ways), with VERDICTS condemned and KNOWN known
- *     addresses; says "ready", and holds it until its input ends.
- *   bench_wire list mac|ipv4|ipv6 VERDICTS
- *     The addresses of the condemned, one a line, for other filters' sets.
+ *     BPF_PROG_TEST_RUN, which XDP sees as a driver's. Says how many went in what time, its own and
+ * the clock's. bench_wire hold IFACE cordon|xdp-filter|drop native|generic|tc mac|ipv4|ipv6
+ * VERDICTS KNOWN Attaches a program to IFACE (Cordon's: both ways), with VERDICTS condemned and
+ * KNOWN known addresses; says "ready", and holds it until its input ends. bench_wire list
+ * mac|ipv4|ipv6 VERDICTS The addresses of the condemned, one a line, for other filters' sets.
  *
  * A sender on a packet socket would hide every difference: what it costs to make and convert a
  * socket buffer is more than what any of these programs costs.
@@ -113,14 +112,16 @@ static int send_frames(const struct bench *b, const struct frame *f, uint32_t if
 {
     struct xdp_md from = {.ingress_ifindex = ifindex, .data_end = (uint32_t)f->len};
     uint64_t began = now_ns(CLOCK_MONOTONIC), end = began + (uint64_t)(seconds * 1e9), now;
-    uint64_t sent = 0;
+    uint64_t sent = 0, cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 
     do {
         send_chunk(bpf_program__fd(b->progs.bench_send), f, &from);
         sent += CHUNK;
         now = now_ns(CLOCK_MONOTONIC);
     } while (now < end);
-    (void)printf("{\"sent\": %lu, \"seconds\": %.6f}\n", sent, (double)(now - began) / 1e9);
+    cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    (void)printf("{\"sent\": %lu, \"seconds\": %.6f, \"cpu_seconds\": %.6f}\n", sent,
+                 (double)(now - began) / 1e9, (double)cpu / 1e9);
     return 0;
 }
 

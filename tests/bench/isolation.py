@@ -11,9 +11,10 @@ tcp       iperf3 through the same router
 verdicts  bench_verdicts: loading, reaction and memory, in process
 command   reaction.py: from the command's start to the last packet through
 
-One CPU sends; the receiving port's NAPI has a thread of its own on another, so its CPU time is what the
-filter and the way to it cost. Every way has its turn in each round; ratios are medians of those within a
-round. Root; all traffic stays in namespaces made here."""
+With two CPUs one sends, and the receiving port's NAPI has a thread of its own on the other: its CPU time is
+what the filter and the way to it cost, but a fast filter waits for the sender. With one CPU the same does
+both, as softirqs are handled, and the CPU time is that of both. Every way has its turn in each round; ratios
+are medians of those within a round. Root; all traffic stays in namespaces made here."""
 
 import argparse
 import json
@@ -112,10 +113,12 @@ class Port:
             site.run(["taskset", "-pc", FILTER_CPU, self.thread().name])
 
     def cpu_ns(self):
-        """Of the thread; with one CPU that of all, the sender's too, is the time that passes."""
-        if self.one_cpu:
-            return time.monotonic_ns()
-        return int((self.thread() / "schedstat").read_text().split()[0])
+        """Of the thread; 0 without one: the sender's own time holds it."""
+        return 0 if self.one_cpu else int((self.thread() / "schedstat").read_text().split()[0])
+
+    def spent_ns(self, before, sent):
+        """CPU time for what was sent: the thread's, or that of sender and port together."""
+        return sent["cpu_seconds"] * 1e9 if self.one_cpu else self.cpu_ns() - before
 
 
 def counter(ns, port, column):
@@ -238,12 +241,12 @@ class Way:
         wire.port.pin()
         send(wire.sender, wire.out_port, "condemned", self.kind, self.verdicts, 0.02)
         time.sleep(0.05)
-        packets, spent = -rx_packets(wire.receiver, wire.in_port), -wire.port.cpu_ns()
+        packets, before = -rx_packets(wire.receiver, wire.in_port), wire.port.cpu_ns()
         through = -wire.through()
         sent = send(wire.sender, wire.out_port, "condemned", self.kind, self.verdicts, seconds)
         time.sleep(0.02)
         packets += rx_packets(wire.receiver, wire.in_port)
-        spent += wire.port.cpu_ns()
+        spent = wire.port.spent_ns(before, sent)
         through += wire.through()
         if through != 0 and not self.passes or through < packets / 2 and self.passes:
             raise site.Failed(f"{self.title}: {through} of {packets} packets came through")
@@ -385,13 +388,16 @@ def rounds_of(all_ways, wire, options):
 
 
 def drop(options):
-    all_ways = ways(options.verdicts)
-    wire = Wire(options.one_cpu)
-    try:
-        rounds_of(all_ways, wire, options)
-    finally:
-        wire.close()
-    return all_ways
+    """The ways by number of CPUs."""
+    out = {}
+    for cpus in options.cpus:
+        out[cpus] = ways(options.verdicts)
+        wire = Wire(one_cpu=cpus == 1)
+        try:
+            rounds_of(out[cpus], wire, options)
+        finally:
+            wire.close()
+    return out
 
 
 def middle_of(samples, figure):
@@ -403,10 +409,17 @@ def ratio(ours, base, figure):
     return statistics.median([a[figure] / b[figure] for a, b in zip(ours, base) if a and b] or [math.nan])
 
 
-def show_drop(all_ways):
+def show_drop(by_cpus):
+    for cpus, all_ways in by_cpus.items():
+        print(f"dropped on the wire with {cpus} CPU{'s' if cpus > 1 else ''}, median of "
+              f"{len(all_ways[0].samples)} rounds; beside bare")
+        show_ways(all_ways)
+        show_targets(all_ways)
+
+
+def show_ways(all_ways):
     bare = all_ways[0].samples
-    print(f"dropped on the wire, median of {len(bare)} rounds; beside bare\n"
-          f"{'':36}{'Mpps':>8}{'ratio':>8}{'ns/packet':>12}{'ratio':>8}")
+    print(f"{'':36}{'Mpps':>8}{'ratio':>8}{'ns/packet':>12}{'ratio':>8}")
     for way in all_ways:
         if not any(way.samples):
             print(f"{way.title:36}  not here: {way.why_not}")
@@ -415,7 +428,6 @@ def show_drop(all_ways):
               f"{middle_of(way.samples, 1):12.0f}{ratio(way.samples, bare, 1):8.2f}")
         if way.why_not is not None:
             print(f"{'':36}  {way.samples.count(None)} rounds failed: {way.why_not}")
-    show_targets(all_ways)
 
 
 TARGETS = {"drop": 0.9, "xdp-filter": 1.0, "nftables netdev": 3.0}
@@ -475,11 +487,11 @@ def forwarded(place, near, far, entry, seconds):
     entry.pin()
     send(near, "eth0", "known", "ipv4", KNOWN // 3, 0.02)
     time.sleep(0.05)
-    packets, spent = -rx_packets(far, "eth0"), -entry.cpu_ns()
+    packets, before = -rx_packets(far, "eth0"), entry.cpu_ns()
     sent = send(near, "eth0", "known", "ipv4", KNOWN // 3, seconds)
     time.sleep(0.02)
     packets += rx_packets(far, "eth0")
-    spent += entry.cpu_ns()
+    spent = entry.spent_ns(before, sent)
     if packets < 1000:
         raise site.Failed(f"only {packets} packets were forwarded")
     return packets / sent["seconds"], spent / packets
@@ -489,8 +501,8 @@ def forward(options):
     place = Router()
     samples = {(way, mode): [] for way in ("from device", "to device") for mode in MODES}
     try:
-        ports = {"from device": Port(place.router, place.lan, options.one_cpu),
-                 "to device": Port(place.router, place.wan, options.one_cpu)}
+        ports = {"from device": Port(place.router, place.lan, one_cpu=False),
+                 "to device": Port(place.router, place.wan, one_cpu=False)}
         ends = {"from device": (place.device, place.server), "to device": (place.server, place.device)}
         for _ in range(options.rounds):
             for mode in MODES:
@@ -557,14 +569,16 @@ def show_tcp(samples):
 def outside(*args):
     """Another tool of this directory, in its own words."""
     sys.stdout.flush()
-    subprocess.run([str(a) for a in args], check=True)
+    if subprocess.run([str(a) for a in args], check=False).returncode != 0:
+        print(f"{args[0]}: failed", file=sys.stderr)
 
 
-def plain(samples):
+def plain(name, got):
     """Keys and samples as JSON can say them."""
-    if isinstance(samples, dict):
-        return {", ".join(k): v for k, v in samples.items()}
-    return {way.title: way.samples if any(way.samples) else way.why_not for way in samples}
+    if name == "drop":
+        return {cpus: {way.title: way.samples if any(way.samples) else way.why_not for way in all_ways}
+                for cpus, all_ways in got.items()}
+    return {", ".join(key): samples for key, samples in got.items()}
 
 
 PARTS = {"drop": (drop, show_drop), "forward": (forward, show_forward), "tcp": (tcp, show_tcp)}
@@ -578,8 +592,7 @@ def main():
     args.add_argument("--seconds", type=float, default=0.5, help="of each sample")
     args.add_argument("--verdicts", type=int, nargs="+", default=[1, 1000, 100000],
                       help="sizes of the sets in drop; some peers have only the middle one")
-    args.add_argument("--one-cpu", action="store_true",
-                      help="the port's packets are handled on the sender's CPU, by no thread of their own")
+    args.add_argument("--cpus", type=int, nargs="+", choices=[1, 2], default=[2, 1], help="for drop")
     args.add_argument("--json", action="store_true", help="the samples of drop, forward and tcp")
     options = args.parse_args()
     if os.geteuid() != 0 or not WIRE.exists():
@@ -598,7 +611,7 @@ def main():
         except Unavailable as why:
             print(f"{name}: left out: {why}", file=sys.stderr)
             continue
-        results[name] = plain(got)
+        results[name] = plain(name, got)
         if not options.json:
             show(got)
     if options.json:
