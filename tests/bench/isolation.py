@@ -10,6 +10,7 @@ forward   UDP packets a second through a router, with Cordon at its LAN port and
 tcp       iperf3 through the same router
 verdicts  bench_verdicts: loading, reaction and memory, in process
 command   reaction.py: from the command's start to the last packet through
+start     start.py: from a start to 100,000 stored verdicts in force
 
 With two CPUs one sends, and the receiving port's NAPI has a thread of its own on the other: its CPU time is
 what the filter and the way to it cost, but a fast filter waits for the sender. With one CPU the same does
@@ -582,7 +583,8 @@ def plain(name, got):
 
 
 PARTS = {"drop": (drop, show_drop), "forward": (forward, show_forward), "tcp": (tcp, show_tcp)}
-OUTSIDE = {"verdicts": (TOOLS / "bench_verdicts",), "command": (Path(__file__).with_name("reaction.py"),)}
+OUTSIDE = {"verdicts": (TOOLS / "bench_verdicts",), "command": (Path(__file__).with_name("reaction.py"),),
+           "start": (Path(__file__).with_name("start.py"),)}
 
 
 def main():
