@@ -212,11 +212,18 @@ struct gw_hwaddr address(const char *text)
     return a;
 }
 
-int judge(struct gw_kernel *k, const char *text, enum gw_verdict_mode mode)
+int judge_address(struct gw_kernel *k, const struct gw_hwaddr *a, enum gw_verdict_mode mode)
 {
-    struct gw_verdict_record v = {.address = address(text), .mode = mode};
+    struct gw_verdict_record v = {.address = *a, .mode = mode};
 
     return gw_verdict_set(k, &v, 1);
+}
+
+int judge(struct gw_kernel *k, const char *text, enum gw_verdict_mode mode)
+{
+    struct gw_hwaddr a = address(text);
+
+    return judge_address(k, &a, mode);
 }
 
 void own_addresses(struct gw_kernel *k)
@@ -229,15 +236,20 @@ void own_addresses(struct gw_kernel *k)
         abort();
 }
 
+int known_address(struct gw_kernel *k, const struct gw_hwaddr *a)
+{
+    uint32_t slot = gw_table_find(&k->table, a);
+
+    return slot == GW_SLOT_NONE ? gw_table_add(&k->table, a, false, 0, &slot) : 0;
+}
+
 void known(struct gw_kernel *k, enum who who)
 {
     struct gw_hwaddr all[] = {gw_hwaddr_mac(mac_of_who[who]), gw_hwaddr_ipv4(ipv4_of_who[who]),
                               gw_hwaddr_ipv6(ipv6_of_who[who])};
-    uint32_t slot;
 
     for (size_t i = 0; i < GW_COUNT(all); i++) {
-        if (gw_table_find(&k->table, &all[i]) == GW_SLOT_NONE &&
-            gw_table_add(&k->table, &all[i], false, 0, &slot) != 0)
+        if (known_address(k, &all[i]) != 0)
             abort();
     }
 }

@@ -45,11 +45,14 @@ void harness_open(struct gw_kernel *k, uint32_t slots);
 
 /* The verdict as the worker would give it; the result of gw_verdict_set. */
 int judge(struct gw_kernel *k, const char *address, enum gw_verdict_mode mode);
+int judge_address(struct gw_kernel *k, const struct gw_hwaddr *a, enum gw_verdict_mode mode);
 struct gw_hwaddr address(const char *text);
 /* GATEWAY's addresses are the gateway's own. */
 void own_addresses(struct gw_kernel *k);
 /* A slot for every address of somebody, as if heard. */
 void known(struct gw_kernel *k, enum who who);
+/* One address of it; 0 also when there is one already. GW_EFULL. */
+int known_address(struct gw_kernel *k, const struct gw_hwaddr *a);
 
 /* False for an IP packet cut inside its header, which the kernel does not run tc programs on. */
 bool can_run(enum program where, const struct frame *f);
