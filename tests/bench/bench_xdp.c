@@ -148,7 +148,7 @@ static void warm(struct set *s)
 
     for (size_t i = 0; i < SPOTS * 2; i++) {
         turn(s, i % SPOTS, NEXT_TO_NOTHING);
-        gw_kernel_sightings(&s->kernel);
+        gw_kernel_events(&s->kernel);
         if (i % SPOTS == SPOTS - 1)
             (void)nanosleep(&window, NULL);
     }
