@@ -24,7 +24,7 @@ static int print_json(const json_t *json, FILE *to)
 
 /* ---- words ---- */
 
-static const char *protocol_text(uint64_t protocol, char out[16])
+static const char *protocol_text(uint64_t protocol, char out[32])
 {
     static const struct {
         uint64_t number;
@@ -34,7 +34,7 @@ static const char *protocol_text(uint64_t protocol, char out[16])
     for (size_t i = 0; i < GW_COUNT(known); i++)
         if (known[i].number == protocol)
             return known[i].text;
-    (void)snprintf(out, 16, "%" PRIu64, protocol);
+    (void)snprintf(out, 32, "%" PRIu64, protocol);
     return out;
 }
 

@@ -39,7 +39,7 @@ static int make_rules(struct profile *p, char why[WHY_MAX])
     struct site site;
     int err;
 
-    site_read(&site);
+    site_read(gw_devices_get(ps->devices, p->device), &site);
     err =
         learn_rules(p->learned.at, p->learned.count, ps->hosts, hosts, &site, &rules, &notes, why);
     if (err == GW_ENOTFOUND)

@@ -13,7 +13,7 @@
 /** Where the gateway stands: what is its own, what is near. */
 struct site {
     struct gw_hwaddr own[64];  /**< its addresses */
-    struct gw_hwaddr nets[64]; /**< networks that its interfaces are in */
+    struct gw_hwaddr nets[64]; /**< networks that it and the device are in */
     size_t own_count, net_count;
 };
 

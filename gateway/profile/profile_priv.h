@@ -152,4 +152,4 @@ void names_init(struct profile *p);
 void names_stop(struct profile *p);
 
 /* site.c */
-void site_read(struct site *out);
+void site_read(const struct gw_device *d, struct site *out);

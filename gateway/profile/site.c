@@ -36,7 +36,23 @@ static bool is_joined(const struct ifaddrs *i)
     return (i->ifa_flags & IFF_LOOPBACK) == 0 && (i->ifa_flags & IFF_POINTOPOINT) == 0;
 }
 
-void site_read(struct site *out)
+/* A network that the gateway is in counts as near when the device is in it: the one behind the
+ * gateway that leads to the Internet is not. */
+static bool holds(const struct gw_hwaddr *net, const struct gw_device *d)
+{
+    for (size_t i = 0; d && i < d->addr_count; i++)
+        if (gw_hwaddr_contains(net, &d->addrs[i].addr))
+            return true;
+    return false;
+}
+
+static void add_net(struct site *s, const struct gw_hwaddr *net, const struct gw_device *d)
+{
+    if (s->net_count < GW_COUNT(s->nets) && holds(net, d))
+        s->nets[s->net_count++] = *net;
+}
+
+void site_read(const struct gw_device *d, struct site *out)
 {
     struct ifaddrs *all = NULL;
     struct gw_hwaddr a, mask;
@@ -49,9 +65,10 @@ void site_read(struct site *out)
             continue;
         if (out->own_count < GW_COUNT(out->own))
             out->own[out->own_count++] = a;
-        if (is_joined(i) && address_of(i->ifa_netmask, &mask) &&
-            out->net_count < GW_COUNT(out->nets))
-            out->nets[out->net_count++] = network_of(&a, &mask);
+        if (!is_joined(i) || !address_of(i->ifa_netmask, &mask))
+            continue;
+        a = network_of(&a, &mask);
+        add_net(out, &a, d);
     }
     freeifaddrs(all);
 }

@@ -123,6 +123,11 @@ def test_no_forgery_gets_through(site):
     site.daemon.cordon("release", "bad-1")
     for name, frame in forgeries():
         before = capture.text().count(MARK.decode())
+        if frame[6:12] == mac(FORGED):  # every address here was heard of the approved device, and is its own
+            send(site.bad, [frame.ljust(60, b"\0")], times=3)
+            time.sleep(0.02)
+            assert capture.text().count(MARK.decode()) == before, name
+            continue
         wait_until(lambda: send(site.bad, [frame.ljust(60, b"\0")]) or capture.text().count(MARK.decode()) > before, 5,
                    f"{name} after the release")
 
