@@ -77,8 +77,7 @@ class Packet:
     outward: bool
     own_mac: bytes
     other_mac: bytes
-    type: int = 0  # EtherType behind the tags
-    kind: int = 0  # the same, of what was understood; else 0
+    kind: int = 0  # EtherType of what was understood, else 0
     own_ip: bytes | None = None  # of the network header
     other_ip: bytes | None = None
     inner_mac: bytes | None = None  # claimed in ARP and neighbour discovery
@@ -110,7 +109,6 @@ def read_frame(frame, outward):
         if kind in TAGS and len(frame) >= at + 4:
             kind, at = number(frame, at + 2), at + 4
     read = {IPV4: read_ipv4, IPV6: read_ipv6, ARP: read_arp}.get(kind)
-    p.type = kind
     if read and read(p, frame[at:]):
         p.kind = kind
     return p
@@ -331,7 +329,7 @@ class World:
         return None
 
     def departs(self, p, policy):
-        if p.type == ARP or (p.kind and always_passes(p)) or Remedy(self, p).passes():
+        if p.kind == ARP or (p.kind and always_passes(p)) or Remedy(self, p).passes():
             return False
         if p.kind not in (IPV4, IPV6):
             return True
