@@ -16,8 +16,8 @@ destination.
 3. The strictest verdict among MAC, IP, the longest live prefix, inner MAC and inner IP (with its prefix)
    counts: isolate, remediate, observe. From a port, a MAC without a slot has the mode for unknown ones.
 4. isolate drops.
-5. From a port: a source IP, or an inner one that is no probe's, that is OURS while the MAC is not, or
-   BOUND to a MAC other than this one, is forged: dropped, whatever the verdict.
+5. From a port: an inner IP that is no probe's, or without one the source, that is OURS while the MAC is
+   not, or BOUND to a MAC other than this one, is forged: dropped, whatever the verdict.
 6. remediate drops but for what repairs, see Remedy.
 7. The policy of the MAC, or else of the IP, with REPORT or ENFORCE: see `departs`. ENFORCE drops what
    departs unless the verdict is observe.
@@ -309,15 +309,14 @@ class World:
     # forging
 
     def forged(self, p):
-        claims = [p.own_ip] + ([] if p.probe else [p.inner_ip])
-        for ip in claims:
-            if ip is None or ip in NO_IP:
-                continue
-            if ip in self.ours and p.own_mac not in self.ours:
-                return "the gateway's address"
-            slot = self.slots.get(ip)
-            if slot and slot.bound and slot.owner and slot.owner != p.own_mac:
-                return "another's address"
+        ip = None if p.probe else p.inner_ip or p.own_ip
+        if ip is None or ip in NO_IP:
+            return ""
+        if ip in self.ours and p.own_mac not in self.ours:
+            return "the gateway's address"
+        slot = self.slots.get(ip)
+        if slot and slot.bound and slot.owner and slot.owner != p.own_mac:
+            return "another's address"
         return ""
 
     # policies
@@ -363,12 +362,12 @@ def message_fits(rule, p):
         return rule.protocol == 0 and anything
     if rule.protocol not in (0, m.protocol):
         return False
+    if m.protocol not in (TCP, UDP, ICMP, ICMPV6):
+        return anything
     if m.later:
         return True
-    if m.protocol in (ICMP, ICMPV6):
-        return len(m.data) > 0 and rule.own[0] <= m.data[0] <= rule.own[1]
-    if m.protocol not in (TCP, UDP):
-        return anything
+    if m.protocol in (ICMP, ICMPV6):  # at the other end, port 0
+        return len(m.data) > 0 and rule.own[0] <= m.data[0] <= rule.own[1] and rule.other[0] == 0
     if rule.no_open and m.protocol == TCP and (len(m.data) < 14 or m.data[13] & 0x12 == 0x02):
         return False
     ports = p.ports()

@@ -4,7 +4,7 @@
 # bpf_packets, and with frames on which the model says what is right. Not part of the ordinary run: it
 # takes minutes and wants qemu-system-x86, busybox-static and cpio.
 #
-#   tests/bpf/older_kernel.sh [VMLINUZ]    without one: Debian's linux-image-cloud-amd64 (6.1)
+#   tests/bpf/older_kernel.sh [VMLINUZ]    without one: Debian's linux-image-cloud-amd64 (6.1); 5.15: see tests/README.md
 #
 # CORDON_BUILD is a build of release kind with the targets bpf_packets and bpf_oracle; FRAMES and SEED are
 # test_model.py's; ACCEL=kvm where that works. Exit 0 when all passed there.

@@ -188,27 +188,27 @@ def smallest(oracle, case):
                 break
         else:
             break  # only together
-    decided = case.decided
+    kept = list(range(len(case.decided)))
     for unit in units(case.decided):
-        fewer = [c for c in decided if not any(c is part for part in unit)]
-        if any(Case(fewer, frames).run(oracle)):
-            decided = fewer
-    return Case(decided, frames)
+        fewer = [i for i in kept if i not in unit]
+        if any(Case([case.decided[i] for i in fewer], frames).run(oracle)):
+            kept = fewer
+    return Case([case.decided[i] for i in kept], frames)
 
 
 def units(decided):
-    """What may be left out: a command, or all of a policy."""
-    number = None
-    for command in decided:
+    """What may be left out, by place: a command, or all of a policy."""
+    number, unit = None, []
+    for i, command in enumerate(decided):
         name, *words = command.split()
         if name == "policy":
             number, unit = words[0], []
         if number is None:
-            yield [command]
+            yield [i]
             continue
-        unit.append(command)
+        unit.append(i)
         if name == "commit":
-            yield unit + [c for c in decided if c.startswith("attach ") and c.split()[2] == number]
+            yield unit + [j for j, c in enumerate(decided) if c.startswith("attach ") and c.split()[2] == number]
             number = None
 
 

@@ -14,12 +14,12 @@ from frames import Frames
 from oracle import PROGRAMS, obey
 from test_model import cases
 
-ONE_PAGE = 3000  # above it, and where an IP header is cut, not every kernel runs tc programs
+ONE_PAGE = 3000  # above it not every kernel runs programs, and where an IP header is cut none for tc
 
 
 def runs_everywhere(program, frame):
-    if len(frame) < 14 or len(frame) > ONE_PAGE:
-        return len(frame) >= 14 and program == "xdp"
+    if not 14 <= len(frame) <= ONE_PAGE:
+        return False
     least = {b"\x08\x00": 34, b"\x86\xdd": 54}.get(frame[12:14], 14)
     return program == "xdp" or len(frame) >= least
 
