@@ -51,9 +51,18 @@ struct {
 /* Nothing new: the pair is known, at this port. */
 CORDON_INLINE int is_known(struct found mac, struct found ip, struct claim c, __u32 ifindex)
 {
+    CHECK_AGAIN(mac.slot);
+    CHECK_AGAIN(ip.slot);
     if (!mac.slot || mac.slot->owner != ifindex)
         return 0;
     return !c.kind || (ip.slot && ip.slot->owner == mac.slot->self);
+}
+
+/* Nobody, or somebody who calls himself by the gateway's own link address. */
+CORDON_INLINE int is_unknown(struct found mac)
+{
+    CHECK_AGAIN(mac.slot);
+    return !mac.slot || mac.slot->flags & CORDON_OWN;
 }
 
 /* Neither known nor told lately. */
@@ -138,7 +147,7 @@ CORDON_INLINE void fill_event(struct cordon_event *e, const struct glance *g)
 }
 
 /* Whose address that is, and that somebody else used it. */
-__attribute__((noinline)) int cordon_forged(const struct glance *g)
+__attribute__((noinline)) int cordon_forged(const struct glance *g, __u32 inner)
 {
     struct cordon_event e = {};
     struct found used, owner;
@@ -154,7 +163,7 @@ __attribute__((noinline)) int cordon_forged(const struct glance *g)
     e.ifindex = g->ifindex;
     e.count = 1;
     e.dropped = 1;
-    e.what = CORDON_WIRE + (g->inner.ip.kind ? NOTICED_SPOOFED : NOTICED_FORGED);
+    e.what = CORDON_WIRE + (inner ? NOTICED_SPOOFED : NOTICED_FORGED);
     if (used.slot && used.slot->flags & CORDON_BOUND && owner.slot) {
         e.peer_a = owner.slot->a;
         e.peer_kind = CORDON_MAC;
@@ -259,23 +268,27 @@ __attribute__((noinline)) int cordon_weigh(struct glance *g)
     return 0;
 }
 
-/* Whose address is it? 1: it is news that the two belong together. */
-__attribute__((noinline)) int cordon_claim(struct glance *g)
+/* The address that it sends from, or (`inner`) speaks of, is somebody else's: told, and dropped. */
+__attribute__((noinline)) int cordon_claim(struct glance *g, __u32 inner)
 {
-    struct found mac, ip;
+    if (!g || MODE_OF(g->judged) == CORDON_ISOLATE ||
+        !is_taken(slot_at(g->ip_slot), slot_at(g->mac_slot), bpf_ktime_get_coarse_ns()))
+        return 0;
+    (void)cordon_forged(g, inner);
+    g->judged = JUDGED(CORDON_ISOLATE, g->mac_slot);
+    return 1;
+}
+
+/* Heard now; 1: it is news that the two belong together. */
+__attribute__((noinline)) int cordon_hear(struct glance *g)
+{
+    struct found ip;
 
     if (!g)
         return 0;
-    mac = slot_at(g->mac_slot);
     ip = slot_at(g->ip_slot);
-    if (MODE_OF(g->judged) != CORDON_ISOLATE && !g->inner.probe &&
-        is_taken(ip, mac, bpf_ktime_get_coarse_ns())) {
-        (void)cordon_forged(g);
-        g->judged = JUDGED(CORDON_ISOLATE, g->mac_slot);
-        return 0;
-    }
     touch(ip, g->tick);
-    return is_news(g->mac, mac, g->ip, ip, g->ifindex);
+    return is_news(g->mac, slot_at(g->mac_slot), g->ip, ip, g->ifindex);
 }
 
 #define POLICY_PASS 0
@@ -352,11 +365,20 @@ CORDON_INLINE int is_remediable(struct cursor whole, enum direction direction)
 /* From a port only: who is where, what does it serve, whom does it call? */
 CORDON_INLINE void watch(struct glance *g)
 {
-    if (cordon_claim(g))
+    if (cordon_hear(g))
         (void)cordon_sight(g);
     (void)cordon_rogue(g);
     if (g->mac_slot != CORDON_NO_OWNER)
         (void)cordon_call(g);
+}
+
+/* What it claims, outside and inside; 0: somebody else's address. */
+CORDON_INLINE int weigh(struct glance *g)
+{
+    if (g->direction == INGRESS && cordon_claim(g, 0))
+        return 0;
+    (void)cordon_weigh(g);
+    return g->direction == EGRESS || !g->inner.ip.kind || g->inner.probe || !cordon_claim(g, 1);
 }
 
 /*
@@ -369,8 +391,7 @@ CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, str
     int verdict;
 
     (void)read(ctx, g);
-    (void)cordon_weigh(g);
-    if (g->direction == INGRESS)
+    if (weigh(g) && g->direction == INGRESS)
         watch(g);
     if (MODE_OF(g->judged) == CORDON_ISOLATE)
         return g->judged;
@@ -457,7 +478,7 @@ CORDON_INLINE int begins(const struct frame *f, struct found mac)
 CORDON_INLINE int drop(const struct packet *p, enum direction direction, __u32 by)
 {
     __u32 cpu = bpf_get_smp_processor_id();
-    struct cordon_port *port = port_of(p->ifindex);
+    struct cordon_port *port = port_of(p->ifindex, cpu);
 
     if (by != CORDON_NO_OWNER)
         count(by, cpu, direction == EGRESS ? CORDON_TX_DROPPED : CORDON_RX_DROPPED, p->packets,
@@ -476,6 +497,8 @@ CORDON_INLINE int pass(const struct packet *p, enum direction direction, __u64 m
     enum cordon_count what = direction == EGRESS ? CORDON_TX_PASSED : CORDON_RX_PASSED;
     __u32 cpu = bpf_get_smp_processor_id();
 
+    CHECK_AGAIN(mac.slot);
+    CHECK_AGAIN(ip.slot);
     if (mac.slot)
         count(mac.index, cpu, what, p->packets, p->bytes);
     else if (ip.slot && (direction == INGRESS || !is_group(mac_address)))
@@ -486,6 +509,7 @@ CORDON_INLINE int pass(const struct packet *p, enum direction direction, __u64 m
 /* Once a tick. */
 CORDON_INLINE void pace(const struct packet *p, struct found mac, __u32 tick)
 {
+    CHECK_AGAIN(mac.slot);
     if (!mac.slot || mac.slot->tick == tick)
         return;
     touch(mac, tick);
@@ -493,17 +517,20 @@ CORDON_INLINE void pace(const struct packet *p, struct found mac, __u32 tick)
         (void)cordon_paced(mac.index, p->ifindex);
 }
 
-CORDON_INLINE int needs_look(const struct frame *f, struct found mac, struct found ip, __u64 judged)
+/*
+ * Is it more than one more packet of somebody known? `known`: the pair is, at this port, so that
+ * the address is its own.
+ */
+CORDON_INLINE int needs_look(const struct frame *f, struct found mac, struct found ip, __u64 judged,
+                             int known)
 {
-    if (MODE_OF(judged) == CORDON_REMEDIATE)
+    CHECK_AGAIN(mac.slot);
+    CHECK_AGAIN(ip.slot);
+    if (MODE_OF(judged) == CORDON_REMEDIATE || (ip.slot && ip.slot->policy))
         return 1;
-    if (ip.slot &&
-        (ip.slot->policy || (f->direction == INGRESS && ip.slot->flags & CORDON_CLAIMED &&
-                             (!mac.slot || ip.slot->owner != mac.slot->self))))
+    if (f->direction == INGRESS && !known && ip.slot && ip.slot->flags & CORDON_CLAIMED)
         return 1;
-    if (!mac.slot)
-        return 0;
-    return mac.slot->policy || (f->direction == INGRESS && begins(f, mac));
+    return mac.slot && (mac.slot->policy || (f->direction == INGRESS && begins(f, mac)));
 }
 
 /* 1: pass, 0: drop. */
@@ -512,7 +539,7 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
 {
     struct frame f = {.direction = direction};
     struct found mac, ip = {};
-    int looks, news;
+    int known, looks, news;
     __u32 tick = 0;
     __u64 judged;
 
@@ -526,7 +553,7 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
     judged = judged_by(mac);
     if (MODE_OF(judged) == CORDON_ISOLATE)
         return drop(p, direction, mac.index);
-    if (!mac.slot && direction == INGRESS)
+    if (direction == INGRESS && cordon_live.unknown_mode && is_unknown(mac))
         judged = JUDGED(cordon_live.unknown_mode, CORDON_NO_OWNER);
 
     parse_network(&f);
@@ -534,8 +561,9 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
         ip = find_near(mac, f.ip);
         judged = stricter(judged, judge_ip(f.ip, ip));
     }
-    news = direction == INGRESS && !f.deep && is_news(f.mac, mac, f.ip, ip, p->ifindex);
-    looks = f.deep || (MODE_OF(judged) != CORDON_ISOLATE && needs_look(&f, mac, ip, judged));
+    known = direction == INGRESS && is_known(mac, ip, f.ip, p->ifindex);
+    looks = f.deep || (MODE_OF(judged) != CORDON_ISOLATE && needs_look(&f, mac, ip, judged, known));
+    news = direction == INGRESS && !looks && !known && is_news(f.mac, mac, f.ip, ip, p->ifindex);
     if (direction == INGRESS && !looks)
         touch(ip, tick);
     if (looks || news) {
@@ -625,13 +653,15 @@ __attribute__((noinline)) int cordon_copy(struct __sk_buff *skb)
     len = skb->len - at;
     if (len > CORDON_COPY_BYTES)
         len = CORDON_COPY_BYTES;
+    CHECK_AGAIN(len); /* 1 to CORDON_COPY_BYTES it is: so that 5.15 knows it, too */
+    len = ((len - 1) & (CORDON_COPY_BYTES - 1)) + 1;
     copy = bpf_ringbuf_reserve(&cordon_copies, sizeof(*copy), 0);
     if (!copy)
         return 0;
     copy->mac = f.mac;
     copy->len = len;
     copy->pad = 0;
-    if (len == 0 || len > sizeof(copy->bytes) || bpf_skb_load_bytes(skb, at, copy->bytes, len) != 0)
+    if (bpf_skb_load_bytes(skb, at, copy->bytes, len) != 0)
         bpf_ringbuf_discard(copy, 0);
     else
         bpf_ringbuf_submit(copy, 0);

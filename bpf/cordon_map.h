@@ -14,7 +14,7 @@
 #define CORDON_LAYOUT 3
 
 #define CORDON_BUCKET_WAYS 8 /**< entries of one bucket, one cache line */
-#define CORDON_BUCKET_HOPS 4 /**< buckets that one address may be found in, from its own on */
+#define CORDON_BUCKET_HOPS 8 /**< buckets that one address may be found in, from its own on */
 #define CORDON_PORTS 1024    /**< LAN ports, a power of two, by the low bits of the ifindex */
 #define CORDON_TOLD_BITS 10
 #define CORDON_TOLD (1 << CORDON_TOLD_BITS) /**< sightings remembered as told lately */
@@ -61,16 +61,21 @@ enum cordon_flag {
 #define CORDON_FOREVER (~(__u64)3)
 
 struct cordon_slot {
-    __u64 a, b;       /**< the address, see cordon_mac() and its siblings */
-    __u64 verdict;    /**< end and mode */
-    __u64 seen_ns;    /**< monotonic coarse clock at the last packet from it; 0: never */
-    __u32 tick;       /**< jiffies when seen_ns was written: at most one write a tick */
-    __u32 owner;      /**< IP: `self` of the MAC that used it; MAC: ifindex of its port */
-    __u32 self;       /**< the slot's number, and above it how often it was reused */
-    __u32 last;       /**< MAC: hash of the conversation of its last packet */
-    __u32 used[2];    /**< MAC: slots of the last IPv4 and IPv6 address it used: a guess */
-    __u8 kind;        /**< enum cordon_kind of the family; 0: the slot is free */
-    __u8 prefix_len;  /**< bits: 48, 32, 128, fewer for a prefix */
+    __u64 a, b;    /**< the address, see cordon_mac() and its siblings */
+    __u64 verdict; /**< end and mode */
+    __u64 seen_ns; /**< monotonic coarse clock at the last packet from it; 0: never */
+    __u32 tick;    /**< jiffies when seen_ns was written: at most one write a tick */
+    __u32 owner;   /**< IP: `self` of the MAC that used it; MAC: ifindex of its port */
+    __u32 self;    /**< the slot's number, and above it how often it was reused */
+    __u32 last;    /**< MAC: hash of the conversation of its last packet */
+    __u32 used[2]; /**< MAC: slots of the last IPv4 and IPv6 address it used: a guess */
+    union {
+        struct {
+            __u8 kind;       /**< enum cordon_kind of the family; 0: the slot is free */
+            __u8 prefix_len; /**< bits: 48, 32, 128, fewer for a prefix */
+        };
+        __u16 host; /**< both at once: cordon_host() of one that is no prefix */
+    };
     __u16 flags;      /**< of enum cordon_flag */
     __u16 policy;     /**< number; 0: none */
     __u16 generation; /**< daemon only: the worker that last repeated the verdict */
@@ -81,10 +86,11 @@ struct cordon_bucket {
     __u64 entry[CORDON_BUCKET_WAYS];
 };
 
-/** In front of each bucket: a miss reads only this. */
+/** In front of each bucket: a miss reads only this, and so does most of what is found. */
 struct cordon_filter {
-    __u32 bits;    /**< which hashes live in the bucket, or spilled from it */
-    __u32 spilled; /**< addresses of this bucket found in the following ones */
+    __u16 bits;    /**< which hashes live in the bucket, or spilled from it */
+    __u16 spilled; /**< addresses of this bucket found in the following ones */
+    __u32 hint;    /**< the programs' alone: the slot that was found here last */
 };
 
 enum cordon_count {
@@ -246,6 +252,7 @@ struct cordon_event {
     __u16 port;
     __u8 protocol;
     __u8 egress : 1, dropped : 1;
+    __u32 pad; /* every byte is set: the verifier of 5.15 takes no other */
 };
 
 /** Through the second ring buffer, which the worker reads itself: an answer to a DNS question. */
@@ -278,6 +285,12 @@ _Static_assert((CORDON_PORTS & (CORDON_PORTS - 1)) == 0, "a power of two");
 
 #define CORDON_INLINE static inline __attribute__((always_inline, unused))
 
+/*
+ * To be compared where it stands: else the compiler keeps the result of an earlier comparison in
+ * four bytes of the stack, and the verifier of Linux 5.15 forgets what such hold.
+ */
+#define CHECK_AGAIN(value) __asm__ volatile("" : "+r"(value))
+
 /* The two words of an address, from loads as wide as the packet allows. */
 CORDON_INLINE __u64 cordon_pair(__u32 first, __u32 second)
 {
@@ -304,6 +317,18 @@ CORDON_INLINE __u64 cordon_hash(__u64 factor_a, __u64 factor_b, __u64 salt, __u6
     return cordon_number(a) * factor_a + (cordon_number(b) + salt) * factor_b;
 }
 
+/** A slot's kind and prefix length as one number, for a host's address. */
+CORDON_INLINE __u16 cordon_host(__u32 kind)
+{
+    __u32 bits = kind == CORDON_MAC ? 48 : kind == CORDON_IPV4 ? 32 : 128;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (__u16)(kind | bits << 8);
+#else
+    return (__u16)(kind << 8 | bits);
+#endif
+}
+
 /** `shift` is 64 less the bits that number the buckets. */
 CORDON_INLINE __u32 cordon_bucket_of(__u64 hash, __u32 shift)
 {
@@ -319,5 +344,5 @@ CORDON_INLINE __u32 cordon_tag(__u64 hash, enum cordon_kind kind)
 /** The bit of the filter that an address sets. */
 CORDON_INLINE __u32 cordon_filter_bit(__u64 hash)
 {
-    return 1U << (hash >> 40 & 31);
+    return 1U << (hash >> 40 & 15);
 }

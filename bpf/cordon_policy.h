@@ -124,7 +124,7 @@ CORDON_INLINE int is_local(struct claim c)
 {
     __u8 first = bpf_ntohl((__u32)c.a) >> 24;
 
-    if (c.kind == CORDON_IPV6 ? first == 0xff : first >= 224)
+    if (c.kind == CORDON_IPV6 ? first == 0xff : first >> 4 == 14 || (__u32)c.a == 0xffffffff)
         return 1;
     return nets_of(CORDON_SCOPE(0, 0, c.kind), c) != 0;
 }

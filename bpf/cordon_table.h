@@ -94,6 +94,16 @@ __attribute__((noinline)) __s64 cordon_find_spilled(__u64 hash, __u64 a, __u64 b
     return -1;
 }
 
+/* The slot, if it is this host's. */
+CORDON_INLINE struct found guess(__u32 index, struct claim c)
+{
+    struct found f = slot_at(index);
+
+    if (f.slot && (f.slot->a != c.a || f.slot->b != c.b || f.slot->host != cordon_host(c.kind)))
+        f.slot = 0;
+    return f;
+}
+
 CORDON_INLINE struct found find(struct claim c)
 {
     __u64 hash = cordon_hash(cordon_factor_a, cordon_factor_b, c.kind, c.a, c.b);
@@ -104,11 +114,18 @@ CORDON_INLINE struct found find(struct claim c)
 
     if (!filter || !(filter->bits & cordon_filter_bit(hash)))
         return f;
-    f = bucket_find(bucket, cordon_tag(hash, c.kind), c.a, c.b);
-    if (f.slot || !filter->spilled)
+    f = guess(filter->hint, c);
+    if (f.slot)
         return f;
-    spilled = cordon_find_spilled(hash, c.a, c.b, c.kind);
-    return spilled < 0 ? f : slot_at((__u32)spilled);
+    f = bucket_find(bucket, cordon_tag(hash, c.kind), c.a, c.b);
+    if (!f.slot && filter->spilled) {
+        spilled = cordon_find_spilled(hash, c.a, c.b, c.kind);
+        if (spilled >= 0)
+            f = slot_at((__u32)spilled);
+    }
+    if (f.slot)
+        filter->hint = f.index;
+    return f;
 }
 
 /* Of a MAC, most often the address that it used last. */
@@ -117,12 +134,12 @@ CORDON_INLINE struct found find_near(struct found mac, struct claim c)
     __u32 *used;
     struct found f;
 
+    CHECK_AGAIN(mac.slot);
     if (!mac.slot)
         return find(c);
     used = &mac.slot->used[c.kind == CORDON_IPV6];
-    f = slot_at(*used);
-    if (f.slot && f.slot->a == c.a && f.slot->b == c.b && f.slot->kind == c.kind &&
-        f.slot->prefix_len == (c.kind == CORDON_IPV6 ? 128 : 32))
+    f = guess(*used, c);
+    if (f.slot)
         return f;
     f = find(c);
     if (f.slot)
@@ -163,6 +180,7 @@ CORDON_INLINE __u64 stricter(__u64 one, __u64 other)
 
 CORDON_INLINE __u64 judged_by(struct found f)
 {
+    CHECK_AGAIN(f.slot);
     return f.slot ? JUDGED(mode_of(f.slot), f.index) : UNJUDGED;
 }
 
@@ -201,7 +219,7 @@ CORDON_INLINE __u64 judge_ip(struct claim c, struct found ip)
 {
     __u64 judged = judged_by(ip);
 
-    if (cordon_live.prefixes[c.kind == CORDON_IPV6])
+    if (MODE_OF(judged) != CORDON_ISOLATE && cordon_live.prefixes[c.kind == CORDON_IPV6])
         judged = stricter(judged, cordon_judge_prefix(c.a, c.b, c.kind));
     return judged;
 }
@@ -227,9 +245,9 @@ CORDON_INLINE void touch(struct found f, __u32 tick)
     }
 }
 
-CORDON_INLINE struct cordon_port *port_of(__u32 ifindex)
+CORDON_INLINE struct cordon_port *port_of(__u32 ifindex, __u32 cpu)
 {
-    __u32 i = (ifindex & (CORDON_PORTS - 1)) * cordon_cpus + bpf_get_smp_processor_id();
+    __u32 i = (ifindex & (CORDON_PORTS - 1)) * cordon_cpus + cpu;
     struct cordon_port *port = bpf_map_lookup_elem(&cordon_ports, &i);
 
     return port && port->ifindex == ifindex ? port : 0;

@@ -68,7 +68,7 @@ CORDON_INLINE struct cordon_told *told_at(__u64 mac, struct claim ip, __u32 what
 /* A first line of defence for the daemon. Sightings cannot use up what other events have. */
 CORDON_INLINE int within_quota(__u32 ifindex, __u32 window, int sighting)
 {
-    struct cordon_port *port = port_of(ifindex);
+    struct cordon_port *port = port_of(ifindex, bpf_get_smp_processor_id());
 
     if (!port)
         return 0;

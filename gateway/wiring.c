@@ -304,7 +304,7 @@ static void on_verdict(void *owner, const char *device, const struct gw_verdict 
     const struct gw_verdict *shown;
     struct worker *w = owner;
 
-    shown = gw_quarantine_of_device(w->quarantine, device);
+    shown = gw_quarantine_shown(w->quarantine, device);
     gw_profiles_observed(w->profiles, device, shown && shown->mode == GW_MODE_OBSERVE);
     gw_presence_quarantined(w->presence, device, v != NULL,
                             gw_devices_revoked(w->devices, device) ? GW_CAUSE_REVOKED

@@ -98,10 +98,11 @@ struct gw_guard {
     struct gw_timer save, look; /* what could go past the programs, now and then */
     uint64_t looked_ms;
     int signal_fd, clock_fd, lock_fd;
-    bool policies_changed;        /* since they were written */
-    bool stopping, unstartable;   /* asked to end; the first worker could not start */
-    struct gw_log_limit full;     /* "the tables are full" */
-    struct gw_selftest_run *test; /* NULL: none runs */
+    uint64_t saved_ms, save_took_ms; /* the last time */
+    bool policies_changed;           /* since they were written */
+    bool stopping, unstartable;      /* asked to end; the first worker could not start */
+    struct gw_log_limit full;        /* "the tables are full" */
+    struct gw_selftest_run *test;    /* NULL: none runs */
 };
 
 /* ---- network.c ---- */

@@ -23,6 +23,7 @@
 #define BPFFS "/sys/fs/bpf"
 #define SLOTS_MIN 256
 #define SLOTS_MAX (1U << 19)
+#define DRAWS_MAX 64 /* of the hash: one in hundreds is not good enough */
 
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 {
@@ -181,10 +182,14 @@ static int fresh_sizes(uint32_t slots, struct sizes *out)
     out->buckets = out->slots / 2;
     if (cpus <= 0)
         return cpus;
-    if (getrandom(out->factor, sizeof(out->factor), 0) != sizeof(out->factor))
-        return -errno;
-    out->factor[0] |= 1;
-    out->factor[1] |= 1;
+    for (int i = 0; i < DRAWS_MAX; i++) {
+        if (getrandom(out->factor, sizeof(out->factor), 0) != sizeof(out->factor))
+            return -errno;
+        out->factor[0] |= 1;
+        out->factor[1] |= 1;
+        if (gw_table_spreads(out->factor, out->buckets))
+            break;
+    }
     return 0;
 }
 

@@ -186,8 +186,9 @@ static int index_add(struct gw_table *t, const struct key *k, uint32_t slot)
             __atomic_store_n(&b->entry[i], (uint64_t)cordon_tag(hash, k->kind) << 32 | slot,
                              __ATOMIC_RELEASE);
             if (hop > 0)
-                __atomic_store_n(&home->spilled, home->spilled + 1, __ATOMIC_RELEASE);
-            __atomic_store_n(&home->bits, home->bits | cordon_filter_bit(hash), __ATOMIC_RELEASE);
+                __atomic_store_n(&home->spilled, (uint16_t)(home->spilled + 1), __ATOMIC_RELEASE);
+            __atomic_store_n(&home->bits, (uint16_t)(home->bits | cordon_filter_bit(hash)),
+                             __ATOMIC_RELEASE);
             return 0;
         }
     }
@@ -197,7 +198,7 @@ static int index_add(struct gw_table *t, const struct key *k, uint32_t slot)
 /* What belongs to a bucket is in it or in the next ones: its filter is made again from them. */
 static void filter_rebuild(struct gw_table *t, uint32_t home)
 {
-    uint32_t bits = 0, spilled = 0;
+    uint16_t bits = 0, spilled = 0;
 
     for (uint32_t hop = 0; hop < CORDON_BUCKET_HOPS; hop++) {
         const struct cordon_bucket *b = &t->buckets[(home + hop) & (t->state->buckets - 1)];
@@ -212,8 +213,8 @@ static void filter_rebuild(struct gw_table *t, uint32_t home)
             hash = hash_of(t, &k);
             if (bucket_at(t, hash, 0) != home)
                 continue;
-            bits |= cordon_filter_bit(hash);
-            spilled += hop > 0;
+            bits |= (uint16_t)cordon_filter_bit(hash);
+            spilled = (uint16_t)(spilled + (hop > 0));
         }
     }
     __atomic_store_n(&t->filters[home].bits, bits, __ATOMIC_RELEASE);
@@ -235,6 +236,47 @@ static void index_remove(struct gw_table *t, uint32_t slot)
         }
     }
     filter_rebuild(t, bucket_at(t, hash, 0));
+}
+
+/* ---- the hash ---- */
+
+#define SPREAD_MAX 65536
+
+/* One bucket for each of `count` numbers that are so far apart, spilling as index_add() does. */
+static bool fits(uint8_t *taken, uint64_t factor, uint64_t apart, uint32_t count, uint32_t buckets)
+{
+    uint32_t shift = 64 - (uint32_t)__builtin_ctz(buckets);
+
+    memset(taken, 0, buckets);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t home = cordon_bucket_of(factor * apart * i, shift), hop = 0;
+
+        while (hop < CORDON_BUCKET_HOPS &&
+               taken[(home + hop) & (buckets - 1)] == CORDON_BUCKET_WAYS)
+            hop++;
+        if (hop == CORDON_BUCKET_HOPS)
+            return false;
+        taken[(home + hop) & (buckets - 1)]++;
+    }
+    return true;
+}
+
+bool gw_table_spreads(const uint64_t factor[2], uint32_t buckets)
+{
+    /* Of the first word: IPv4 hosts, /24s; MACs; IPv6 /64s. Of the second: IPv6 hosts. */
+    static const struct {
+        int word;
+        uint64_t apart;
+    } cases[] = {{0, 1ULL << 32}, {0, 1ULL << 40}, {0, 1ULL << 16}, {0, 1},
+                 {0, 1ULL << 24}, {1, 1},          {1, 1ULL << 8},  {1, 1ULL << 16}};
+    uint32_t count = GW_MIN(buckets, (uint32_t)SPREAD_MAX);
+    uint8_t *taken = malloc(buckets);
+    bool all = taken != NULL;
+
+    for (size_t i = 0; all && i < GW_COUNT(cases); i++)
+        all = fits(taken, factor[cases[i].word], cases[i].apart, count, buckets);
+    free(taken);
+    return all;
 }
 
 /* ---- slots ---- */

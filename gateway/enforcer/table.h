@@ -28,6 +28,12 @@ struct gw_table {
     uint32_t hand; /**< where the search for an idle slot goes on */
 };
 
+/**
+ * True when consecutive addresses of every family, and networks of them, find room in tables of
+ * this size with these factors of the hash; few do not.
+ */
+bool gw_table_spreads(const uint64_t factor[2], uint32_t buckets);
+
 /** Find the free slots; the pointers are set. -ENOMEM. */
 int gw_table_init(struct gw_table *t) GW_MUST_CHECK;
 void gw_table_fini(struct gw_table *t);

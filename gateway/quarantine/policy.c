@@ -14,15 +14,16 @@ static uint16_t policy_of(const struct gw_quarantine *q, const struct gw_device 
     return q->ops.policy_of ? q->ops.policy_of(q->ops.owner, d->id) : 0;
 }
 
-static bool is_bound(const struct gw_device *d, const struct gw_hwaddr *a)
+static bool is_bound(const struct gw_quarantine *q, const struct gw_device *d,
+                     const struct gw_hwaddr *a)
 {
-    return d->state == GW_DEVICE_APPROVED && is_host_ip(a);
+    return q->config->isolation.bind && d->state == GW_DEVICE_APPROVED && is_host_ip(a);
 }
 
 bool quarantine_bears(const struct gw_quarantine *q, const struct gw_device *d,
                       const struct gw_hwaddr *a)
 {
-    return policy_of(q, d) || is_bound(d, a);
+    return policy_of(q, d) || is_bound(q, d, a);
 }
 
 void quarantine_add_policy(const struct gw_quarantine *q, const struct gw_hwaddr *a,
@@ -32,8 +33,8 @@ void quarantine_add_policy(const struct gw_quarantine *q, const struct gw_hwaddr
 
     if (!d || d == q->leaving)
         return;
-    j->bound = is_bound(d, a);
-    if (!quarantine_protects(q, a))
+    j->bound = is_bound(q, d, a);
+    if (!quarantine_protects(q, a) && !quarantine_protects_device(q, d))
         j->policy = policy_of(q, d);
 }
 

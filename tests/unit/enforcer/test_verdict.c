@@ -271,3 +271,21 @@ Test(verdict, a_reused_slot_owns_nobodys_address)
     } while (again != m);
     cr_expect_eq(gw_table_owner(&k.table, i), GW_SLOT_NONE, "another address in the same slot");
 }
+
+/* ---- the hash ---- */
+
+Test(table, factors_that_heap_addresses_up_are_not_taken)
+{
+    static const uint64_t good[] = {0x9e3779b97f4a7c15, 0xd6e8feb86659fd93};
+    static const uint64_t heaps[][2] = {
+        {1, 0xd6e8feb86659fd93},                  /* MACs share their upper bits */
+        {0x9e3779b97f4a7c15, 1},                  /* IPv6 hosts do */
+        {0x9e3779b97f4a7c15, 1ULL << 63 | 1},     /* two heaps */
+        {0x00000000aaaaaaab, 0xd6e8feb86659fd93}, /* IPv4 hosts */
+    };
+
+    cr_expect(gw_table_spreads(good, 1024));
+    cr_expect(gw_table_spreads(good, 262144));
+    for (size_t i = 0; i < GW_COUNT(heaps); i++)
+        cr_expect_not(gw_table_spreads(heaps[i], 1024), "%zu", i);
+}
