@@ -24,6 +24,7 @@ static const struct option options[] = {
     {"stop", no_argument, NULL, OPT_STOP},
     {"remove", no_argument, NULL, OPT_REMOVE},
     {"limit", required_argument, NULL, OPT_LIMIT},
+    {"file", required_argument, NULL, OPT_FILE},
     {0},
 };
 
@@ -80,6 +81,9 @@ static int take_option(struct cli_args *a, int option, const char *value)
         break;
     case OPT_ROLE:
         a->role = value;
+        break;
+    case OPT_FILE:
+        a->file = value;
         break;
     case OPT_FOLLOW:
         a->follow = true;

@@ -28,6 +28,7 @@ enum {
     OPT_STOP = 128,
     OPT_REMOVE = 256,
     OPT_LIMIT = 512,
+    OPT_FILE = 1024,
 };
 
 #define CLI_POSITIONS 3
@@ -35,7 +36,7 @@ enum {
 struct cli_args {
     const char *socket;
     bool json, help, follow, stop, remove;
-    const char *name, *class, *mode, *reason, *role;
+    const char *name, *class, *mode, *reason, *role, *file;
     uint64_t for_s;
     uint64_t limit;
     unsigned given; /* of OPT_… */
@@ -112,6 +113,14 @@ uint64_t cli_number(const json_t *object, const char *name);
 json_t *cli_unless_json(const struct cli_args *args, json_t *answer);
 /* The state of the isolation and its ports. */
 void cli_show_ports(const json_t *isolation);
+
+/* ---- batch.c ---- */
+
+/*
+ * Every address of args->file in calls to `path`; `verb` says what becomes of them: "cut off".
+ * @return CLI_FAILED, said, also when some were refused.
+ */
+int cli_batch(const struct cli_args *args, const char *path, const char *verb);
 
 /* ---- the verbs ---- */
 
