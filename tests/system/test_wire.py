@@ -300,7 +300,7 @@ def lease(device):
 
 
 def asks_names(device):
-    got = device.run("busybox", "nslookup", "fw.example", GATEWAY4, check=False, timeout=20)
+    got = device.run("busybox", "nslookup", "-type=a", "fw.example", GATEWAY4, check=False, timeout=20)
     return got.returncode == 0 and f"Address: {GATEWAY4}" in got.stdout
 
 
