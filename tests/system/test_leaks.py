@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from lab import wait_until
-from leaks import HONEST, Flows
+from lab import BUILD, wait_until
+from leaks import Flows
 
 
 def ports(lab):
@@ -152,11 +152,6 @@ def test_no_change_of_the_network_opens(site):
         bad.run("ip", "link", "set", "eth0", "up")
         time.sleep(0.3 * again)  # its packets are on their way before and after it has a hook
         gateway.run("ip", "link", "set", bad.port, "master", "br1", "up")
-        if again == 0:  # what counts at the bad one's end begins anew with its port
-            flows.streams[1][0].proc.kill()
-            flows.streams[1] = (bad.watch(*flows.streams[1][0].proc.args[7:]), flows.streams[1][1])
-            flows.wait_open([HONEST])
-            before = [before[0], dict.fromkeys(flows.names, 0)]
         flows.none_arrived(before, "the port removed and made again")
 
 
@@ -187,3 +182,36 @@ def test_after_a_reboot_all_is_closed_before_anybody_decides(site):
         shutil.chown(daemon.state / file.name, "cordon", "cordon")
     start(site)
     flows.none_arrived(before, "and with one")
+
+
+@pytest.mark.parametrize("how", ["stop", "kill_both"])
+def test_no_upgrade_opens(site, how):
+    """To a daemon whose kernel program and maps are others, and back to the one before."""
+    start(site)
+    flows, daemon, now = site.flows, site.daemon, site.daemon.program
+    flows.wait_open()
+    before = cut_off(site, flows)
+    held = {v["address"]: (v["mode"], v["until"], v["reason"]) for v in daemon.api("GET", "/api/v1/quarantine")[1]}
+    counted, seen = dropped(site, flows), set(devices(site))
+    after = [BUILD / "tests" / "cordond_next"]
+    for program, said in ((after, "moved to new tables"), (now, "verdicts are back in force count=4")):
+        getattr(daemon, how)()
+        flows.none_arrived(before, "nobody there")
+        daemon.program = program
+        start(site)
+        flows.none_arrived(before, f"{said} after {how}")
+        assert said in daemon.tail(20), daemon.tail(20)
+        got = {v["address"]: (v["mode"], v["until"], v["reason"]) for v in daemon.api("GET", "/api/v1/quarantine")[1]}
+        assert got == held
+        if program == after:
+            assert seen <= set(devices(site))
+            assert all(dropped(site, flows)[name] >= counted[name] for name in counted), "the counters went on"
+    pins = site.gateway.run("sh", "-c", "ls -d /sys/fs/bpf/cordon/v*").stdout.split()
+    assert len(pins) == 1, f"maps of before are gone: {pins}"
+    for address in flows.addresses.values():
+        daemon.cordon("release", address)
+    flows.wait_open()
+
+
+def devices(lab):
+    return [d["id"] for d in lab.daemon.json("devices")]
