@@ -44,7 +44,11 @@ def resident(pid):
 
 def listed(lab):
     """All verdicts, page by page."""
-    out, path, pages = [], "/api/v1/quarantine", 0
+    return pages_of(lab, "/api/v1/quarantine")
+
+
+def pages_of(lab, path):
+    out, pages = [], 0
     while path:
         head = lab.dir / "head"
         got = lab.gateway.run("curl", "-sS", "--fail", "--unix-socket", lab.daemon.socket, "-D", head, f"http://cordon{path}",
@@ -112,3 +116,44 @@ def test_many_verdicts_are_set_listed_kept_and_released(site):
     assert said.stdout == f"{MANY} addresses are released.\n"
     assert daemon.api("GET", "/api/v1/quarantine")[1] == []
     wait_until(lambda: site.bad.ping(GATEWAY4), 10, "the release")
+
+
+def test_many_known_addresses_hinder_nobody(site):
+    """Half as many devices, each with a link address and a network address, beside as many verdicts."""
+    daemon, gateway, devices = site.daemon, site.gateway, MANY // 2
+    (site.dir / "verdicts").write_text("".join(f"{a}\n" for a in addresses(MANY)))
+    daemon.cordon("quarantine", "--file", site.dir / "verdicts", timeout=300)
+    (site.dir / "neighbours").write_text("".join(
+        "neigh replace 10.%d.%d.%d lladdr 0a:00:00:%02x:%02x:%02x dev br0 nud permanent\n" % (
+            i >> 16, i >> 8 & 255, i & 255, i >> 16, i >> 8 & 255, i & 255) for i in range(devices)))
+    start = time.monotonic()
+    gateway.run("ip", "-batch", site.dir / "neighbours", timeout=120)
+    wait_until(lambda: daemon.json("status")["devices"]["known"] >= devices, 120, "all of them known", every=0.5)
+    print(f"{devices} devices known in {time.monotonic() - start:.1f} s")
+    slowest = 0
+    for _ in range(5):
+        for verb in ("quarantine", "release"):
+            began = time.monotonic()
+            daemon.cordon(verb, site.bad.mac)
+            slowest = max(slowest, time.monotonic() - began)
+            assert site.bad.ping(GATEWAY4) == (verb == "release")
+    assert slowest < SLOW, slowest
+    began = time.monotonic()
+    assert site.bad.ping(site.good.ip4, count=20) and time.monotonic() - began < 5
+    found, pages = timed("all devices listed", lambda: pages_of(site, "/api/v1/devices"))
+    assert len(found) >= devices and pages == -(-len(found) // 10000)
+    print("MiB of enforcer and worker: %.1f %.1f, and of the kernel's maps: %.1f" % (
+        resident(daemon.enforcer), resident(daemon.worker), maps_mib(site)))
+    daemon.kill_both()
+    timed("start", daemon.start)
+    wait_until(lambda: daemon.json("status")["devices"]["known"] >= devices, 60, "all of them known", every=0.5)
+    assert len(listed(site)[0]) == MANY
+    daemon.cordon("quarantine", site.bad.mac)
+    assert not site.bad.ping(GATEWAY4)
+
+
+def maps_mib(lab):
+    """What the kernel holds for the maps that are pinned."""
+    pins = lab.gateway.run("sh", "-c", "ls -d /sys/fs/bpf/cordon/v*/*").stdout.split()
+    sizes = [json.loads(lab.gateway.run("bpftool", "-j", "map", "show", "pinned", pin).stdout)["bytes_memlock"] for pin in pins]
+    return sum(sizes) / 2 ** 20
