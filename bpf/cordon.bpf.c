@@ -372,6 +372,13 @@ CORDON_INLINE void watch(struct glance *g)
         (void)cordon_call(g);
 }
 
+/* It is heard, but not with that address. */
+CORDON_INLINE void disown(struct glance *g)
+{
+    g->ip.kind = 0;
+    g->ip_slot = CORDON_NO_OWNER;
+}
+
 /* What it claims, outside and inside; 0: somebody else's address. */
 CORDON_INLINE int weigh(struct glance *g)
 {
@@ -391,7 +398,9 @@ CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, str
     int verdict;
 
     (void)read(ctx, g);
-    if (weigh(g) && g->direction == INGRESS)
+    if (!weigh(g))
+        disown(g);
+    if (g->direction == INGRESS)
         watch(g);
     if (MODE_OF(g->judged) == CORDON_ISOLATE)
         return g->judged;
@@ -468,6 +477,9 @@ CORDON_INLINE int begins(const struct frame *f, struct found mac)
         return protocol == IPPROTO_ICMP;
     if (c.at + 4 > c.end)
         return 0;
+    if (*(__be16 *)c.at == bpf_htons(PORT_DHCP_SERVER) ||
+        *(__be16 *)c.at == bpf_htons(PORT_DHCPV6_SERVER)) /* each of its answers */
+        return 1;
     key = (peer ^ *(__u32 *)c.at) * 2654435761U;
     if (mac.slot->last == key)
         return 0;

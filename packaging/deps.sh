@@ -10,6 +10,7 @@ build='build-essential cmake ninja-build pkg-config clang llvm libbpf-dev bpftoo
 run='mosquitto mosquitto-clients openssl curl jq iproute2 iputils-ping ethtool procps util-linux ca-certificates'
 test='libcriterion-dev clang-format python3-pytest python3-cbor2 python3-cryptography
     python3-paho-mqtt libmosquitto-dev libpaho-mqtt-dev python3-scapy arping ndisc6 dnsmasq-base socat tcpdump
+    iperf3 busybox-static
     valgrind chromium fonts-dejavu-core'
 
 [ "$(id -u)" -eq 0 ] || { echo "deps.sh: run me as root: sudo packaging/deps.sh" >&2; exit 1; }

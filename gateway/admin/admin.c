@@ -4,7 +4,8 @@
 #include "admin/admin_priv.h"
 #include "admin/routes.h"
 
-#define BODY_MAX (256u << 10) /* a full list of grants fits */
+#define BODY_MAX (256u << 10)     /* from the network: a full list of grants fits */
+#define LOCAL_BODY_MAX (8u << 20) /* over the Unix socket: ten thousand verdicts, with reasons */
 #define IDLE_S 120
 #define CONNECTIONS_MAX 128
 
@@ -16,9 +17,9 @@ static const struct gw_http_route routes[] = {
 };
 
 /* Two servers, so that a crowd at the HTTPS port never locks the command out. */
-static int serve(struct gw_admin *a, struct gw_http **out)
+static int serve(struct gw_admin *a, size_t body_max, struct gw_http **out)
 {
-    const struct gw_http_config cfg = {.body_max = BODY_MAX,
+    const struct gw_http_config cfg = {.body_max = body_max,
                                        .idle_s = IDLE_S,
                                        .connections = CONNECTIONS_MAX,
                                        .before = auth_before,
@@ -48,9 +49,9 @@ int gw_admin_new(struct gw_loop *loop, const struct gw_admin_rooms *rooms, struc
     if (!err)
         err = keys_load(a);
     if (!err)
-        err = serve(a, &a->https);
+        err = serve(a, BODY_MAX, &a->https);
     if (!err)
-        err = serve(a, &a->local);
+        err = serve(a, LOCAL_BODY_MAX, &a->local);
     if (err)
         return err;
     *out = GW_TAKE(a);

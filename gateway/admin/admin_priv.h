@@ -19,8 +19,9 @@
 #define LOGIN_ADDRS 64
 #define LOGIN_JOBS_MAX 8
 #define STREAMS_MAX 32
-#define DEVICES_PAGE_MAX 10000
-#define DEVICES_PER_TURN 200 /* of a list, which must not hold the loop up */
+#define PAGE_MAX 10000
+#define BATCH_MAX 10000     /* verdicts in one call */
+#define LISTED_PER_TURN 200 /* of a list, which must not hold the loop up */
 #define SECONDS_MAX (100ull * 365 * 86400)
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_ADMIN };
@@ -138,6 +139,12 @@ struct field {
  * fields point to lives as long as the object.
  */
 json_t *body_object(struct gw_http_request *req, const struct field *fields, size_t count);
+/*
+ * The same of an object in the body; `where` is put in front of what is wrong. False: 400 has been
+ * answered.
+ */
+bool body_members(struct gw_http_request *req, const char *where, json_t *object,
+                  const struct field *fields, size_t count);
 /* The body as an array. NULL: 400 has been answered. */
 json_t *body_array(struct gw_http_request *req);
 /* A number of the query; `*out` keeps its value when absent. False: 400 has been answered. */
@@ -219,6 +226,23 @@ void links_read(const struct gw_admin *a, struct links *out);
 /* The member of the status. */
 json_t *isolation_json(const struct gw_admin *a);
 void isolation_fini(struct gw_admin *a);
+
+/* ---- verdict.c, batch.c ---- */
+
+/* What a request says about a verdict. */
+struct order {
+    const char *mode_text, *reason, *address; /* they live as long as the body */
+    uint64_t seconds;
+    struct gw_hwaddr addr;
+    enum gw_verdict_mode mode;
+};
+
+/* By address, as verdicts are set and released. False: 400 has been answered. */
+bool order_read(struct gw_http_request *req, const char *where, json_t *object, bool release,
+                struct order *out);
+/* The body is an array: many in one call. */
+bool batch_asked(const struct gw_http_request *req);
+void batch_begin(struct gw_admin *a, struct gw_http_request *req, bool release);
 
 /* ---- device.c ---- */
 

@@ -23,16 +23,17 @@ static void names_of(const struct field *fields, size_t count, char *out, size_t
         len += (size_t)snprintf(out + len, room - len, "%s%s", i ? ", " : "", fields[i].name);
 }
 
-static bool take_text(struct gw_http_request *req, const struct field *f, const json_t *value)
+static bool take_text(struct gw_http_request *req, const char *where, const struct field *f,
+                      const json_t *value)
 {
     const char **out = f->out;
 
     if (!json_is_string(value)) {
-        gw_http_problem(req, 400, "\"%s\" must be a text.", f->name);
+        gw_http_problem(req, 400, "%s\"%s\" must be a text.", where, f->name);
         return false;
     }
     if (json_string_length(value) > f->max) {
-        gw_http_problem(req, 400, "\"%s\" is longer than %llu bytes.", f->name,
+        gw_http_problem(req, 400, "%s\"%s\" is longer than %llu bytes.", where, f->name,
                         (unsigned long long)f->max);
         return false;
     }
@@ -40,13 +41,14 @@ static bool take_text(struct gw_http_request *req, const struct field *f, const 
     return true;
 }
 
-static bool take_uint(struct gw_http_request *req, const struct field *f, const json_t *value)
+static bool take_uint(struct gw_http_request *req, const char *where, const struct field *f,
+                      const json_t *value)
 {
     json_int_t n = json_is_integer(value) ? json_integer_value(value) : -1;
     uint64_t *out = f->out;
 
     if (n < 0 || (uint64_t)n > f->max) {
-        gw_http_problem(req, 400, "\"%s\" must be a whole number from 0 to %llu.", f->name,
+        gw_http_problem(req, 400, "%s\"%s\" must be a whole number from 0 to %llu.", where, f->name,
                         (unsigned long long)f->max);
         return false;
     }
@@ -54,46 +56,51 @@ static bool take_uint(struct gw_http_request *req, const struct field *f, const 
     return true;
 }
 
-static bool take_member(struct gw_http_request *req, const struct field *fields, size_t count,
-                        const char *name, const json_t *value)
+static bool take_member(struct gw_http_request *req, const char *where, const struct field *fields,
+                        size_t count, const char *name, const json_t *value)
 {
     const struct field *f = field_named(fields, count, name);
     char known[256];
 
     if (!f) {
         names_of(fields, count, known, sizeof(known));
-        gw_http_problem(req, 400, "\"%.64s\" is not known here; %s%s.", name,
+        gw_http_problem(req, 400, "%s\"%.64s\" is not known here; %s%s.", where, name,
                         count ? "known: " : "nothing is expected", known);
         return false;
     }
     switch (f->kind) {
     case FIELD_TEXT:
-        return take_text(req, f, value);
+        return take_text(req, where, f, value);
     case FIELD_UINT:
-        return take_uint(req, f, value);
+        return take_uint(req, where, f, value);
     }
     return false;
+}
+
+bool body_members(struct gw_http_request *req, const char *where, json_t *object,
+                  const struct field *fields, size_t count)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(object, name, value)
+    {
+        if (!take_member(req, where, fields, count, name, value))
+            return false;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (fields[i].required && !json_object_get(object, fields[i].name)) {
+            gw_http_problem(req, 400, "%s\"%s\" is missing.", where, fields[i].name);
+            return false;
+        }
+    return true;
 }
 
 json_t *body_object(struct gw_http_request *req, const struct field *fields, size_t count)
 {
     json_auto_t *body = gw_http_json(req);
-    const char *name;
-    json_t *value;
 
-    if (!body)
-        return NULL;
-    json_object_foreach(body, name, value)
-    {
-        if (!take_member(req, fields, count, name, value))
-            return NULL;
-    }
-    for (size_t i = 0; i < count; i++)
-        if (fields[i].required && !json_object_get(body, fields[i].name)) {
-            gw_http_problem(req, 400, "\"%s\" is missing.", fields[i].name);
-            return NULL;
-        }
-    return json_incref(body);
+    return body && body_members(req, "", body, fields, count) ? json_incref(body) : NULL;
 }
 
 json_t *body_array(struct gw_http_request *req)

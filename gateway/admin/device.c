@@ -140,8 +140,7 @@ void on_presence(void *owner, struct gw_http_request *req)
     json_t *list = json_array();
 
     for (const struct gw_device *d = gw_devices_next(a->rooms.devices, "");
-         d && json_array_size(list) < DEVICES_PAGE_MAX;
-         d = gw_devices_next(a->rooms.devices, d->id)) {
+         d && json_array_size(list) < PAGE_MAX; d = gw_devices_next(a->rooms.devices, d->id)) {
         struct gw_presence_status p = {0};
 
         gw_presence_of(a->rooms.presence, d->id, &p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The list of devices, written a part in each turn of the loop, so that nobody waits for it. */
+/* Long lists, written a part in each turn of the loop, so that nobody waits for them. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "admin/admin_priv.h"
@@ -8,13 +9,25 @@
 
 #define LIST_MAX (64u << 20)
 
+struct listing;
+
+/* What is listed. */
+struct list_kind {
+    json_t *(*take)(struct listing *l); /* the next one; NULL: none is left */
+    bool (*more)(const struct listing *l);
+    void (*place)(const struct listing *l, char *out, size_t size); /* for ?after= */
+};
+
 struct listing {
+    const struct list_kind *kind;
     struct gw_admin *admin;
     struct gw_http_request *req;
     struct gw_task task;
     struct gw_buf text;
     uint64_t left;
-    char after[GW_DEVICE_ID_MAX + 1]; /* the last one written, or where to begin */
+    /* The last one written, or where to begin: */
+    char after[GW_DEVICE_ID_MAX + 1];
+    struct gw_quarantine_place verdict;
 };
 
 static void listing_free(struct listing *l)
@@ -30,28 +43,75 @@ static void listing_gone(void *owner, struct gw_http_request *req)
     listing_free(owner);
 }
 
-static int put_device(struct listing *l, const struct gw_device *d)
+/* ---- devices, by id ---- */
+
+static json_t *take_device(struct listing *l)
 {
-    json_auto_t *json = device_json(l->admin, d);
+    const struct gw_device *d = gw_devices_next(l->admin->rooms.devices, l->after);
+
+    if (!d)
+        return NULL;
+    (void)snprintf(l->after, sizeof(l->after), "%s", d->id);
+    return device_json(l->admin, d);
+}
+
+static bool more_devices(const struct listing *l)
+{
+    return gw_devices_next(l->admin->rooms.devices, l->after) != NULL;
+}
+
+static void device_place(const struct listing *l, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s", l->after);
+}
+
+static const struct list_kind devices = {take_device, more_devices, device_place};
+
+/* ---- verdicts, in the order in which they were made ---- */
+
+static json_t *take_verdict(struct listing *l)
+{
+    const struct gw_verdict *v = gw_quarantine_after(l->admin->rooms.quarantine, &l->verdict);
+
+    return v ? verdict_json(l->admin, v) : NULL;
+}
+
+static bool more_verdicts(const struct listing *l)
+{
+    struct gw_quarantine_place at = l->verdict;
+
+    return gw_quarantine_after(l->admin->rooms.quarantine, &at) != NULL;
+}
+
+static void verdict_place(const struct listing *l, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%" PRIu64, l->verdict.number);
+}
+
+static const struct list_kind verdicts = {take_verdict, more_verdicts, verdict_place};
+
+/* ---- writing ---- */
+
+static int put(struct listing *l, const json_t *json)
+{
     GW_CLEANUP(gw_free_ptr)
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER);
     int err = text ? 0 : -ENOMEM;
 
     if (!err && gw_buf_len(&l->text) > 1)
         err = gw_buf_append(&l->text, GW_SLICE_LIT(","));
     if (!err)
         err = gw_buf_append(&l->text, gw_slice_str(text));
-    (void)snprintf(l->after, sizeof(l->after), "%s", d->id);
     return err;
 }
 
 /* More of them are announced by a Link header (RFC 8288). */
 static void put_link(struct listing *l)
 {
-    char link[256];
+    char link[256], after[GW_DEVICE_ID_MAX + 1];
 
-    (void)snprintf(link, sizeof(link), "<%s?after=%s>; rel=\"next\"", gw_http_path(l->req),
-                   l->after);
+    l->kind->place(l, after, sizeof(after));
+    (void)snprintf(link, sizeof(link), "<%s?after=%s>; rel=\"next\"", gw_http_path(l->req), after);
     gw_http_set_header(l->req, "Link", link);
 }
 
@@ -72,41 +132,72 @@ static void finish(struct listing *l, int err, bool more)
 static void write_part(void *owner)
 {
     struct listing *l = owner;
-    const struct gw_devices *devices = l->admin->rooms.devices;
-    const struct gw_device *d = gw_devices_next(devices, l->after);
     int err = 0;
 
-    for (unsigned n = 0; d && l->left && !err; n++) {
-        if (n == DEVICES_PER_TURN) {
+    for (unsigned n = 0; l->left && !err && l->kind->more(l); n++) {
+        json_auto_t *json = NULL;
+
+        if (n == LISTED_PER_TURN) {
             gw_task_post(l->admin->loop, &l->task);
             return;
         }
-        err = put_device(l, d);
+        json = l->kind->take(l);
+        err = json ? put(l, json) : -ENOMEM;
         l->left--;
-        d = gw_devices_next(devices, l->after);
     }
-    finish(l, err, d != NULL);
+    finish(l, err, l->kind->more(l));
+}
+
+/* NULL: answered already. */
+static struct listing *listing_new(struct gw_admin *a, struct gw_http_request *req,
+                                   const struct list_kind *kind)
+{
+    uint64_t limit = PAGE_MAX;
+    struct listing *l;
+
+    if (!query_uint(req, "limit", 1, PAGE_MAX, &limit))
+        return NULL;
+    l = calloc(1, sizeof(*l));
+    if (!l) {
+        admin_refuse(req, -ENOMEM, "The list was not written");
+        return NULL;
+    }
+    *l = (struct listing){
+        .kind = kind, .admin = a, .req = req, .left = limit, .text = {.max = LIST_MAX}};
+    gw_task_init(&l->task, write_part, l);
+    return l;
+}
+
+static void write_list(struct listing *l)
+{
+    gw_http_on_gone(l->req, listing_gone, l);
+    if (gw_buf_append(&l->text, GW_SLICE_LIT("[")) != 0)
+        finish(l, -ENOMEM, false);
+    else
+        write_part(l);
 }
 
 void on_devices(void *owner, struct gw_http_request *req)
 {
     const char *after = gw_http_query(req, "after");
-    uint64_t limit = DEVICES_PAGE_MAX;
+    struct listing *l = listing_new(owner, req, &devices);
+
+    if (!l)
+        return;
+    (void)snprintf(l->after, sizeof(l->after), "%s", after ? after : "");
+    write_list(l);
+}
+
+void on_quarantine(void *owner, struct gw_http_request *req)
+{
+    uint64_t after = 0;
     struct listing *l;
 
-    if (!query_uint(req, "limit", 1, DEVICES_PAGE_MAX, &limit))
+    if (!query_uint(req, "after", 0, UINT64_MAX, &after))
         return;
-    l = calloc(1, sizeof(*l));
-    if (!l) {
-        admin_refuse(req, -ENOMEM, "The list was not written");
+    l = listing_new(owner, req, &verdicts);
+    if (!l)
         return;
-    }
-    *l = (struct listing){.admin = owner, .req = req, .left = limit, .text = {.max = LIST_MAX}};
-    (void)snprintf(l->after, sizeof(l->after), "%s", after ? after : "");
-    gw_task_init(&l->task, write_part, l);
-    gw_http_on_gone(req, listing_gone, l);
-    if (gw_buf_append(&l->text, GW_SLICE_LIT("[")) != 0)
-        finish(l, -ENOMEM, false);
-    else
-        write_part(l);
+    l->verdict.number = after;
+    write_list(l);
 }

@@ -100,6 +100,15 @@ static const struct {
     {"AddressOrder",
      "{'type':'object','additionalProperties':false,'required':['address'],'properties':{"
      "'address':#Text,'mode':#Mode,'seconds':#Count,'reason':{'type':'string','maxLength':200}}}"},
+    {"AddressOrders",
+     "{'anyOf':[#AddressOrder,{'type':'array','minItems':1,'maxItems':10000,'items':"
+     "#AddressOrder}]}"},
+    {"Addresses",
+     "{'type':'array','minItems':1,'maxItems':10000,'items':{'type':'object',"
+     "'additionalProperties':false,'required':['address'],'properties':{'address':#Text}}}"},
+    {"BatchResult", "{'type':'object','required':['done','refused'],'properties':{'done':#Count,"
+                    "'refused':{'type':'array','items':{'type':'object','properties':{"
+                    "'address':#Text,'detail':#Text}}}}}"},
     {"Approval", "{'type':'object','additionalProperties':false,'properties':{"
                  "'name':{'type':'string','maxLength':64},'class':{'type':'string',"
                  "'pattern':'^[A-Za-z0-9._-]{0,64}$'}}}"},

@@ -55,10 +55,14 @@
     X(GW_GET, API "/devices/{}/presence", on_timeline, MAY_VIEWER,                                 \
       "A device's time line, oldest first; without since the last day", "since,limit", NULL, 200,  \
       "Events")                                                                                    \
-    X(GW_GET, API "/quarantine", on_quarantine, MAY_VIEWER, "All verdicts in force", NULL, NULL,   \
-      200, "Verdicts")                                                                             \
+    X(GW_GET, API "/quarantine", on_quarantine, MAY_VIEWER,                                        \
+      "All verdicts in force, in the order in which they were made", "after,limit", NULL, 200,     \
+      "Verdicts")                                                                                  \
     X(GW_POST, API "/quarantine", on_quarantine_add, MAY_ADMIN,                                    \
-      "Cut an address off; answered when the kernel has it", NULL, "AddressOrder", 204, NULL)      \
+      "Cut an address off, answered with 204 when the kernel has it; or many, with their results", \
+      NULL, "AddressOrders", 200, "BatchResult")                                                   \
+    X(GW_POST, API "/quarantine/release", on_quarantine_release, MAY_ADMIN,                        \
+      "Release many addresses", NULL, "Addresses", 200, "BatchResult")                             \
     X(GW_DELETE, API "/quarantine/*", on_quarantine_remove, MAY_ADMIN, "Release an address", NULL, \
       NULL, 204, NULL)                                                                             \
     X(GW_GET, API "/isolation", on_isolation, MAY_VIEWER,                                          \

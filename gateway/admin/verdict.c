@@ -3,33 +3,54 @@
 #include "admin/admin_priv.h"
 #include "admin/routes.h"
 
-/* What a request says about a verdict. */
-struct order {
-    const char *mode_text, *reason;
-    uint64_t seconds;
-    const char *address;
-    enum gw_verdict_mode mode;
-};
+static bool address_of(struct gw_http_request *req, const char *where, const char *text,
+                       struct gw_hwaddr *out)
+{
+    if (gw_hwaddr_parse(text, out) == 0)
+        return true;
+    gw_http_problem(req, 400,
+                    "%s\"%.64s\" is no address: a MAC, IPv4 or IPv6 address, or a prefix such as "
+                    "192.0.2.0/24 with no bit set behind its length.",
+                    where, text);
+    return false;
+}
 
-static json_t *order_of(struct gw_http_request *req, bool by_address, struct order *out)
+static bool mode_of(struct gw_http_request *req, const char *where, struct order *o)
+{
+    o->mode = gw_mode_of(o->mode_text);
+    if (o->mode == GW_MODE_NONE)
+        gw_http_problem(req, 400, "%s\"mode\" must be isolate, remediate or observe.", where);
+    return o->mode != GW_MODE_NONE;
+}
+
+/* All but the address. */
+static json_t *order_of(struct gw_http_request *req, struct order *out)
 {
     const struct field fields[] = {
         {"mode", FIELD_TEXT, false, 16, &out->mode_text},
         {"seconds", FIELD_UINT, false, SECONDS_MAX, &out->seconds},
         {"reason", FIELD_TEXT, false, GW_REASON_MAX, &out->reason},
-        {"address", FIELD_TEXT, true, GW_HWADDR_TEXT, &out->address},
     };
     json_auto_t *body = NULL;
 
     *out = (struct order){.mode_text = "isolate", .reason = ""};
-    body = body_object(req, fields, GW_COUNT(fields) - !by_address);
-    if (!body)
-        return NULL;
-    out->mode = gw_mode_of(out->mode_text);
-    if (out->mode != GW_MODE_NONE)
-        return json_incref(body);
-    gw_http_problem(req, 400, "\"mode\" must be isolate, remediate or observe.");
-    return NULL;
+    body = body_object(req, fields, GW_COUNT(fields));
+    return body && mode_of(req, "", out) ? json_incref(body) : NULL;
+}
+
+bool order_read(struct gw_http_request *req, const char *where, json_t *object, bool release,
+                struct order *out)
+{
+    const struct field fields[] = {
+        {"address", FIELD_TEXT, true, GW_HWADDR_TEXT, &out->address},
+        {"mode", FIELD_TEXT, false, 16, &out->mode_text},
+        {"seconds", FIELD_UINT, false, SECONDS_MAX, &out->seconds},
+        {"reason", FIELD_TEXT, false, GW_REASON_MAX, &out->reason},
+    };
+
+    *out = (struct order){.mode_text = "isolate", .reason = ""};
+    return body_members(req, where, object, fields, release ? 1 : GW_COUNT(fields)) &&
+           mode_of(req, where, out) && address_of(req, where, out->address, &out->addr);
 }
 
 /* ---- by device ---- */
@@ -39,7 +60,7 @@ void on_device_quarantine(void *owner, struct gw_http_request *req)
     struct gw_admin *a = owner;
     const struct gw_device *d = admin_device_of(a, req);
     struct order o;
-    json_auto_t *body = d ? order_of(req, false, &o) : NULL;
+    json_auto_t *body = d ? order_of(req, &o) : NULL;
     struct pending *v = body ? pending_begin(a, req, d->id, "quarantined") : NULL;
     int err;
 
@@ -97,48 +118,36 @@ void on_device_release(void *owner, struct gw_http_request *req)
 
 /* ---- by address ---- */
 
-static bool address_of(struct gw_http_request *req, const char *text, struct gw_hwaddr *out)
+static void quarantine_one(struct gw_admin *a, struct gw_http_request *req)
 {
-    if (gw_hwaddr_parse(text, out) == 0)
-        return true;
-    gw_http_problem(req, 400,
-                    "\"%.64s\" is no address: a MAC, IPv4 or IPv6 address, or a prefix such as "
-                    "192.0.2.0/24 with no bit set behind its length.",
-                    text);
-    return false;
-}
+    json_auto_t *body = gw_http_json(req);
+    struct pending *v;
+    struct order o;
+    char text[GW_HWADDR_TEXT];
+    int err;
 
-void on_quarantine(void *owner, struct gw_http_request *req)
-{
-    struct gw_admin *a = owner;
-    json_t *list = json_array();
-    const struct gw_verdict *v;
-    size_t cursor = 0;
-
-    while ((v = gw_quarantine_next(a->rooms.quarantine, &cursor)))
-        json_array_append_new(list, verdict_json(a, v));
-    gw_http_reply_json(req, 200, list);
+    if (!body || !order_read(req, "", body, false, &o))
+        return;
+    v = pending_begin(a, req, gw_hwaddr_text(&o.addr, text), "quarantined");
+    if (!v)
+        return;
+    err = gw_quarantine_addr(a->rooms.quarantine, &o.addr, o.mode, o.seconds, o.reason,
+                             who_calls(a, req).user, pending_done, v);
+    if (err)
+        pending_done(v, err);
 }
 
 void on_quarantine_add(void *owner, struct gw_http_request *req)
 {
-    struct gw_admin *a = owner;
-    struct order o;
-    json_auto_t *body = order_of(req, true, &o);
-    struct gw_hwaddr addr;
-    struct pending *v;
-    char text[GW_HWADDR_TEXT];
-    int err;
+    if (batch_asked(req))
+        batch_begin(owner, req, false);
+    else
+        quarantine_one(owner, req);
+}
 
-    if (!body || !address_of(req, o.address, &addr))
-        return;
-    v = pending_begin(a, req, gw_hwaddr_text(&addr, text), "quarantined");
-    if (!v)
-        return;
-    err = gw_quarantine_addr(a->rooms.quarantine, &addr, o.mode, o.seconds, o.reason,
-                             who_calls(a, req).user, pending_done, v);
-    if (err)
-        pending_done(v, err);
+void on_quarantine_release(void *owner, struct gw_http_request *req)
+{
+    batch_begin(owner, req, true);
 }
 
 void on_quarantine_remove(void *owner, struct gw_http_request *req)
@@ -149,7 +158,7 @@ void on_quarantine_remove(void *owner, struct gw_http_request *req)
     char text[GW_HWADDR_TEXT];
     int err;
 
-    if (!address_of(req, gw_http_segment(req, 0), &addr))
+    if (!address_of(req, "", gw_http_segment(req, 0), &addr))
         return;
     (void)gw_hwaddr_text(&addr, text);
     v = pending_begin(a, req, text, "released");

@@ -64,7 +64,16 @@ static int subject_of(const char *text, bool *out_address)
     return CLI_USAGE;
 }
 
-int cli_quarantine(const struct cli_args *args)
+/* Somebody is named, or a file of addresses, and not both. */
+static int check_subject(const struct cli_args *args)
+{
+    if (!args->file == (args->count > 0))
+        return 0;
+    (void)cli_fail(args->file ? "say either whom or --file, not both" : "something is missing");
+    return CLI_USAGE;
+}
+
+static int quarantine_one(const struct cli_args *args)
 {
     GW_CLEANUP(gw_free_ptr) char *path = cli_path("devices/", args->at[0], "/quarantine");
     bool observe = args->mode && strcmp(args->mode, "observe") == 0;
@@ -84,7 +93,18 @@ int cli_quarantine(const struct cli_args *args)
     return say_done(args, err, observe ? "is observed" : "is cut off");
 }
 
-int cli_release(const struct cli_args *args)
+int cli_quarantine(const struct cli_args *args)
+{
+    bool observe = args->mode && strcmp(args->mode, "observe") == 0;
+    int err = check_subject(args);
+
+    if (err)
+        return err;
+    return args->file ? cli_batch(args, "/api/v1/quarantine", observe ? "observed" : "cut off")
+                      : quarantine_one(args);
+}
+
+static int release_one(const struct cli_args *args)
 {
     GW_CLEANUP(gw_free_ptr) char *by_id = cli_path("devices/", args->at[0], "/quarantine");
     GW_CLEANUP(gw_free_ptr) char *by_address = cli_path("quarantine/", args->at[0], "");
@@ -95,6 +115,16 @@ int cli_release(const struct cli_args *args)
         return err;
     err = cli_call(args, "DELETE", address ? by_address : by_id, NULL, NULL);
     return say_done(args, err, "is released");
+}
+
+int cli_release(const struct cli_args *args)
+{
+    int err = check_subject(args);
+
+    if (err)
+        return err;
+    return args->file ? cli_batch(args, "/api/v1/quarantine/release", "released")
+                      : release_one(args);
 }
 
 /* ---- grants ---- */

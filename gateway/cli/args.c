@@ -28,6 +28,7 @@ static const struct option options[] = {
     {"packets", required_argument, NULL, OPT_PACKETS},
     {"bytes", required_argument, NULL, OPT_BYTES},
     {"off", no_argument, NULL, OPT_OFF},
+    {"file", required_argument, NULL, OPT_FILE},
     {0},
 };
 
@@ -104,6 +105,9 @@ static int take_option(struct cli_args *a, int option, const char *value)
         break;
     case OPT_ROLE:
         a->role = value;
+        break;
+    case OPT_FILE:
+        a->file = value;
         break;
     case OPT_FOLLOW:
         a->follow = true;

@@ -28,6 +28,7 @@ enum {
     OPT_STOP = 128,
     OPT_REMOVE = 256,
     OPT_LIMIT = 512,
+    OPT_FILE = 1024,
     OPT_OUT = 4096,
     OPT_PACKETS = 8192,
     OPT_BYTES = 16384,
@@ -39,7 +40,7 @@ enum {
 struct cli_args {
     const char *socket;
     bool json, help, follow, stop, remove, off;
-    const char *name, *class, *mode, *reason, *role, *out;
+    const char *name, *class, *mode, *reason, *role, *out, *file;
     uint64_t for_s;
     uint64_t limit;
     uint64_t packets, bytes; /* a second */
@@ -117,6 +118,14 @@ uint64_t cli_number(const json_t *object, const char *name);
 json_t *cli_unless_json(const struct cli_args *args, json_t *answer);
 /* The state of the isolation and its ports. */
 void cli_show_ports(const json_t *isolation);
+
+/* ---- batch.c ---- */
+
+/*
+ * Every address of args->file in calls to `path`; `verb` says what becomes of them: "cut off".
+ * @return CLI_FAILED, said, also when some were refused.
+ */
+int cli_batch(const struct cli_args *args, const char *path, const char *verb);
 
 /* ---- the verbs ---- */
 

@@ -505,7 +505,7 @@ bool gw_kernel_pinned(const struct gw_kernel *k, char *why)
 
         if (bpf_map__is_internal(map))
             continue;
-        fd = bpf_obj_get(gw_pin_path(path, k->pin_root, GW_PIN_MAPS, bpf_map__name(map)));
+        fd = bpf_obj_get(gw_pin_path(path, k->pin_root, k->pin_maps, bpf_map__name(map)));
         if (fd < 0 || map_id(fd) != map_id(bpf_map__fd(map))) {
             (void)snprintf(why, GW_HELD_WHY, "the map %s is not pinned", bpf_map__name(map));
             return false;

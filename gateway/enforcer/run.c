@@ -22,6 +22,7 @@
 #define SAVE_DELAY_MS 5 /* what is told together is written together */
 #define BUNDLE_MAX (64 << 20)
 #define LOCK_NAME "enforcer.lock"
+#define OWN_ADDRESSES 16 /* of the gateway, beside the verdicts */
 
 /* ---- what must be there ---- */
 
@@ -198,6 +199,20 @@ static void configure(struct gw_guard *g)
                      gw_error_text(err));
 }
 
+/* Tables too small for what was decided would let somebody go. */
+static uint32_t addresses(const struct gw_guard *g)
+{
+    uint32_t asked = g->config->isolation.addresses;
+    size_t kept = asked ? gw_verdict_kept(g->config->gateway.state_dir) : 0;
+
+    if (!asked || kept + OWN_ADDRESSES <= asked)
+        return asked;
+    gw_log_error("isolation.addresses has no room for the verdicts that are kept, and counts as "
+                 "more until they are fewer addresses=%u verdicts=%zu",
+                 asked, kept);
+    return (uint32_t)GW_MIN(kept + OWN_ADDRESSES, (size_t)GW_CONFIG_ADDRESSES_MAX);
+}
+
 static void open_kernel(struct gw_guard *g)
 {
     int err;
@@ -205,7 +220,7 @@ static void open_kernel(struct gw_guard *g)
     g->kernel.event = gw_heard_event;
     g->kernel.owner = g;
     g->kernel.choice = g->config->isolation.ingress;
-    err = gw_kernel_open(&g->kernel, GW_PIN_ROOT, g->config->isolation.addresses, g->why);
+    err = gw_kernel_open(&g->kernel, GW_PIN_ROOT, addresses(g), g->why);
     g->enforcing = err == 0;
     if (err) {
         gw_log_error("isolation is off: %s", g->why);

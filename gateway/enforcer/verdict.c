@@ -2,6 +2,7 @@
 #include "enforcer/verdict.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "enforcer/kept.h"
 
 #define FILE_NAME "verdicts"
@@ -239,17 +240,33 @@ static int read_record(const uint8_t *at, const struct gw_kept_header *h,
                : GW_EMALFORMED;
 }
 
+static int read_file(const char *state_dir, struct gw_buf *out, struct gw_kept_header *h)
+{
+    int err = gw_kept_load(state_dir, FILE_NAME, out, h);
+
+    if (!err && ((memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0 &&
+                  memcmp(h->magic, MAGIC_BEFORE, sizeof(h->magic)) != 0) ||
+                 h->count > RECORDS_MAX ||
+                 gw_buf_len(out) - sizeof(*h) != h->count * sizeof(struct gw_verdict_record)))
+        err = GW_EMALFORMED;
+    return err;
+}
+
+size_t gw_verdict_kept(const char *state_dir)
+{
+    GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = 64 << 20};
+    struct gw_kept_header h;
+
+    return read_file(state_dir, &file, &h) == 0 ? h.count : 0;
+}
+
 int gw_verdict_load(struct gw_kernel *k, const char *state_dir, uint16_t generation)
 {
     GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = 64 << 20};
     struct gw_kept_header h;
-    int err = gw_kept_load(state_dir, FILE_NAME, &file, &h), set = 0;
+    int err = read_file(state_dir, &file, &h), set = 0;
+    size_t lost = 0;
 
-    if (!err && ((memcmp(h.magic, MAGIC, sizeof(h.magic)) != 0 &&
-                  memcmp(h.magic, MAGIC_BEFORE, sizeof(h.magic)) != 0) ||
-                 h.count > RECORDS_MAX ||
-                 gw_buf_len(&file) - sizeof(h) != h.count * sizeof(struct gw_verdict_record)))
-        err = GW_EMALFORMED;
     for (uint64_t i = 0; !err && i < h.count; i++) {
         struct gw_verdict_record r;
 
@@ -257,6 +274,11 @@ int gw_verdict_load(struct gw_kernel *k, const char *state_dir, uint16_t generat
         if (!err)
             err = gw_verdict_set(k, &r, generation);
         set += err == 0;
+        lost += err == GW_EFULL;
+        if (err == GW_EFULL) /* the others are closed all the same */
+            err = 0;
     }
+    if (lost > 0)
+        gw_log_error("kept verdicts found no room count=%zu: enlarge isolation.addresses", lost);
     return err ? err : set;
 }

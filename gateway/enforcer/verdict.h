@@ -57,6 +57,8 @@ void gw_verdict_retime(struct gw_kernel *k);
  */
 int gw_verdict_save(const struct gw_kernel *k, const char *state_dir) GW_MUST_CHECK;
 
+/** How many verdicts the copy on disk has; 0 also when it cannot be read. */
+size_t gw_verdict_kept(const char *state_dir);
 /**
  * Read them back into the tables. A file that is not root's, or damaged, is refused as a whole.
  * @return how many; -ENOENT; GW_EMALFORMED; GW_EPROTECTED for a file that root did not write.

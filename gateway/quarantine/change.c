@@ -199,25 +199,27 @@ static int start(struct change *c, bool kernel)
     return 0;
 }
 
-int quarantine_set(struct gw_quarantine *q, const struct gw_verdict *v, gw_quarantine_done *fn,
-                   void *owner)
+int quarantine_set(struct gw_quarantine *q, const struct gw_verdict *v, bool quiet,
+                   gw_quarantine_done *fn, void *owner)
 {
     struct change *c = change_new(q, v, true);
 
     if (!c)
         return -ENOMEM;
+    c->quiet = quiet;
     c->fn = fn;
     c->owner = owner;
     return start(c, true);
 }
 
 int quarantine_release(struct gw_quarantine *q, const struct gw_verdict *key, const char *by,
-                       gw_quarantine_done *fn, void *owner)
+                       bool quiet, gw_quarantine_done *fn, void *owner)
 {
     struct change *c = change_new(q, key, false);
 
     if (!c)
         return -ENOMEM;
+    c->quiet = quiet;
     (void)snprintf(c->what.by, sizeof(c->what.by), "%s", by);
     c->fn = fn;
     c->owner = owner;

@@ -109,7 +109,7 @@ static void on_expiry(void *owner)
 
     if (!protected && quarantine_live(&e->v))
         await_end(e);
-    else if (quarantine_release(e->q, &e->v, protected ? BY_CONFIG : "expiry", NULL, NULL))
+    else if (quarantine_release(e->q, &e->v, protected ? BY_CONFIG : "expiry", false, NULL, NULL))
         gw_timer_start(e->q->loop, &e->expiry, 1000);
 }
 
@@ -128,10 +128,13 @@ static struct entry *entry_make(struct gw_quarantine *q, const struct gw_verdict
     e->v = *v;
     gw_timer_init(&e->expiry, on_expiry, e);
     gw_list_init(&e->on_networks);
+    gw_list_init(&e->in_order);
     if (gw_map_put(&q->entries, verdict_key(&e->v), e)) {
         free(e);
         return NULL;
     }
+    e->number = ++q->last_number;
+    gw_list_append(&q->in_order, &e->in_order);
     if (is_network(v)) {
         gw_list_append(&q->networks, &e->on_networks);
         q->network_count++;
@@ -168,6 +171,7 @@ void quarantine_remove(struct gw_quarantine *q, const struct gw_verdict *key)
     q->network_count -= is_network(&e->v);
     q->cutting_count -= gw_verdict_cuts(&e->v);
     gw_list_remove(&e->on_networks);
+    gw_list_remove(&e->in_order);
     gw_timer_stop(&e->expiry);
     free(e);
 }
@@ -230,13 +234,34 @@ const struct gw_verdict *gw_quarantine_of_device(const struct gw_quarantine *q, 
     return gw_verdict_cuts(v) ? v : NULL;
 }
 
-const struct gw_verdict *gw_quarantine_next(const struct gw_quarantine *q, size_t *cursor)
+/* The node behind which the walk goes on; a verdict that is gone is looked past from the start. */
+static struct gw_list *resume(const struct gw_quarantine *q, const struct gw_quarantine_place *at)
 {
-    const struct entry *e;
+    struct entry *e = find(q, GW_SLICE(at->key, at->key_len));
+    struct gw_list *node = q->in_order.next;
 
-    while ((e = gw_map_next(&q->entries, cursor)))
-        if (quarantine_live(&e->v))
-            return &e->v;
+    if (e && e->number == at->number)
+        return e->in_order.next;
+    while (node != &q->in_order &&
+           GW_LIST_ENTRY(node, struct entry, in_order)->number <= at->number)
+        node = node->next;
+    return node;
+}
+
+const struct gw_verdict *gw_quarantine_after(const struct gw_quarantine *q,
+                                             struct gw_quarantine_place *at)
+{
+    for (struct gw_list *node = resume(q, at); node != &q->in_order; node = node->next) {
+        const struct entry *e = GW_LIST_ENTRY(node, struct entry, in_order);
+        struct gw_slice key = verdict_key(&e->v);
+
+        if (!quarantine_live(&e->v))
+            continue;
+        at->number = e->number;
+        at->key_len = key.len;
+        memcpy(at->key, key.ptr, key.len); /* an id or an address: it fits */
+        return &e->v;
+    }
     return NULL;
 }
 
@@ -398,12 +423,12 @@ int gw_quarantine_device(struct gw_quarantine *q, const char *id, enum gw_verdic
     if (err)
         return err;
     strcpy(v.device, d->id);
-    return quarantine_set(q, &v, fn, owner);
+    return quarantine_set(q, &v, false, fn, owner);
 }
 
-int gw_quarantine_addr(struct gw_quarantine *q, const struct gw_hwaddr *a,
-                       enum gw_verdict_mode mode, uint64_t seconds, const char *reason,
-                       const char *by, gw_quarantine_done *fn, void *owner)
+static int judge_addr(struct gw_quarantine *q, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
+                      uint64_t seconds, const char *reason, const char *by, bool quiet,
+                      gw_quarantine_done *fn, void *owner)
 {
     struct gw_verdict v = {.addr = *a};
     int err;
@@ -411,7 +436,21 @@ int gw_quarantine_addr(struct gw_quarantine *q, const struct gw_hwaddr *a,
     if (is_group(a) || quarantine_protects(q, a))
         return GW_EPROTECTED;
     err = make_verdict(mode, seconds, reason, by, &v);
-    return err ? err : quarantine_set(q, &v, fn, owner);
+    return err ? err : quarantine_set(q, &v, quiet, fn, owner);
+}
+
+int gw_quarantine_addr(struct gw_quarantine *q, const struct gw_hwaddr *a,
+                       enum gw_verdict_mode mode, uint64_t seconds, const char *reason,
+                       const char *by, gw_quarantine_done *fn, void *owner)
+{
+    return judge_addr(q, a, mode, seconds, reason, by, false, fn, owner);
+}
+
+int gw_quarantine_addr_quietly(struct gw_quarantine *q, const struct gw_hwaddr *a,
+                               enum gw_verdict_mode mode, uint64_t seconds, const char *reason,
+                               const char *by, gw_quarantine_done *fn, void *owner)
+{
+    return judge_addr(q, a, mode, seconds, reason, by, true, fn, owner);
 }
 
 int gw_quarantine_release_device(struct gw_quarantine *q, const char *id, const char *by,
@@ -419,7 +458,7 @@ int gw_quarantine_release_device(struct gw_quarantine *q, const char *id, const 
 {
     struct entry *e = find(q, gw_slice_str(id));
 
-    return e ? quarantine_release(q, &e->v, by, fn, owner) : GW_ENOTFOUND;
+    return e ? quarantine_release(q, &e->v, by, false, fn, owner) : GW_ENOTFOUND;
 }
 
 int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *a, const char *by,
@@ -427,7 +466,15 @@ int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *
 {
     struct entry *e = find(q, gw_hwaddr_key(a));
 
-    return e ? quarantine_release(q, &e->v, by, fn, owner) : GW_ENOTFOUND;
+    return e ? quarantine_release(q, &e->v, by, false, fn, owner) : GW_ENOTFOUND;
+}
+
+int gw_quarantine_release_addr_quietly(struct gw_quarantine *q, const struct gw_hwaddr *a,
+                                       const char *by, gw_quarantine_done *fn, void *owner)
+{
+    struct entry *e = find(q, gw_hwaddr_key(a));
+
+    return e ? quarantine_release(q, &e->v, by, true, fn, owner) : GW_ENOTFOUND;
 }
 
 /* ---- opening ---- */
@@ -493,6 +540,7 @@ int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, str
     if (ops)
         q->ops = *ops;
     q->listener = (struct gw_device_listener){.changed = quarantine_follow, .owner = q};
+    gw_list_init(&q->in_order);
     gw_list_init(&q->networks);
     gw_list_init(&q->changes);
     gw_list_init(&q->strikes.recent);

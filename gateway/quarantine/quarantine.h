@@ -108,6 +108,13 @@ int gw_quarantine_release_device(struct gw_quarantine *q, const char *id, const 
                                  gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
 int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *a, const char *by,
                                gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
+/** One of many: the same without an alert of its own. Whoever asks for them tells of all. */
+int gw_quarantine_addr_quietly(struct gw_quarantine *q, const struct gw_hwaddr *a,
+                               enum gw_verdict_mode mode, uint64_t seconds, const char *reason,
+                               const char *by, gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
+int gw_quarantine_release_addr_quietly(struct gw_quarantine *q, const struct gw_hwaddr *a,
+                                       const char *by, gw_quarantine_done *fn,
+                                       void *owner) GW_MUST_CHECK;
 
 /**
  * Be told how a change of the device's own verdict ends that the registry or a rule brought about
@@ -138,8 +145,15 @@ const struct gw_verdict *gw_quarantine_own(const struct gw_quarantine *q, const 
 /** The verdict on exactly this address or network. */
 const struct gw_verdict *gw_quarantine_of_addr(const struct gw_quarantine *q,
                                                const struct gw_hwaddr *a);
-/** Walk all: `*cursor` 0 first; NULL at the end. */
-const struct gw_verdict *gw_quarantine_next(const struct gw_quarantine *q, size_t *cursor);
+/** A place between verdicts, all zero: before the first. It stays good through any change. */
+struct gw_quarantine_place {
+    uint64_t number; /**< of the verdict that was last seen; it alone says where to go on */
+    size_t key_len;  /**< whose that is, to find it quickly; 0: not known */
+    uint8_t key[GW_DEVICE_ID_MAX + 1];
+};
+/** The next one in the order in which they were first made, and the place behind it. */
+const struct gw_verdict *gw_quarantine_after(const struct gw_quarantine *q,
+                                             struct gw_quarantine_place *at);
 /** Verdicts that cut off. */
 size_t gw_quarantine_count(const struct gw_quarantine *q);
 

@@ -14,6 +14,8 @@ struct entry {
     struct gw_quarantine *q;
     struct gw_timer expiry;
     struct gw_list on_networks; /* only a verdict on a network */
+    struct gw_list in_order;    /* in the order of `number` */
+    uint64_t number;            /* from 1, never reused */
     uint64_t change;            /* which change made it */
 };
 
@@ -82,6 +84,8 @@ struct gw_quarantine {
     struct gw_enforcer *enforcer;
     const struct gw_device *leaving; /* still in the registry, but for nothing */
     struct gw_map entries; /* by id, or by address: an id never starts with an address's kind */
+    struct gw_list in_order;
+    uint64_t last_number;
     struct gw_list networks;
     size_t network_count;
     size_t cutting_count; /* of the entries: those that cut off */
@@ -137,11 +141,11 @@ void quarantine_tell_device(struct gw_quarantine *q, const char *id);
 void quarantine_tell_cutting(struct gw_quarantine *q, const struct gw_verdict *v);
 
 /* change.c */
-/* Start one change; `owner` may be NULL with `fn`. -ENOMEM, GW_EFULL. */
-int quarantine_set(struct gw_quarantine *q, const struct gw_verdict *v, gw_quarantine_done *fn,
-                   void *owner);
+/* Start one change; `owner` may be NULL with `fn`; `quiet`: no alert. -ENOMEM, GW_EFULL. */
+int quarantine_set(struct gw_quarantine *q, const struct gw_verdict *v, bool quiet,
+                   gw_quarantine_done *fn, void *owner);
 int quarantine_release(struct gw_quarantine *q, const struct gw_verdict *key, const char *by,
-                       gw_quarantine_done *fn, void *owner);
+                       bool quiet, gw_quarantine_done *fn, void *owner);
 /* The verdict on record `from` becomes one on `to`, without an instant in which none holds. */
 void quarantine_move(struct gw_quarantine *q, const char *from, const char *to);
 /* One thing that the change waited for. */

@@ -178,6 +178,144 @@ Test(admin_calls, quarantines_by_device_and_address)
     RUN(rows);
 }
 
+Test(admin_calls, quarantines_many_in_one_call_and_tells_of_each)
+{
+    static const struct row rows[] = {
+        {"three, one of them protected", "POST", API "/quarantine",
+         " [{\"address\":\"198.51.100.1\",\"reason\":\"odd\"},{\"address\":\"127.0.0.1\"},"
+         "{\"address\":\"2001:db8::7\",\"mode\":\"remediate\",\"seconds\":60}]",
+         200,
+         "{\"done\":2,\"refused\":[{\"address\":\"127.0.0.1\",\"detail\":\"a protected "
+         "address"},
+        {"the first is listed first", "GET", API "/quarantine", NULL, 200,
+         "[{\"device\":null,\"address\":\"198.51.100.1\",\"mode\":\"isolate\",\"reason\":\"odd\""},
+        {"and the other as it was asked for", "GET", API "/quarantine", NULL, 200,
+         "\"address\":\"2001:db8::7\",\"mode\":\"remediate\""},
+        {"a page of it", "GET", API "/quarantine?after=1&limit=1", NULL, 200,
+         "[{\"device\":null,\"address\":\"2001:db8::7\""},
+        {"one event tells of all", "GET", API "/events", NULL, 200,
+         "\"text\":\"2 verdicts on addresses were set by admin in one call, 1 were refused\""},
+        {"a wrong address undoes nothing and does nothing", "POST", API "/quarantine",
+         "[{\"address\":\"198.51.100.2\"},{\"address\":\"198.51.100\"}]", 400,
+         "Order 2: \\\"198.51.100\\\" is no address"},
+        {"a mode of nobody", "POST", API "/quarantine",
+         "[{\"address\":\"198.51.100.2\",\"mode\":\"kill\"}]", 400,
+         "Order 1: \\\"mode\\\" must be"},
+        {"an unknown member", "POST", API "/quarantine",
+         "[{\"address\":\"198.51.100.2\",\"for\":1}]", 400, "Order 1: \\\"for\\\" is not known"},
+        {"no address", "POST", API "/quarantine", "[{}]", 400,
+         "Order 1: \\\"address\\\" is missing"},
+        {"a text", "POST", API "/quarantine", "[\"198.51.100.2\"]", 400, "Order 1: it must be"},
+        {"nobody", "POST", API "/quarantine", "[]", 400, "1 to 10000 orders, not 0"},
+        {"release them, and one that is not there", "POST", API "/quarantine/release",
+         "[{\"address\":\"2001:db8::7\"},{\"address\":\"198.51.100.2\"},"
+         "{\"address\":\"198.51.100.1\"}]",
+         200,
+         "{\"done\":2,\"refused\":[{\"address\":\"198.51.100.2\",\"detail\":\"it is not "
+         "quarantined\"}]}"},
+        {"release takes no mode", "POST", API "/quarantine/release",
+         "[{\"address\":\"198.51.100.2\",\"mode\":\"isolate\"}]", 400, "known: address."},
+        {"release takes a list", "POST", API "/quarantine/release",
+         "{\"address\":\"198.51.100.2\"}", 400, "must be a JSON array"},
+        {"nobody is left", "GET", API "/quarantine", NULL, 200, "[]"},
+    };
+
+    RUN(rows);
+}
+
+/* {"address":"10.0.A.B"} for each number from `first` on. */
+static char *orders(unsigned first, unsigned count)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+
+    for (unsigned i = first; i < first + count; i++)
+        (void)fprintf(f, "%s{\"address\":\"10.0.%u.%u\"}", i == first ? "[" : ",", i >> 8, i & 255);
+    (void)fputc(']', f);
+    cr_assert_eq(fclose(f), 0);
+    return text;
+}
+
+Test(admin_calls, a_batch_is_bounded_and_listed_in_pages)
+{
+    GW_CLEANUP(gw_free_ptr) char *many = orders(256, 1200), *too_many = orders(256, 10001);
+    GW_CLEANUP(gw_free_ptr) char *link = NULL;
+    struct world w;
+    struct reply r;
+
+    world_open(&w);
+    r = world_ask(&w, LOCAL, "POST", API "/quarantine", JSON_TYPE, too_many);
+    cr_expect_eq(r.status, 400, "%u", r.status);
+    reply_free(&r);
+    r = world_ask(&w, LOCAL, "POST", API "/quarantine", JSON_TYPE, many);
+    cr_expect_eq(r.status, 200, "%u", r.status);
+    cr_expect_str_eq(r.body, "{\"done\":1200,\"refused\":[]}");
+    reply_free(&r);
+    cr_expect_eq(gw_quarantine_count(w.quarantine), 1200);
+    r = world_ask(&w, LOCAL, "GET", API "/quarantine?limit=1000", "", NULL);
+    link = reply_header(&r, "Link");
+    cr_expect_str_eq(link, "</api/v1/quarantine?after=1000>; rel=\"next\"");
+    reply_free(&r);
+    r = world_ask(&w, LOCAL, "GET", API "/quarantine?after=1000", "", NULL);
+    cr_expect(strstr(r.body, "10.0.4.232"), "%.200s", r.body);
+    cr_expect_null(strstr(r.body, "10.0.4.231"));
+    reply_free(&r);
+    world_close(&w);
+}
+
+Test(admin_calls, a_batch_that_the_kernel_refuses_is_taken_back)
+{
+    struct world w;
+    struct reply r;
+
+    world_open(&w);
+    world_applied = GW_EFULL;
+    r = world_ask(&w, LOCAL, "POST", API "/quarantine", JSON_TYPE,
+                  "[{\"address\":\"198.51.100.1\"}]");
+    cr_expect_eq(r.status, 200);
+    cr_expect(strstr(r.body, "{\"done\":0,\"refused\":[{\"address\":\"198.51.100.1\""), "%s",
+              r.body);
+    world_turn(&w, 20);
+    cr_expect_eq(gw_quarantine_count(w.quarantine), 0);
+    reply_free(&r);
+    world_applied = 0;
+    world_close(&w);
+}
+
+/* Neither leaves anything behind: the client that goes, and the gateway that ends meanwhile. */
+Test(admin_calls, a_batch_goes_on_without_its_client_and_ends_with_the_gateway)
+{
+    GW_CLEANUP(gw_free_ptr) char *many = orders(256, 600);
+    char head[128];
+    struct world w;
+
+    for (int ending = 0; ending < 2; ending++) {
+        int fd;
+
+        world_open(&w);
+        world_applied = 1;
+        fd = world_dial(&w, LOCAL);
+        (void)snprintf(head, sizeof(head),
+                       "POST " API "/quarantine HTTP/1.1\r\nHost: x\r\n" JSON_TYPE
+                       "Content-Length: %zu\r\n\r\n",
+                       strlen(many));
+        world_say(fd, head);
+        world_say(fd, many);
+        world_turn(&w, 50);
+        close(fd);
+        world_turn(&w, 20);
+        cr_expect_eq(gw_quarantine_count(w.quarantine), 500, "the first part");
+        if (!ending) {
+            world_applied = 0;
+            world_turn(&w, 200);
+            cr_expect_eq(gw_quarantine_count(w.quarantine), 600, "and the rest");
+        }
+        world_applied = 0;
+        world_close(&w);
+    }
+}
+
 Test(admin_calls, releases_a_device_that_is_cut_off_by_its_address)
 {
     static const struct row rows[] = {

@@ -643,6 +643,10 @@ Test(cli_verbs, refuse_before_they_ask)
         const char *err;
     } cases[] = {
         {"quarantine 192.0.2.7/24", CLI_USAGE, "is no address"},
+        {"quarantine", CLI_USAGE, "something is missing"},
+        {"quarantine cam-1 --file /dev/null", CLI_USAGE, "either whom or --file"},
+        {"quarantine --file /dev/null", CLI_FAILED, "there is no address in it"},
+        {"release --file /nowhere/list", CLI_FAILED, "/nowhere/list: No such file"},
         {"quarantine 02:00:00:00:00", CLI_USAGE, "is no address"},
         {"release a/b", CLI_USAGE, "is no address"},
         {"grant cam-1 a read", CLI_USAGE, "pub, sub or pubsub"},
@@ -667,6 +671,40 @@ Test(cli_verbs, refuse_before_they_ask)
         cr_expect(strstr(got.err, cases[i].err), "%s: said %s", cases[i].line, got.err);
         cr_expect_str_eq(got.out, "", "%s", cases[i].line);
     }
+}
+
+Test(cli_verbs, takes_addresses_from_a_file)
+{
+    static const char good[] =
+        "# a list\n\n02:00:00:00:00:01\n  192.0.2.0/24 # a network\n2001:db8::1";
+    static const struct answer some[] = {
+        {200, "{\"done\":2,\"refused\":[{\"address\":\"192.0.2.0/24\",\"detail\":\"why\"}]}"},
+        {0, NULL}};
+    static const struct answer all[] = {{200, "{\"done\":3,\"refused\":[]}"}, {0, NULL}};
+    struct outcome got;
+    struct daemon d;
+
+    daemon_start(&d, some);
+    run(d.path, "quarantine --file - --reason odd --for 1h", good, &got);
+    cr_expect_eq(got.status, CLI_FAILED);
+    cr_expect_str_eq(got.out, "2 addresses are cut off.\n");
+    cr_expect_str_eq(got.err, "cordon: 192.0.2.0/24: why\n");
+    daemon_stop(&d);
+    cr_expect(strstr(d.heard, "POST /api/v1/quarantine "), "%s", d.heard);
+    cr_expect(strstr(d.heard, "[{\"address\":\"02:00:00:00:00:01\",\"reason\":\"odd\","
+                              "\"seconds\":3600},{\"address\":\"192.0.2.0/24\","),
+              "%s", d.heard);
+
+    daemon_start(&d, all);
+    run(d.path, "release --file -", good, &got);
+    cr_expect_eq(got.status, 0);
+    cr_expect_str_eq(got.out, "3 addresses are released.\n");
+    daemon_stop(&d);
+    cr_expect(strstr(d.heard, "POST /api/v1/quarantine/release "), "%s", d.heard);
+
+    run("/nowhere", "quarantine --file -", "192.0.2.1\n192.0.2\n", &got);
+    cr_expect_eq(got.status, CLI_FAILED);
+    cr_expect(strstr(got.err, "stdin, line 2: \"192.0.2\" is no address"), "%s", got.err);
 }
 
 Test(cli_verbs, say_why_the_daemon_is_not_reached)

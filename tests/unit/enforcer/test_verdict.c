@@ -179,6 +179,35 @@ Test(verdict, comes_back_from_disk)
     close_tables(&again);
 }
 
+Test(verdict, those_that_find_room_come_back_when_others_do_not)
+{
+    struct gw_kernel again;
+    char text[32];
+    int before = 0, loaded;
+
+    cr_expect_eq(gw_verdict_kept(dir), 0);
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(text, sizeof(text), "192.0.2.%d", i);
+        cr_assert_eq(set(&k, text, GW_MODE_ISOLATE, 0, 1), 0);
+    }
+    cr_assert_eq(gw_verdict_save(&k, dir), 0);
+    cr_expect_eq(gw_verdict_kept(dir), 40);
+
+    open_tables(&again);
+    for (; before < 50; before++) {
+        (void)snprintf(text, sizeof(text), "198.51.100.%d", before);
+        cr_assert_eq(set(&again, text, GW_MODE_ISOLATE, 0, 1), 0);
+    }
+    loaded = gw_verdict_load(&again, dir, 0);
+    cr_expect(loaded > 0 && loaded <= SLOTS - before, "%d", loaded);
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(text, sizeof(text), "192.0.2.%d", i);
+        loaded -= mode(&again, text) == GW_MODE_ISOLATE;
+    }
+    cr_expect_eq(loaded, 0, "as many are in force as it says");
+    close_tables(&again);
+}
+
 Test(verdict, a_damaged_or_foreign_file_is_refused)
 {
     struct gw_kernel again;

@@ -468,7 +468,7 @@ Test(quarantine, of_two_verdicts_on_an_address_the_stricter_holds)
 
 Test(quarantine, verdicts_survive_a_restart_and_are_repeated)
 {
-    size_t cursor = 0;
+    struct gw_quarantine_place place = {0};
     unsigned found = 0;
 
     cr_assert_eq(cut_off("cam", 0), 0);
@@ -486,9 +486,63 @@ Test(quarantine, verdicts_survive_a_restart_and_are_repeated)
     cr_expect_str_eq(in_kernel("2001:db8:1::/48"), "isolate");
     cr_expect_str_eq(take(told), "-cam;");
     cr_expect_str_eq(gw_quarantine_of_device(quarantine, "cam")->reason, "spoke too much");
-    while (gw_quarantine_next(quarantine, &cursor))
+    while (gw_quarantine_after(quarantine, &place))
         found++;
     cr_expect_eq(found, 2);
+}
+
+/* The addresses from a place on, with commas. */
+static const char *listed_after(struct gw_quarantine_place at)
+{
+    static char text[512];
+    const struct gw_verdict *v;
+    char addr[GW_HWADDR_TEXT];
+    size_t len = 0;
+
+    text[0] = '\0';
+    while ((v = gw_quarantine_after(quarantine, &at)))
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s,",
+                                *v->device ? v->device : gw_hwaddr_text(&v->addr, addr));
+    return text;
+}
+
+Test(quarantine, verdicts_are_walked_in_their_order_whatever_changes_meanwhile)
+{
+    struct gw_hwaddr second = addr_of("198.51.100.2"), third = addr_of("198.51.100.3");
+    struct gw_quarantine_place at = {0};
+
+    cr_expect_str_eq(listed_after(at), "");
+    cr_assert_eq(cut_off_addr("198.51.100.1"), 0);
+    cr_assert_eq(cut_off_addr("198.51.100.2"), 0);
+    cr_assert_eq(cut_off("cam", 0), 0);
+    cr_assert_eq(cut_off_addr("198.51.100.3"), 0);
+    settle();
+    cr_expect_str_eq(listed_after(at), "198.51.100.1,198.51.100.2,cam,198.51.100.3,");
+    (void)gw_quarantine_after(quarantine, &at);
+    (void)gw_quarantine_after(quarantine, &at);
+    cr_assert_eq(gw_quarantine_release_addr(quarantine, &second, "admin", NULL, NULL), 0);
+    cr_expect_str_eq(listed_after(at), "cam,198.51.100.3,", "the one at the place is gone");
+    cr_assert_eq(cut_off_addr("198.51.100.2"), 0);
+    cr_expect_str_eq(listed_after(at), "cam,198.51.100.3,198.51.100.2,", "it is a new one");
+    cr_assert_eq(gw_quarantine_release_addr(quarantine, &third, "admin", NULL, NULL), 0);
+    cr_expect_str_eq(listed_after(at), "cam,198.51.100.2,");
+    settle();
+}
+
+Test(quarantine, many_are_decided_without_an_alert_each)
+{
+    struct gw_hwaddr a = addr_of("198.51.100.1");
+    uint64_t before = gw_journal_last(site.journal);
+
+    cr_assert_eq(gw_quarantine_addr_quietly(quarantine, &a, GW_MODE_ISOLATE, 0, "", "admin", done,
+                                            &quarantine),
+                 0);
+    settle();
+    cr_expect_str_eq(in_kernel("198.51.100.1"), "isolate");
+    cr_assert_eq(gw_quarantine_release_addr_quietly(quarantine, &a, "admin", done, &quarantine), 0);
+    settle();
+    cr_expect_str_eq(in_kernel("198.51.100.1"), "none");
+    cr_expect_eq(gw_journal_last(site.journal), before);
 }
 
 Test(quarantine, without_an_enforcer_sessions_are_closed_and_the_alert_says_so)
