@@ -148,12 +148,12 @@ struct cordon_live {
     struct cordon_limits limits;
 };
 
-/** Which conversations a MAC began lately, and how fast it sends; watches[slot / 2]. */
+/** Which conversations a MAC began lately, and how fast it sends; watches[slot]. */
 struct cordon_watch {
     __u64 since_ns;           /**< start of the window */
     __u64 hosts[2], ports[2]; /**< a bit for each hash */
     __u64 neighbours;         /**< the same of other devices */
-    __u32 self;               /**< of the MAC: of two neighbours the one that came first */
+    __u32 self;               /**< of the MAC */
     __u16 told;               /**< a bit for each kind of event told in this window */
     __u8 moves;               /**< from port to port */
     __u8 cpu;                 /**< that the packets are counted on */

@@ -106,23 +106,19 @@ __attribute__((noinline)) int cordon_tell(struct cordon_event *e)
 
 CORDON_INLINE struct cordon_watch *watch_of(struct found mac)
 {
-    __u32 i = mac.index / 2;
+    __u32 i = mac.index;
 
     return bpf_map_lookup_elem(&cordon_watches, &i);
 }
 
-/* The watch, begun anew when its window is over; NULL while the neighbouring slot's MAC has it. */
+/* The watch, begun anew when its window is over, or for the slot's new MAC. */
 CORDON_INLINE struct cordon_watch *watch_now(struct found mac, __u64 now_ns)
 {
     struct cordon_watch *w = watch_of(mac);
-    int over;
 
     if (!w || !mac.slot)
         return 0;
-    over = now_ns - w->since_ns >= cordon_live.limits.window_ms * MS;
-    if (!over && w->self != mac.slot->self && w->self != 0)
-        return 0;
-    if (over || w->self != mac.slot->self) {
+    if (w->self != mac.slot->self || now_ns - w->since_ns >= cordon_live.limits.window_ms * MS) {
         w->since_ns = now_ns;
         w->hosts[0] = w->hosts[1] = w->ports[0] = w->ports[1] = w->neighbours = 0;
         w->told = 0;

@@ -230,7 +230,7 @@ static void set_sizes(struct cordon *s, const struct sizes *z)
     (void)bpf_map__set_max_entries(s->maps.cordon_counters, z->slots * z->cpus);
     (void)bpf_map__set_max_entries(s->maps.cordon_ports, CORDON_PORTS * z->cpus);
     (void)bpf_map__set_max_entries(s->maps.cordon_ends, z->slots);
-    (void)bpf_map__set_max_entries(s->maps.cordon_watches, z->slots / 2);
+    (void)bpf_map__set_max_entries(s->maps.cordon_watches, z->slots);
     (void)bpf_map__set_max_entries(s->maps.cordon_policies, z->policies * 2);
     (void)bpf_map__set_max_entries(s->maps.cordon_meters, z->policies);
     s->rodata->cordon_factor_a = z->factor[0];

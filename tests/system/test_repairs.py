@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conftest import finish
-from lab import CLOUD4, GATEWAY4, PYTHON, Lab, wait_until
+from lab import CLOUD4, GATEWAY4, GATEWAY6, PYTHON, Lab, wait_until
 from test_wire import alerts, arp_reply, known_as, neighbour_advert, raw, udp
 
 
@@ -126,12 +126,12 @@ def test_a_transfer_across_the_gateway_stops_at_once(home):
     assert max(intervals("bad")[done + 1:], default=0) == 0, intervals("bad")
 
 
-@pytest.mark.xfail(reason="the registry does not bind the addresses of approved devices yet")
 def test_an_approved_devices_address_is_its_own(home):
     """Another one that sends with it, or claims it, is dropped and told; its owner notices nothing."""
     home.daemon.configure(detect={"window_s": 1}).start()
     bad, good, third = home.device("bad"), home.enrolled("good-1"), home.device("third")
     good.publish("d/good-1/x", "hello")
+    wait_until(lambda: good.ping(GATEWAY6), 15, "IPv6")
     wait_until(lambda: {good.ip4, good.ip6} <= {*home.daemon.device("good-1")["addresses"]["ipv4"],
                                                 *home.daemon.device("good-1")["addresses"]["ipv6"]}, 15, "its addresses")
     wait_until(lambda: all(d.ping(GATEWAY4) and d.ping(third.ip4) for d in (bad, good)), 15, "open ways")

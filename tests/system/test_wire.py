@@ -130,7 +130,6 @@ def flap(site, device):
 
 def serve_dhcp(site, device):
     """A DHCP server beside the real one, and somebody who asks."""
-    raw(device, udp(device, device.ip4))  # it does other things, too
     server = device.popen("dnsmasq", "-d", "-C", "/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces", "--no-ping",
                           "--dhcp-authoritative", "--dhcp-range=192.168.77.150,192.168.77.190,1h",
                           f"--dhcp-leasefile={device.dir / 'leases'}", stderr=subprocess.DEVNULL)
