@@ -131,30 +131,6 @@ static size_t flag_index(enum cordon_flag flag)
     return flag == CORDON_OWN ? 0 : flag == CORDON_ROUTER ? 1 : 2;
 }
 
-static bool is_listed(const struct gw_hwaddr *a, const struct gw_hwaddr *all, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (memcmp(a, &all[i], sizeof(*a)) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int remember(struct gw_flagged *list, const struct gw_hwaddr *a)
-{
-    struct gw_hwaddr *more;
-
-    if (list->count == list->cap) {
-        more = realloc(list->at, (list->cap * 2 + 16) * sizeof(*more));
-        if (!more)
-            return -ENOMEM;
-        list->at = more;
-        list->cap = list->cap * 2 + 16;
-    }
-    list->at[list->count++] = *a;
-    return 0;
-}
-
 /* After a take-over the slots say which addresses they were. */
 int gw_kernel_adopt_flags(struct gw_kernel *k)
 {
@@ -166,7 +142,7 @@ int gw_kernel_adopt_flags(struct gw_kernel *k)
 
         for (size_t f = 0; s->kind != 0 && f < GW_COUNT(flags); f++) {
             a = gw_table_address(s);
-            if (s->flags & flags[f] && remember(&k->flagged[flag_index(flags[f])], &a) != 0)
+            if (s->flags & flags[f] && gw_addresses_add(&k->flagged[flag_index(flags[f])], &a) != 0)
                 return -ENOMEM;
         }
     }
@@ -197,21 +173,20 @@ static int flag_one(struct gw_kernel *k, enum cordon_flag flag, const struct gw_
     return err;
 }
 
-int gw_kernel_flag(struct gw_kernel *k, enum cordon_flag flag, const struct gw_hwaddr *all,
-                   size_t count)
+int gw_kernel_flag(struct gw_kernel *k, enum cordon_flag flag, const struct gw_addresses *all)
 {
-    struct gw_flagged *list = &k->flagged[flag_index(flag)];
-    struct gw_flagged before = *list;
+    struct gw_addresses *list = &k->flagged[flag_index(flag)];
+    struct gw_addresses before = *list;
     int err = 0;
 
-    *list = (struct gw_flagged){0};
-    for (size_t i = 0; !err && i < count; i++) {
-        err = flag_one(k, flag, &all[i]);
+    *list = (struct gw_addresses){0};
+    for (size_t i = 0; !err && i < all->count; i++) {
+        err = flag_one(k, flag, &all->at[i]);
         if (!err)
-            err = remember(list, &all[i]);
+            err = gw_addresses_add(list, &all->at[i]);
     }
     for (size_t i = 0; i < before.count; i++) {
-        if (!is_listed(&before.at[i], all, count))
+        if (!gw_addresses_have(list, &before.at[i]))
             unflag(k, flag, &before.at[i]);
     }
     free(before.at);
@@ -229,10 +204,10 @@ static struct cordon_net local_key(const struct gw_hwaddr *a)
     return key;
 }
 
-static bool is_local_key(const struct cordon_net *key, const struct gw_hwaddr *all, size_t count)
+static bool is_local_key(const struct cordon_net *key, const struct gw_addresses *all)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct cordon_net one = local_key(&all[i]);
+    for (size_t i = 0; i < all->count; i++) {
+        struct cordon_net one = local_key(&all->at[i]);
 
         if (memcmp(key, &one, sizeof(one)) == 0)
             return true;
@@ -240,15 +215,15 @@ static bool is_local_key(const struct cordon_net *key, const struct gw_hwaddr *a
     return false;
 }
 
-int gw_kernel_locals(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count)
+int gw_kernel_locals(struct gw_kernel *k, const struct gw_addresses *all)
 {
     int fd = bpf_map__fd(k->skeleton->maps.cordon_nets), err = 0;
     struct cordon_net key = {0}, next = {0};
     uint64_t one = 1;
     bool more;
 
-    for (size_t i = 0; i < count; i++) {
-        key = local_key(&all[i]);
+    for (size_t i = 0; i < all->count; i++) {
+        key = local_key(&all->at[i]);
         if (bpf_map_update_elem(fd, &key, &one, BPF_ANY) != 0)
             err = errno == ENOSPC ? GW_EFULL : -errno;
     }
@@ -256,7 +231,7 @@ int gw_kernel_locals(struct gw_kernel *k, const struct gw_hwaddr *all, size_t co
     while (more) {
         key = next;
         more = bpf_map_get_next_key(fd, &key, &next) == 0;
-        if (key.scope >> 4 == 0 && !is_local_key(&key, all, count))
+        if (key.scope >> 4 == 0 && !is_local_key(&key, all))
             (void)bpf_map_delete_elem(fd, &key);
     }
     return err;

@@ -30,12 +30,6 @@ struct gw_port {
     struct gw_link_report told; /* as the worker knows it */
 };
 
-/* Addresses the kernel tells; never cut off. */
-struct gw_addresses {
-    struct gw_hwaddr *at;
-    size_t count, cap;
-};
-
 /* A network that one of our interfaces is in. */
 struct gw_net {
     uint32_t ifindex;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "enforcer/addresses.h"
 #include "enforcer/note.h"
 #include "enforcer/table.h"
 
@@ -18,11 +19,6 @@ typedef void gw_kernel_event_fn(void *owner, const struct cordon_event *e);
 
 struct gw_policy_kept;
 
-/** Addresses that carry one of the gateway's own flags. */
-struct gw_flagged {
-    struct gw_hwaddr *at;
-    size_t count, cap;
-};
 #define GW_FLAGGED_KINDS 3 /**< CORDON_OWN, CORDON_ROUTER, CORDON_SERVER */
 
 struct gw_kernel {
@@ -34,9 +30,9 @@ struct gw_kernel {
     bool taken_over;      /**< the maps were there already, with their verdicts */
     bool migrated;        /**< so were others, whose verdicts were copied */
     size_t map_bytes[GW_MAP_COUNT];
-    struct gw_flagged flagged[GW_FLAGGED_KINDS];
-    struct gw_policy_kept **policies; /**< by number; NULL: none */
-    enum gw_ingress_choice choice;    /**< how packets are caught; set before attaching */
+    struct gw_addresses flagged[GW_FLAGGED_KINDS]; /**< who carries which flag */
+    struct gw_policy_kept **policies;              /**< by number; NULL: none */
+    enum gw_ingress_choice choice; /**< how packets are caught; set before attaching */
     gw_kernel_event_fn *event;
     void *owner;
 };
@@ -75,11 +71,11 @@ void gw_kernel_unknown(struct gw_kernel *k, enum gw_verdict_mode mode);
  * These addresses, and no others, carry `flag`: CORDON_OWN (the gateway's, which remediation may
  * reach), CORDON_ROUTER or CORDON_SERVER. GW_EFULL, -ENOMEM.
  */
-int gw_kernel_flag(struct gw_kernel *k, enum cordon_flag flag, const struct gw_hwaddr *all,
-                   size_t count) GW_MUST_CHECK;
+int gw_kernel_flag(struct gw_kernel *k, enum cordon_flag flag,
+                   const struct gw_addresses *all) GW_MUST_CHECK;
 
 /** These networks, and no others, are local to policies. GW_EFULL, -errno. */
-int gw_kernel_locals(struct gw_kernel *k, const struct gw_hwaddr *all, size_t count) GW_MUST_CHECK;
+int gw_kernel_locals(struct gw_kernel *k, const struct gw_addresses *all) GW_MUST_CHECK;
 
 /** What is too much, as the configuration has it. */
 void gw_kernel_limits(struct gw_kernel *k, const struct gw_config *config);

@@ -22,7 +22,6 @@
 #include "enforcer/guard.h"
 
 #define EVENT_BUFFER (1 << 20)
-#define OWN_MAX 4096
 #define CARRIER 0x10000U /* IFF_LOWER_UP, which only the kernel header that clashes has */
 
 /* libnl's errors are its own. */
@@ -48,27 +47,6 @@ const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex
             return p;
     }
     return NULL;
-}
-
-static int add_address(struct gw_addresses *list, const struct gw_hwaddr *a)
-{
-    struct gw_hwaddr *more;
-
-    for (size_t i = 0; i < list->count; i++) {
-        if (memcmp(&list->at[i], a, sizeof(*a)) == 0)
-            return 0;
-    }
-    if (list->count == OWN_MAX)
-        return GW_EFULL;
-    if (list->count == list->cap) {
-        more = realloc(list->at, (list->cap * 2 + 16) * sizeof(*more));
-        if (!more)
-            return -ENOMEM;
-        list->at = more;
-        list->cap = list->cap * 2 + 16;
-    }
-    list->at[list->count++] = *a;
-    return 0;
 }
 
 static bool hwaddr_of(const struct nl_addr *a, struct gw_hwaddr *out)
@@ -151,7 +129,7 @@ static void read_link(struct gw_guard *g, struct nl_cache *all, struct rtnl_link
     if (master)
         rtnl_link_put(master);
     if (rtnl_link_get_arptype(l) == ARPHRD_ETHER && hwaddr_of(rtnl_link_get_addr(l), &mac))
-        (void)add_address(&g->network.own, &mac); /* full: said once the list is used */
+        (void)!gw_addresses_add(&g->network.own, &mac); /* full: said once the list is used */
 }
 
 static int read_links(struct gw_guard *g)
@@ -191,7 +169,7 @@ static int add_net(struct gw_network *n, uint32_t ifindex, struct gw_hwaddr a, i
     a.prefix_len = (uint8_t)prefix_len;
     for (unsigned bit = a.prefix_len; bit < 8 * sizeof(a.bytes); bit++)
         a.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-    if (n->net_count == OWN_MAX)
+    if (n->net_count == GW_ADDRESSES_MAX)
         return GW_EFULL;
     if (n->net_count == n->net_cap) {
         more = realloc(n->nets, (n->net_cap * 2 + 16) * sizeof(*more));
@@ -218,11 +196,11 @@ static int read_addresses(struct gw_guard *g)
 
         if (!hwaddr_of(rtnl_addr_get_local(one), &a))
             continue;
-        (void)add_address(&g->network.own, &a);
+        (void)!gw_addresses_add(&g->network.own, &a);
         (void)add_net(&g->network, (uint32_t)rtnl_addr_get_ifindex(one), a,
                       rtnl_addr_get_prefixlen(one));
         if (broadcast_of(&a, rtnl_addr_get_prefixlen(one)))
-            (void)add_address(&g->network.broadcasts, &a);
+            (void)!gw_addresses_add(&g->network.broadcasts, &a);
     }
     nl_cache_free(all);
     return 0;
@@ -263,7 +241,7 @@ static void on_next_hop(struct rtnl_nexthop *hop, void *network)
         n->default_links[n->default_count++] = ifindex;
     }
     if (hwaddr_of(rtnl_route_nh_get_gateway(hop), &router))
-        (void)add_address(&n->routers, &router);
+        (void)!gw_addresses_add(&n->routers, &router);
 }
 
 static void read_defaults(struct gw_network *n, struct nl_cache *all, bool advertised)
@@ -306,7 +284,7 @@ static int read_all(struct gw_guard *g)
 
 static void tell_programs(struct gw_guard *g, enum cordon_flag flag, const struct gw_addresses *all)
 {
-    int err = g->enforcing ? gw_kernel_flag(&g->kernel, flag, all->at, all->count) : 0;
+    int err = g->enforcing ? gw_kernel_flag(&g->kernel, flag, all) : 0;
 
     if (err)
         gw_log_error("not all addresses of %s are known to the kernel programs: %s",
@@ -334,15 +312,15 @@ static void tell_locals(struct gw_guard *g)
 
     link4.prefix_len = 16; /* RFC 3927 */
     link6.prefix_len = 10; /* RFC 4291 §2.4 */
-    err = add_address(&locals, &link4);
+    err = gw_addresses_add(&locals, &link4);
     if (!err)
-        err = add_address(&locals, &link6);
+        err = gw_addresses_add(&locals, &link6);
     for (size_t i = 0; !err && i < g->network.net_count; i++) {
         if (gw_ports_reach(g, g->network.nets[i].ifindex, 0))
-            err = add_address(&locals, &g->network.nets[i].address);
+            err = gw_addresses_add(&locals, &g->network.nets[i].address);
     }
     if (!err && g->enforcing)
-        err = gw_kernel_locals(&g->kernel, locals.at, locals.count);
+        err = gw_kernel_locals(&g->kernel, &locals);
     if (err)
         gw_log_error("not all local networks are known to the kernel programs: %s",
                      gw_error_text(err));

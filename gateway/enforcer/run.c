@@ -185,15 +185,19 @@ static void load_policies(struct gw_guard *g)
 static void configure(struct gw_guard *g)
 {
     const struct gw_config *c = g->config;
-    int err;
+    struct gw_addresses servers = {0};
+    int err = 0;
 
     if (!g->enforcing)
         return;
     gw_kernel_unknown(&g->kernel,
                       c->lan.new_devices == GW_NEW_ISOLATE ? GW_MODE_REMEDIATE : GW_MODE_NONE);
     gw_kernel_limits(&g->kernel, c);
-    err =
-        gw_kernel_flag(&g->kernel, CORDON_SERVER, c->isolation.servers, c->isolation.server_count);
+    for (size_t i = 0; !err && i < c->isolation.server_count; i++)
+        err = gw_addresses_add(&servers, &c->isolation.servers[i]);
+    if (!err)
+        err = gw_kernel_flag(&g->kernel, CORDON_SERVER, &servers);
+    free(servers.at);
     if (err)
         gw_log_error("isolation.servers are not all known to the kernel programs: %s",
                      gw_error_text(err));

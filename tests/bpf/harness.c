@@ -232,7 +232,9 @@ void own_addresses(struct gw_kernel *k)
                               gw_hwaddr_ipv4(ipv4_of_who[GATEWAY]),
                               gw_hwaddr_ipv6(ipv6_of_who[GATEWAY])};
 
-    if (gw_kernel_flag(k, CORDON_OWN, own, GW_COUNT(own)) != 0)
+    const struct gw_addresses all = {own, GW_COUNT(own), 0};
+
+    if (gw_kernel_flag(k, CORDON_OWN, &all) != 0)
         abort();
 }
 

@@ -247,7 +247,7 @@ static size_t addresses(struct words *w, struct gw_hwaddr *out)
 static int set_ours(const struct gw_hwaddr *own, size_t count)
 {
 #if HAS_POLICIES
-    return gw_kernel_flag(&k, CORDON_OWN, own, count);
+    return gw_kernel_flag(&k, CORDON_OWN, &(const struct gw_addresses){own, count, 0});
 #else
     return gw_kernel_ours(&k, own, count);
 #endif
@@ -266,7 +266,7 @@ static void do_ours(struct words *w)
 static int set_locals(const struct gw_hwaddr *nets, size_t count)
 {
 #if HAS_POLICIES
-    return gw_kernel_locals(&k, nets, count);
+    return gw_kernel_locals(&k, &(const struct gw_addresses){nets, count, 0});
 #else
     (void)nets;
     return count ? GW_EUNSUPPORTED : 0;
