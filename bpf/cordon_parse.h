@@ -16,7 +16,7 @@
 #include "cordon_map.h"
 
 #define CORDON_TAGS_MAX 2       /* 802.1Q and 802.1ad */
-#define CORDON_EXTENSIONS_MAX 8 /* IPv6 extension headers walked */
+#define CORDON_EXTENSIONS_MAX 8 /* IPv6 headers looked at: 7 extensions and what they carry */
 #define CORDON_OPTIONS_MAX 8    /* neighbour discovery options walked */
 
 enum direction { INGRESS, EGRESS }; /* from the port, toward the port */
@@ -387,7 +387,7 @@ CORDON_INLINE void parse_transport(struct talk *t, enum direction direction, str
 
     if (t->protocol == IPPROTO_ICMP || t->protocol == NEXT_ICMPV6) {
         if ((void *)(type + 1) > c.end)
-            t->blind = 1;
+            t->protocol = -1;
         else
             t->own = *type;
         return;
@@ -401,8 +401,8 @@ CORDON_INLINE void parse_transport(struct talk *t, enum direction direction, str
     }
     t->own = bpf_ntohs(direction == EGRESS ? p->to : p->from);
     t->other = bpf_ntohs(direction == EGRESS ? p->from : p->to);
-    if (t->protocol == IPPROTO_TCP && (void *)(tcp + 1) <= c.end)
-        t->opens = (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+    if (t->protocol == IPPROTO_TCP) /* what hides its flags may be any (RFC 3128 §3) */
+        t->opens = (void *)(tcp + 1) > c.end || (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
 CORDON_INLINE void parse_talk_ipv4(const struct frame *f, struct talk *out)
@@ -410,12 +410,14 @@ CORDON_INLINE void parse_talk_ipv4(const struct frame *f, struct talk *out)
     struct cursor c = f->l3;
     struct ipv4 *ip = TAKE(&c, struct ipv4);
 
-    if (!ip || ip->version_ihl >> 4 != 4 || ip->version_ihl < 0x45)
+    if (!ip || ip->version_ihl >> 4 != 4)
         return;
     out->peer = ipv4_of(f->direction == EGRESS ? ip->from : ip->to);
+    c.at = (void *)ip + (ip->version_ihl & 15) * 4;
+    if (ip->version_ihl < 0x45 || c.at > c.end)
+        return;
     out->protocol = ip->protocol;
     out->blind = (ip->fragment & bpf_htons(0x1fff)) != 0;
-    c.at = (void *)ip + (ip->version_ihl & 15) * 4;
     if (!out->blind)
         parse_transport(out, f->direction, c);
 }

@@ -3,12 +3,13 @@
 
 from frames import (DEVICE4, DEVICE6, DEVICE_MACS, GATEWAY4, GATEWAY6, GATEWAY_MAC, OTHER4, OTHER6, PREFIXES, SERVICES)
 
+MODES = ["isolate", "remediate", "remediate", "observe"]
 OURS = [GATEWAY_MAC, GATEWAY4, GATEWAY6]
 
 
 class Decisions:
-    def __init__(self, frames, features):
-        self.frames, self.features = frames, features
+    def __init__(self, frames):
+        self.frames = frames
 
     def one(self):
         """Everything that holds in one case. Who is known comes first, so that nobody is in his way."""
@@ -16,18 +17,14 @@ class Decisions:
         decided = ["ours " + " ".join(OURS)] if f.odds(0.85) else []
         decided += self.known()
         decided += [self.verdict() for _ in range(f.pick([0, 1, 1, 2, 3, 6, 12]))]
-        if "forging" in self.features:
-            decided += [f"bind {ip}" for ip in self.owned(decided) if f.odds(0.3)]
+        decided += [f"bind {ip}" for ip in self.owned(decided) if f.odds(0.3)]
         if f.odds(0.25):
-            decided.append(f"unknown {f.pick(self.modes())}")
-        if "policies" in self.features and f.odds(0.5):
+            decided.append(f"unknown {f.pick(MODES)}")
+        if f.odds(0.5):
             decided += ["locals 192.0.2.0/24 2001:db8::/64"] if f.odds(0.8) else []
             for number in range(1, f.pick([2, 2, 3])):
                 decided += self.policy(number)
         return decided
-
-    def modes(self):
-        return ["isolate", "remediate", "remediate"] + ["observe"] * ("observe" in self.features)
 
     def known(self):
         f = self.frames
@@ -43,7 +40,7 @@ class Decisions:
         address = f.pick(PREFIXES) if f.odds(0.35) else f.pick(hosts)
         kind = f.random.random()
         end = "" if kind < 0.7 else " 3600" if kind < 0.9 else " 0.05"
-        return f"verdict {address} {f.pick(self.modes())}{end}"
+        return f"verdict {address} {f.pick(MODES)}{end}"
 
     def policy(self, number):
         f = self.frames

@@ -10,17 +10,21 @@ destination.
    three tags, what is cut) are judged by MAC alone.
 2. IPv4 of at least 20 bytes and IPv6 of at least 40 have addresses. ARP for IPv4 (28 bytes) claims its
    sender's MAC and IP, a probe (RFC 5227) its target's IP; toward a port, the target's. Neighbour
-   discovery, behind up to CHAIN extension headers: an advertisement claims its target, and so does a
+   discovery, behind up to CHAIN extension headers (eight headers are looked at, the last one must be the
+   message): an advertisement claims its target, and so does a
    solicitation from ::; toward a port, a solicitation is for its target. From a port it claims the MAC in
    its link-layer address option: source (RS, RA, NS) or target (NA, redirect), among its first eight.
 3. The strictest verdict among MAC, IP, the longest live prefix, inner MAC and inner IP (with its prefix)
-   counts: isolate, remediate, observe. From a port, a MAC without a slot has the mode for unknown ones.
+   counts: isolate, remediate, observe. From a port, a MAC without a slot has the mode for unknown ones, and
+   so has one that calls itself by a MAC of OURS.
 4. isolate drops.
-5. From a port: an inner IP that is no probe's, or without one the source, that is OURS while the MAC is
-   not, or BOUND to a MAC other than this one, is forged: dropped, whatever the verdict.
+5. From a port: a source, or an inner IP that is no probe's, that is OURS while the MAC is not, or BOUND to
+   a MAC other than this one, is forged: dropped, whatever the verdict. The source is looked at before
+   anything inside is: a frame whose source is forged is dropped for that, also if it claims somebody isolated.
 6. remediate drops but for what repairs, see Remedy.
 7. The policy of the MAC, or else of the IP, with REPORT or ENFORCE: see `departs`. ENFORCE drops what
-   departs unless the verdict is observe.
+   departs unless the verdict is observe. What repairs never departs: DHCP by broadcast or with the gateway,
+   too, though with nobody else; a lease that another server gave is kept by rebinding (RFC 2131 §4.4.5).
 8. All else passes.
 
 What passes counts once: for the MAC, or else for the IP, the claimed one if there is one; not toward a group.
@@ -36,7 +40,7 @@ from dataclasses import dataclass, field
 NONE, OBSERVE, REMEDIATE, ISOLATE = range(4)  # by strictness
 MODES = {"none": NONE, "observe": OBSERVE, "remediate": REMEDIATE, "isolate": ISOLATE}
 
-CHAIN = 7  # extension headers that are stepped over in front of a message
+CHAIN = 7  # extension headers that are stepped over in front of a message, the eighth header looked at
 OPTIONS = 8  # options of neighbour discovery that are looked at
 TAGS = (0x8100, 0x88A8)
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
@@ -236,16 +240,15 @@ def in_prefix(address, network, bits):
 
 
 class World:
-    """Everything decided and known. `forging` is False for programs that do not know of it yet."""
+    """Everything decided and known."""
 
-    def __init__(self, forging=True):
+    def __init__(self):
         self.slots = {}  # address: Slot
         self.prefixes = {}  # (address, length): Slot
         self.policies = {}
         self.networks = []  # (address, length) that LAN ports are in
         self.ours = set()
         self.unknown = NONE
-        self.forging = forging
 
     def slot(self, address):
         return self.slots.setdefault(address, Slot())
@@ -255,11 +258,11 @@ class World:
         p = read_frame(frame, outward)
         if p is None:
             return Ruling(True, frozenset(), "too short")
-        mode, whose = self.strictest(p)
-        if mode == ISOLATE:
-            return Ruling(False, whose, "isolated")
-        if not outward and self.forging and (forged := self.forged(p)):
-            return Ruling(False, frozenset([p.own_mac]) & self.slots.keys(), forged)
+        for mode, whose, ip in self.outside_in(p):
+            if mode == ISOLATE:
+                return Ruling(False, whose, "isolated")
+            if not outward and (forged := self.forged(p, ip)):
+                return Ruling(False, frozenset([p.own_mac]) & self.slots.keys(), forged)
         if mode == REMEDIATE and not Remedy(self, p).passes():
             return Ruling(False, whose, "in remediation")
         policy_of = self.policy_of(p)
@@ -271,18 +274,25 @@ class World:
 
     # verdicts
 
-    def strictest(self, p):
-        best, whose = NONE, frozenset()
-        if not p.outward and not self.has_slot(p.own_mac):
+    def outside_in(self, p):
+        """The verdict so far, whose it is, and the IP address that is claimed: by the headers, then inside."""
+        best = NONE
+        if not p.outward and (p.own_mac not in self.slots or p.own_mac in self.ours):
             best = self.unknown
-        for mode, key in self.verdicts(p):
+        outside = self.strictest((best, frozenset()), (p.own_mac, p.own_ip))
+        yield *outside, p.own_ip
+        yield *self.strictest(outside, (p.inner_ip, p.inner_mac)), None if p.probe else p.inner_ip
+
+    def strictest(self, so_far, addresses):
+        """Of equally strict ones the first."""
+        best, whose = so_far
+        for mode, key in self.verdicts(addresses):
             if mode > best:
                 best, whose = mode, frozenset([key])
         return best, whose
 
-    def verdicts(self, p):
-        """In the order in which equally strict ones are counted."""
-        for address in (p.own_mac, p.own_ip, p.inner_ip, p.inner_mac):
+    def verdicts(self, addresses):
+        for address in addresses:
             if address is None:
                 continue
             if address in self.slots:
@@ -298,18 +308,12 @@ class World:
     def counted(self, p):
         if p.outward and is_group(p.own_mac):
             return frozenset()
-        places = [a for a in (p.own_mac, p.inner_ip or p.own_ip) if self.has_slot(a)]
-        # TEMP: programs that know nothing of forging count for both
-        return frozenset(places[:1] if self.forging else places)
-
-    def has_slot(self, address):
-        """TEMP: to programs that know nothing of forging, what is OURS has none of its own."""
-        return address in self.slots or (self.forging and address in self.ours)
+        places = [a for a in (p.own_mac, p.inner_ip or p.own_ip) if a in self.slots or a in self.ours]
+        return frozenset(places[:1])
 
     # forging
 
-    def forged(self, p):
-        ip = None if p.probe else p.inner_ip or p.own_ip
+    def forged(self, p, ip):
         if ip is None or ip in NO_IP:
             return ""
         if ip in self.ours and p.own_mac not in self.ours:
@@ -329,7 +333,7 @@ class World:
         return None
 
     def departs(self, p, policy):
-        if p.kind == ARP or (p.kind and always_passes(p)) or Remedy(self, p).passes():
+        if p.kind == ARP or (p.kind and is_housekeeping(p)) or Remedy(self, p).passes():
             return False
         if p.kind not in (IPV4, IPV6):
             return True
@@ -353,12 +357,13 @@ class World:
 
 
 ANY_PORT = (0, 65535)
+PORTS_IN = {TCP: 4, UDP: 4, ICMP: 1, ICMPV6: 1}  # so many bytes; with fewer it tells nothing of itself
 
 
 def message_fits(rule, p):
     """Protocol and ports, RFC 8519's part of the rule."""
     m, anything = p.message, rule.own == rule.other == ANY_PORT
-    if m is None:
+    if m is None or (not m.later and len(m.data) < PORTS_IN.get(m.protocol, 0)):
         return rule.protocol == 0 and anything
     if rule.protocol not in (0, m.protocol):
         return False
@@ -367,26 +372,21 @@ def message_fits(rule, p):
     if m.later:
         return True
     if m.protocol in (ICMP, ICMPV6):  # at the other end, port 0
-        return len(m.data) > 0 and rule.own[0] <= m.data[0] <= rule.own[1] and rule.other[0] == 0
+        return rule.own[0] <= m.data[0] <= rule.own[1] and rule.other[0] == 0
     if rule.no_open and m.protocol == TCP and (len(m.data) < 14 or m.data[13] & 0x12 == 0x02):
         return False
     ports = p.ports()
-    if ports is None:
-        return anything
     return rule.own[0] <= ports[0] <= rule.own[1] and rule.other[0] <= ports[1] <= rule.other[1]
 
 
-def always_passes(p):
-    """What no policy keeps from a device: it could not be on a network without."""
+def is_housekeeping(p):
+    """What no policy keeps from a device, beside what repairs: it could not be on a network without."""
     m = p.message
     if m is None or m.later:
         return False
     kind = m.data[0] if m.data else -1
     if p.kind == IPV4:
-        return (m.protocol == IGMP or (m.protocol == ICMP and kind in (3, 11, 12))
-                or (m.protocol == UDP and p.ports() == (68, 67)))
-    if m.protocol == UDP:
-        return p.ports() == (546, 547)
+        return m.protocol == IGMP or (m.protocol == ICMP and kind in (3, 11, 12))
     return m.protocol == ICMPV6 and (1 <= kind <= 4 or 130 <= kind <= 137 or kind == 143)
 
 

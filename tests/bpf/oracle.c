@@ -5,7 +5,6 @@
  * Loaded unpinned and attached nowhere. One command a line on standard input, one line of answer
  * each on standard output; a command that is not understood ends it with status 2.
  *
- *   features                          what these programs know: verdicts observe forging policies
  *   unknown MODE                      what a MAC without a slot may do
  *   ours ADDRESS...                   these, and no others, are the gateway's own
  *   locals NETWORK...                 these, and no others, are local to policies
@@ -37,15 +36,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "harness.h"
-
-/* TEMP: until policies are in the kernel programs. */
-#if CORDON_LAYOUT >= 3
-#define HAS_POLICIES 1
 #include "enforcer/policy.h"
-#else
-#define HAS_POLICIES 0
-#endif
+#include "harness.h"
 
 #define SLOTS 1024
 #define FRAME_MAX (16 * 1024)
@@ -198,10 +190,8 @@ static int judge_now(const struct judged *j)
     struct gw_verdict_record r = {
         .address = j->address,
         .mode = (uint8_t)j->judgement.mode,
-#if HAS_POLICIES
         .policy = j->judgement.policy,
         .bound = j->judgement.bound,
-#endif
         .until_wall_ms = j->judgement.until_wall_ms,
     };
 
@@ -244,15 +234,6 @@ static size_t addresses(struct words *w, struct gw_hwaddr *out)
     return count;
 }
 
-static int set_ours(const struct gw_hwaddr *own, size_t count)
-{
-#if HAS_POLICIES
-    return gw_kernel_flag(&k, CORDON_OWN, &(const struct gw_addresses){own, count, 0});
-#else
-    return gw_kernel_ours(&k, own, count);
-#endif
-}
-
 static void do_ours(struct words *w)
 {
     struct gw_hwaddr own[WORDS_MAX];
@@ -260,24 +241,14 @@ static void do_ours(struct words *w)
 
     for (size_t i = 0; i < count; i++)
         (void)judged(&own[i]); /* to be forgotten by a reset, with the slot that it may get */
-    answer(set_ours(own, count));
-}
-
-static int set_locals(const struct gw_hwaddr *nets, size_t count)
-{
-#if HAS_POLICIES
-    return gw_kernel_locals(&k, &(const struct gw_addresses){nets, count, 0});
-#else
-    (void)nets;
-    return count ? GW_EUNSUPPORTED : 0;
-#endif
+    answer(gw_kernel_flag(&k, CORDON_OWN, &(const struct gw_addresses){own, count, 0}));
 }
 
 static void do_locals(struct words *w)
 {
     struct gw_hwaddr nets[WORDS_MAX];
 
-    answer(set_locals(nets, addresses(w, nets)));
+    answer(gw_kernel_locals(&k, nets, addresses(w, nets)));
 }
 
 /* ---- who is known ---- */
@@ -375,12 +346,10 @@ static void do_dropped(struct words *w)
 
 static void end_policies(void)
 {
-#if HAS_POLICIES
     for (uint16_t i = 1; i < POLICIES_MAX; i++) {
         if (begun & 1ULL << i)
             gw_policy_end(&k, i);
     }
-#endif
     begun = 0;
 }
 
@@ -401,7 +370,7 @@ static void do_reset(struct words *w)
     (void)w;
     end_policies();
     gw_kernel_unknown(&k, GW_MODE_NONE);
-    if (set_locals(NULL, 0) != 0 || set_ours(NULL, 0) != 0)
+    if (gw_kernel_locals(&k, NULL, 0) != 0 || gw_kernel_flag(&k, CORDON_OWN, NULL, 0) != 0)
         fail("cannot be forgotten");
     for (size_t i = 0; i < judged_count; i++)
         forget(&all[i]);
@@ -563,12 +532,8 @@ static void do_peer(struct words *w)
 static void do_commit(struct words *w)
 {
     (void)w;
-#if HAS_POLICIES
     answer(gw_policy_set(&k, open_policy(), 1));
     begun |= 1ULL << policy.number;
-#else
-    answer(GW_EUNSUPPORTED);
-#endif
     policy.number = 0;
 }
 
@@ -591,22 +556,14 @@ static void do_attach(struct words *w)
     answer(judge_now(j));
 }
 
-static void do_features(struct words *w)
-{
-    (void)w;
-    (void)puts(HAS_POLICIES ? "verdicts observe forging policies" : "verdicts");
-}
-
 static const struct command {
     const char *name;
     void (*run)(struct words *w);
 } commands[] = {
-    {"features", do_features}, {"unknown", do_unknown},   {"ours", do_ours},
-    {"locals", do_locals},     {"known", do_known},       {"verdict", do_verdict},
-    {"bind", do_bind},         {"policy", do_policy},     {"rule", do_rule},
-    {"peer", do_peer},         {"commit", do_commit},     {"attach", do_attach},
-    {"frame", do_frame},       {"counters", do_counters}, {"dropped", do_dropped},
-    {"reset", do_reset},
+    {"unknown", do_unknown},   {"ours", do_ours},       {"locals", do_locals}, {"known", do_known},
+    {"verdict", do_verdict},   {"bind", do_bind},       {"policy", do_policy}, {"rule", do_rule},
+    {"peer", do_peer},         {"commit", do_commit},   {"attach", do_attach}, {"frame", do_frame},
+    {"counters", do_counters}, {"dropped", do_dropped}, {"reset", do_reset},
 };
 
 static void obey(char *line)

@@ -22,7 +22,6 @@ class Oracle:
     def __init__(self):
         self.process = subprocess.Popen([BUILD / "tests" / "bpf_oracle"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
-        self.features = set(self.ask(["features"])[0].split())
 
     def ask(self, commands):
         """The answers, in order."""
@@ -134,7 +133,7 @@ class Case:
 
     def run(self, oracle):
         """Where the two differ: [(program, frame, text)], and then what the counters say, [text]."""
-        world = model.World(forging="forging" in oracle.features)
+        world = model.World()
         oracle.say(["reset"] + self.decided)
         for command in self.decided:
             obey(world, command)

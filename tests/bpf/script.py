@@ -24,8 +24,8 @@ def runs_everywhere(program, frame):
     return program == "xdp" or len(frame) >= least
 
 
-def script(case, features):
-    world = model.World(forging="forging" in features)
+def script(case):
+    world = model.World()
     yield "reset", "ok"
     for command in case.decided:
         if command.endswith(" 0.05"):  # no time passes between lines
@@ -42,14 +42,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--features", default="verdicts")
     parser.add_argument("commands")
     parser.add_argument("expected")
     args = parser.parse_args()
-    frames, features = Frames(random.Random(args.seed)), set(args.features.split())
+    frames = Frames(random.Random(args.seed))
     with open(args.commands, "w") as commands, open(args.expected, "w") as expected:
-        for case in cases(frames, Decisions(frames, features), args.frames):
-            for command, answer in script(case, features):
+        for case in cases(frames, Decisions(frames), args.frames):
+            for command, answer in script(case):
                 commands.write(command + "\n")
                 expected.write(answer + "\n")
 

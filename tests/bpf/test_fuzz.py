@@ -78,7 +78,7 @@ def check_hooks_agree(oracle, decided, frames):
 def test_fuzzed_frames(oracle, pytestconfig):
     seed, end = pytestconfig.getoption("seed"), time.monotonic() + pytestconfig.getoption("seconds")
     fuzzer = Fuzzer(seed)
-    decisions, count = Decisions(fuzzer.frames, oracle.features), 0
+    decisions, count = Decisions(fuzzer.frames), 0
     while time.monotonic() < end:
         frames, decided = fuzzer.round(), decisions.one()
         check_all(oracle, [], frames, "pass")

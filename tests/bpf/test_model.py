@@ -22,6 +22,6 @@ def cases(frames, decisions, count):
 def test_kernel_and_model_agree(oracle, pytestconfig):
     seed = pytestconfig.getoption("seed")
     frames = Frames(random.Random(seed))
-    for case in cases(frames, Decisions(frames, oracle.features), pytestconfig.getoption("frames")):
+    for case in cases(frames, Decisions(frames), pytestconfig.getoption("frames")):
         if any(case.run(oracle)):
             pytest.fail(f"seed {seed}:{explain(oracle, case)}", pytrace=False)

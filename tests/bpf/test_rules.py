@@ -3,7 +3,7 @@
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
@@ -68,6 +68,11 @@ ROWS = [
     ("another is not the gateway", f"rule from 0 0 {ANY} gateway", ip4(WEB, DEVICE4[1]), False),
     ("not opened toward it", f"rule to 0 6 {ANY} any no-open", ip4(OPENED, out=True), False),
     ("answered toward it", f"rule to 0 6 {ANY} any no-open", ip4(ANSWER, out=True), True),
+    ("flags that are cut off may open", f"rule to 0 6 {ANY} any no-open",
+     (ip4(ANSWER, out=True)[0][:14 + 20 + 8], True), False),
+    ("ports that are cut off", f"rule from 0 6 {ANY} any", (ip4(WEB)[0][:14 + 20 + 2], False), False),
+    ("ports that are cut off, anything goes", f"rule from 0 0 {ANY} any", (ip4(WEB)[0][:14 + 20 + 2], False), True),
+    ("a type that is cut off", "rule from 0 1 8-8 0-65535 any", (ip4(ICMP(type=8))[0][:14 + 20], False), False),
     ("a type of ICMP", "rule from 0 1 8-8 0-65535 any", ip4(ICMP(type=8)), True),
     ("another type", "rule from 0 1 13-13 0-65535 any", ip4(ICMP(type=8)), False),
     ("a type of ICMPv6", "rule from 0 58 128-128 0-65535 any", ip6(ICMPv6EchoRequest()), True),
@@ -83,6 +88,9 @@ ROWS = [
     ("ARP", None, (bytes(Ether(src=MAC) / ARP(hwsrc=MAC, psrc=MINE4, pdst=DEVICE4[1])), False), True),
     ("neighbour discovery", None, ip6(ICMPv6ND_NS(tgt=DEVICE6[1]), "ff02::1"), True),
     ("DHCP", None, ip4(UDP(sport=68, dport=67), "255.255.255.255"), True),
+    ("DHCP with the gateway", None, ip4(UDP(sport=68, dport=67), GATEWAY4), True),
+    ("DHCP with another", None, ip4(UDP(sport=68, dport=67), CLOUD4), False),
+    ("DHCP with another by a rule", "rule from 0 17 68-68 67-67 any", ip4(UDP(sport=68, dport=67), CLOUD4), True),
     ("an ICMP error", None, ip4(ICMP(type=3)), True),
     ("an echo", None, ip4(ICMP(type=8)), False),
     ("what remediation leaves open", None, ip4(TCP(dport=8883), GATEWAY4), True),
@@ -113,9 +121,19 @@ THIEF = DEVICE_MACS[1]
     (Ether(src=THIEF) / ARP(psrc="0.0.0.0", pdst=MINE4), True),  # a probe only asks
     (Ether(src=THIEF) / IPv6(src="::") / ICMPv6ND_NS(tgt=MINE6), True),
     (Ether(src=THIEF) / IPv6(src=MINE6) / ICMPv6ND_NS(tgt=CLOUD6), False),
+    (Ether(src=THIEF) / IPv6(src=DEVICE6[1]) / ICMPv6ND_NA(tgt=MINE6), False),
+    (Ether(src=THIEF) / IPv6(src=MINE6) / ICMPv6ND_NA(tgt=DEVICE6[1]), False),
+    (Ether(src=THIEF) / IPv6(src=DEVICE6[1]) / ICMPv6ND_NA(tgt=DEVICE6[1]), True),
 ])
 @pytest.mark.parametrize("mode", ["none", "observe"])
 def test_a_bound_address_is_its_owner_s(frame, passes, mode):
     world = world_of(f"bind {MINE4}", f"bind {MINE6}", f"verdict {THIEF} {mode}")
     assert world.judge(bytes(frame), False).passes == passes
     assert world.judge(bytes(frame), True).passes, "toward a port nobody claims anything"
+
+
+@pytest.mark.parametrize("mac, passes", [(MAC, True), (THIEF, False), (GATEWAY_MAC, False)])
+def test_whom_nobody_knows_and_who_calls_himself_the_gateway(mac, passes):
+    world = world_of("unknown isolate")
+    assert world.judge(bytes(Ether(src=mac) / IP(src=CLOUD4)), False).passes == passes
+    assert world.judge(bytes(Ether(dst=mac) / IP(dst=CLOUD4)), True).passes
