@@ -248,7 +248,9 @@ static void do_locals(struct words *w)
 {
     struct gw_hwaddr nets[WORDS_MAX];
 
-    answer(gw_kernel_locals(&k, nets, addresses(w, nets)));
+    size_t count = addresses(w, nets);
+
+    answer(gw_kernel_locals(&k, &(const struct gw_addresses){nets, count, 0}));
 }
 
 /* ---- who is known ---- */
@@ -367,10 +369,12 @@ static void forget(struct judged *j)
 
 static void do_reset(struct words *w)
 {
+    const struct gw_addresses none = {0};
+
     (void)w;
     end_policies();
     gw_kernel_unknown(&k, GW_MODE_NONE);
-    if (gw_kernel_locals(&k, NULL, 0) != 0 || gw_kernel_flag(&k, CORDON_OWN, NULL, 0) != 0)
+    if (gw_kernel_locals(&k, &none) != 0 || gw_kernel_flag(&k, CORDON_OWN, &none) != 0)
         fail("cannot be forgotten");
     for (size_t i = 0; i < judged_count; i++)
         forget(&all[i]);
