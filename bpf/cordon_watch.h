@@ -175,6 +175,18 @@ CORDON_INLINE int set_bit(__u64 *word, __u32 bit)
     return 1;
 }
 
+/*
+ * A scan's addresses and ports follow each other, which multiply-shift maps to a progression: with
+ * unlucky factors to few of its upper bits. Here every bit counts for every other (MurmurHash3's
+ * last step).
+ */
+CORDON_INLINE __u64 scattered(__u64 hash)
+{
+    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdULL;
+    hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53ULL;
+    return hash ^ hash >> 33;
+}
+
 /* A conversation begins. `neighbour`: with another device of this LAN. */
 __attribute__((noinline)) int cordon_called(struct cordon_event *e, __u32 mac_slot,
                                             __u32 counts_port, __u32 neighbour)
@@ -184,11 +196,12 @@ __attribute__((noinline)) int cordon_called(struct cordon_event *e, __u32 mac_sl
 
     if (!e || !w)
         return 0;
-    host = cordon_hash(cordon_factor_a, cordon_factor_b, e->peer_kind, e->peer_a, e->peer_b);
+    host = scattered(
+        cordon_hash(cordon_factor_a, cordon_factor_b, e->peer_kind, e->peer_a, e->peer_b));
     if (set_bit(&w->hosts[host >> 63], host >> 57))
         notice(w, e, NOTICED_HOSTS, bits_of(w->hosts[0]) + bits_of(w->hosts[1]),
                cordon_live.limits.hosts);
-    port = cordon_hash(cordon_factor_b, cordon_factor_a, e->protocol, e->port, e->port);
+    port = scattered(cordon_hash(cordon_factor_b, cordon_factor_a, e->protocol, e->port, 0));
     if (counts_port && set_bit(&w->ports[port >> 63], port >> 57))
         notice(w, e, NOTICED_PORTS, bits_of(w->ports[0]) + bits_of(w->ports[1]),
                cordon_live.limits.ports);
