@@ -10,6 +10,8 @@
 #define FRAGS_FROM 1024 /* a frame that begins with less is in one piece */
 #define PULL_BYTES 256  /* enough for every header that is judged */
 
+#define ANSWER_NS 10000000000ULL /* a name server's answer comes sooner */
+
 const volatile __u8 cordon_has_frags; /* the kernel knows packets in several buffers */
 
 struct packet {
@@ -30,6 +32,7 @@ struct glance {
     __u32 tick;
     __u32 direction;
     __u32 policy, by; /* whose: a slot */
+    __u32 bank;       /* of the policy, for all of this packet */
     __u32 answers;    /* a DNS answer to a device with a policy */
     struct inner inner;
     struct talk talk;
@@ -56,13 +59,6 @@ CORDON_INLINE int is_known(struct found mac, struct found ip, struct claim c, __
     if (!mac.slot || mac.slot->owner != ifindex)
         return 0;
     return !c.kind || (ip.slot && ip.slot->owner == mac.slot->self);
-}
-
-/* Nobody, or somebody who calls himself by the gateway's own link address. */
-CORDON_INLINE int is_unknown(struct found mac)
-{
-    CHECK_AGAIN(mac.slot);
-    return !mac.slot || mac.slot->flags & CORDON_OWN;
 }
 
 /* Neither known nor told lately. */
@@ -107,21 +103,35 @@ __attribute__((noinline)) int cordon_sight(const struct glance *g)
     return 0;
 }
 
-/* The address is kept for somebody else: the gateway, its router, or an owner that is still heard.
+/* The owner went on to another IPv4 address: nobody has two, as a rule; of IPv6 everybody has. */
+CORDON_INLINE int has_moved_on(struct found owner, struct found ip)
+{
+    struct found now;
+
+    if (ip.slot->kind != CORDON_IPV4 || owner.slot->used[0] == ip.index)
+        return 0;
+    now = slot_at(owner.slot->used[0]);
+    return now.slot && now.slot->kind == CORDON_IPV4 && now.slot->owner == owner.slot->self;
+}
+
+/*
+ * The address is kept for somebody else: the gateway, its router, or an owner that is still heard.
+ * `inner` is the link address that ARP or discovery gives for it; 0: none.
  */
-CORDON_INLINE int is_taken(struct found ip, struct found mac, __u64 now_ns)
+CORDON_INLINE int is_taken(struct found ip, struct found mac, __u64 inner, __u64 now_ns)
 {
     struct found owner;
 
     if (!ip.slot || !(ip.slot->flags & CORDON_CLAIMED))
         return 0;
-    if (ip.slot->flags & (CORDON_OWN | CORDON_ROUTER)) /* ours may come back from a switch */
-        return !mac.slot || !(mac.slot->flags & CORDON_OWN);
-    if (mac.slot && ip.slot->owner == mac.slot->self)
-        return 0;
+    if (ip.slot->flags & (CORDON_OWN | CORDON_ROUTER))
+        return 1;
     owner = slot_at(ip.slot->owner & CORDON_SELF_SLOT);
-    return owner.slot && owner.slot->self == ip.slot->owner &&
-           now_ns - owner.slot->seen_ns < CORDON_BOUND_NS;
+    if (!owner.slot || owner.slot->self != ip.slot->owner)
+        return 0;
+    if (mac.slot && ip.slot->owner == mac.slot->self && (!inner || inner == owner.slot->a))
+        return 0;
+    return now_ns - owner.slot->seen_ns < CORDON_BOUND_NS && !has_moved_on(owner, ip);
 }
 
 /* ---- the thorough look ---- */
@@ -171,6 +181,25 @@ __attribute__((noinline)) int cordon_forged(const struct glance *g, __u32 inner)
     return cordon_tell(&e);
 }
 
+/*
+ * Nobody on a LAN port has the gateway's own link address. What a switch or an access point sends
+ * back of ours goes to groups, and is no news.
+ */
+__attribute__((noinline)) int cordon_impostor(struct glance *g)
+{
+    struct found mac;
+
+    if (!g || MODE_OF(g->judged) == CORDON_ISOLATE)
+        return 0;
+    mac = slot_at(g->mac_slot);
+    if (!mac.slot || !(mac.slot->flags & CORDON_OWN))
+        return 0;
+    g->judged = JUDGED(CORDON_ISOLATE, g->mac_slot);
+    if (!is_group(g->talk.to) || (g->inner.mac && g->inner.mac != g->mac))
+        (void)cordon_forged(g, g->inner.mac != 0);
+    return 1;
+}
+
 /* Serves addresses or routes, though nobody asked it to. */
 __attribute__((noinline)) int cordon_rogue(const struct glance *g)
 {
@@ -189,8 +218,9 @@ __attribute__((noinline)) int cordon_rogue(const struct glance *g)
         return 0;
     mac = slot_at(g->mac_slot);
     ip = slot_at(g->ip_slot);
-    if ((mac.slot && mac.slot->flags & (CORDON_OWN | CORDON_SERVER)) ||
-        (ip.slot && ip.slot->flags & (CORDON_OWN | CORDON_ROUTER | CORDON_SERVER)))
+    if (mac.slot &&
+        (mac.slot->flags & CORDON_SERVER ||
+         (ip.slot && ip.slot->flags & CORDON_SERVER && ip.slot->owner == mac.slot->self)))
         return 0;
     fill_event(&e, g);
     e.what = CORDON_WIRE + (dhcp ? NOTICED_DHCP : NOTICED_ROUTER);
@@ -272,7 +302,8 @@ __attribute__((noinline)) int cordon_weigh(struct glance *g)
 __attribute__((noinline)) int cordon_claim(struct glance *g, __u32 inner)
 {
     if (!g || MODE_OF(g->judged) == CORDON_ISOLATE ||
-        !is_taken(slot_at(g->ip_slot), slot_at(g->mac_slot), bpf_ktime_get_coarse_ns()))
+        !is_taken(slot_at(g->ip_slot), slot_at(g->mac_slot), inner ? g->inner.mac : 0,
+                  bpf_ktime_get_coarse_ns()))
         return 0;
     (void)cordon_forged(g, inner);
     g->judged = JUDGED(CORDON_ISOLATE, g->mac_slot);
@@ -295,21 +326,23 @@ __attribute__((noinline)) int cordon_hear(struct glance *g)
 #define POLICY_DROP 1   /* over a limit */
 #define POLICY_DEPART 2 /* no rule allows it */
 
-__attribute__((noinline)) int cordon_policy(const struct glance *g)
+__attribute__((noinline)) int cordon_policy(struct glance *g)
 {
     const struct talk *t;
     struct policy p;
 
-    if (!g || !policy_at(g->policy, &p))
+    if (!g || !policy_at(g->policy, BANK_NOW, &p))
         return POLICY_PASS;
     t = &g->talk;
+    g->bank = p.bank;
     if (!within_limits(&p, g->direction, g->packets, g->bytes) &&
         MODE_OF(g->judged) != CORDON_OBSERVE)
         return POLICY_DROP;
     if (p.list->flags & CORDON_LEARN)
         (void)cordon_learn(g->policy, t, g->direction, g->packets, g->bytes);
-    if (!(p.list->flags & (CORDON_REPORT | CORDON_ENFORCE)) || is_housekeeping(t) ||
-        cordon_allows(g->policy, t, g->direction))
+    if (!(p.list->flags & (CORDON_REPORT | CORDON_ENFORCE)) ||
+        cordon_housekeeping(g->policy, p.bank, t) ||
+        cordon_allows(g->policy, p.bank, t, g->direction))
         return POLICY_PASS;
     return POLICY_DEPART;
 }
@@ -320,7 +353,7 @@ __attribute__((noinline)) int cordon_depart(const struct glance *g)
     struct cordon_event e;
     struct policy p;
 
-    if (!g || !policy_at(g->policy, &p))
+    if (!g || !policy_at(g->policy, g->bank, &p))
         return 0;
     fill_event(&e, g);
     e.what = CORDON_WIRE + NOTICED_DEPARTURE;
@@ -329,17 +362,50 @@ __attribute__((noinline)) int cordon_depart(const struct glance *g)
     return e.dropped;
 }
 
-/* Whose policy holds: the link address's or, if that has none, the network address's. */
+/*
+ * Whose policy holds: the link address's or, if that has none, the network address's, unless it is
+ * somebody else who speaks of that.
+ */
 CORDON_INLINE void find_policy(struct glance *g)
 {
     struct found mac = slot_at(g->mac_slot), ip = slot_at(g->ip_slot);
+    int own = g->direction == EGRESS || !mac.slot || (ip.slot && ip.slot->owner == mac.slot->self);
 
     g->by = g->mac_slot;
     g->policy = mac.slot ? mac.slot->policy : 0;
-    if (!g->policy && ip.slot) {
+    if (!g->policy && ip.slot && own && !g->inner.probe) {
         g->by = g->ip_slot;
         g->policy = ip.slot->policy;
     }
+}
+
+/* A question to a name server, or the answer to one: 1 for the latter, once. */
+__attribute__((noinline)) int cordon_names(const struct glance *g)
+{
+    struct asked key = {};
+    const struct talk *t;
+    __u64 now_ns = bpf_ktime_get_coarse_ns(), *then;
+    int fresh;
+
+    if (!g)
+        return 0;
+    t = &g->talk;
+    key.mac = g->mac;
+    key.a = t->peer.a;
+    key.b = t->peer.b;
+    key.kind = t->peer.kind;
+    key.port = t->own;
+    key.id = t->id;
+    if (g->direction == INGRESS) {
+        (void)bpf_map_update_elem(&cordon_asked, &key, &now_ns, BPF_ANY);
+        return 0;
+    }
+    then = bpf_map_lookup_elem(&cordon_asked, &key);
+    if (!then)
+        return 0;
+    fresh = now_ns - *then < ANSWER_NS;
+    (void)bpf_map_delete_elem(&cordon_asked, &key);
+    return fresh;
 }
 
 /* Only reads the packet: what is found goes on as plain memory, which costs the verifier little. */
@@ -398,6 +464,8 @@ CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, str
     int verdict;
 
     (void)read(ctx, g);
+    if (g->direction == INGRESS && cordon_impostor(g))
+        return g->judged;
     if (!weigh(g))
         disown(g);
     if (g->direction == INGRESS)
@@ -540,7 +608,9 @@ CORDON_INLINE int needs_look(const struct frame *f, struct found mac, struct fou
     CHECK_AGAIN(ip.slot);
     if (MODE_OF(judged) == CORDON_REMEDIATE || (ip.slot && ip.slot->policy))
         return 1;
-    if (f->direction == INGRESS && !known && ip.slot && ip.slot->flags & CORDON_CLAIMED)
+    if (f->direction == INGRESS && !known &&
+        ((ip.slot && ip.slot->flags & CORDON_CLAIMED) ||
+         (mac.slot && mac.slot->flags & CORDON_OWN)))
         return 1;
     return mac.slot && (mac.slot->policy || (f->direction == INGRESS && begins(f, mac)));
 }
@@ -565,12 +635,12 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
     judged = judged_by(mac);
     if (MODE_OF(judged) == CORDON_ISOLATE)
         return drop(p, direction, mac.index);
-    if (direction == INGRESS && cordon_live.unknown_mode && is_unknown(mac))
+    if (direction == INGRESS && !mac.slot)
         judged = JUDGED(cordon_live.unknown_mode, CORDON_NO_OWNER);
 
     parse_network(&f);
     if (f.ip.kind) {
-        ip = find_near(mac, f.ip);
+        ip = find_near(mac, f.ip, direction);
         judged = stricter(judged, judge_ip(f.ip, ip));
     }
     known = direction == INGRESS && is_known(mac, ip, f.ip, p->ifindex);

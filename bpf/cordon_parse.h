@@ -50,12 +50,14 @@ struct inner {
 /* One packet of a conversation, as the judged side has it. */
 struct talk {
     struct claim peer; /* the other end; ARP: who is asked for; kind 0: no IP packet */
-    __u64 to;          /* the link address that it goes to */
+    __u64 to, from;    /* the link addresses */
     int protocol;      /* -1: hidden */
     __u16 own, other;  /* ports, host order; ICMP: own is its type */
     __u8 blind;        /* a later fragment: no ports */
     __u8 opens;        /* the first packet of a TCP connection */
     __u8 arp;          /* ARP, not only by its EtherType */
+    __u8 eapol;        /* IEEE 802.1X, which Wi-Fi has its keys by */
+    __u16 id;          /* of a DNS message */
 };
 
 struct ethernet {
@@ -113,6 +115,8 @@ struct option {
 #define ND_NEIGHBOUR_SOLICIT 135
 #define ND_NEIGHBOUR_ADVERT 136
 #define ND_REDIRECT 137
+#define PORT_DNS 53
+
 #define TCP_SYN 2 /* RFC 9293 §3.1 */
 #define TCP_ACK 16
 
@@ -267,6 +271,8 @@ __attribute__((noinline)) __u32 cordon_discovery(__u32 type)
     }
 }
 
+#define MAC_HIDDEN 0x00ffffffffffffffULL /* nobody's: behind more options than are walked */
+
 /* The link address that a message of neighbour discovery carries; 0: none. */
 CORDON_INLINE __u64 discovery_mac(struct cursor c, __u8 type)
 {
@@ -286,7 +292,7 @@ CORDON_INLINE __u64 discovery_mac(struct cursor c, __u8 type)
         if (c.at > c.end)
             return 0;
     }
-    return 0;
+    return MAC_HIDDEN;
 }
 
 /*
@@ -401,7 +407,9 @@ CORDON_INLINE void parse_transport(struct talk *t, enum direction direction, str
     }
     t->own = bpf_ntohs(direction == EGRESS ? p->to : p->from);
     t->other = bpf_ntohs(direction == EGRESS ? p->from : p->to);
-    if (t->protocol == IPPROTO_TCP) /* what hides its flags may be any (RFC 3128 §3) */
+    if (t->protocol == IPPROTO_UDP && t->other == PORT_DNS && c.at + 6 <= c.end)
+        t->id = *(__u16 *)(c.at + 4); /* behind length and checksum */
+    if (t->protocol == IPPROTO_TCP)   /* what hides its flags may be any (RFC 3128 §3) */
         t->opens = (void *)(tcp + 1) > c.end || (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
@@ -458,8 +466,11 @@ CORDON_INLINE void parse_talk(const struct frame *f, struct cursor whole, struct
     struct ethernet *eth = TAKE(&whole, struct ethernet);
 
     out->protocol = -1;
-    if (eth)
+    out->eapol = f->type == ETH_P_PAE;
+    if (eth) {
         out->to = mac_of(eth->to);
+        out->from = mac_of(eth->from);
+    }
     if (f->type == ETH_P_ARP)
         parse_talk_arp(f, out);
     else if (f->type == ETH_P_IP)

@@ -12,6 +12,7 @@
 
 #define SECOND 1000000000ULL
 #define IGMP 2
+#define PAE_GROUP cordon_pair(bpf_htonl(0x0180c200), bpf_htons(0x0003))
 
 /* Sized by the daemon before load; policies has two banks of each number. */
 SHARED_ARRAY(cordon_policies, struct cordon_policy, 2);
@@ -46,13 +47,30 @@ struct {
     __uint(max_entries, 64 * 1024);
 } cordon_copies SEC(".maps");
 
+/* Questions to name servers that are not answered yet; the oldest are forgotten first. */
+struct asked {
+    __u64 mac, a, b; /* who asked, and whom */
+    __u16 port, id;
+    __u32 kind;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct asked);
+    __type(value, __u64);
+} cordon_asked SEC(".maps");
+
 struct policy {
     struct cordon_policy *list;
     struct cordon_meter *meter;
     __u32 number, bank;
 };
 
-CORDON_INLINE int policy_at(__u32 number, struct policy *out)
+/* The bank is chosen once a packet, and told: what follows sees the same policy. */
+#define BANK_NOW 2
+
+CORDON_INLINE int policy_at(__u32 number, __u32 bank, struct policy *out)
 {
     __u32 i = number;
 
@@ -60,7 +78,7 @@ CORDON_INLINE int policy_at(__u32 number, struct policy *out)
     if (!out->meter)
         return 0;
     out->number = number;
-    out->bank = *(volatile __u32 *)&out->meter->bank & 1;
+    out->bank = (bank == BANK_NOW ? *(volatile __u32 *)&out->meter->bank : bank) & 1;
     i = number * 2 + out->bank;
     out->list = bpf_map_lookup_elem(&cordon_policies, &i);
     return out->list != 0;
@@ -68,11 +86,13 @@ CORDON_INLINE int policy_at(__u32 number, struct policy *out)
 
 /* ---- limits ---- */
 
-CORDON_INLINE __s64 filled(__s64 left, __u64 per_s, __u64 elapsed_ns)
-{
-    __s64 more = left + (__s64)(per_s * (elapsed_ns / 1000) / 1000000);
+#define MICRO 1000000LL /* a bucket's unit is a millionth: no fraction is lost */
 
-    return more > (__s64)per_s ? (__s64)per_s : more;
+CORDON_INLINE __s64 filled(__s64 left, __u64 per_s, __u64 elapsed_us)
+{
+    __s64 more = left + (__s64)(per_s * elapsed_us), most = (__s64)per_s * MICRO;
+
+    return more > most ? most : more;
 }
 
 /*
@@ -83,24 +103,26 @@ CORDON_INLINE int within_limits(struct policy *p, enum direction direction, __u6
                                 __u64 bytes)
 {
     const struct cordon_policy *l = p->list;
-    __u64 now_ns = bpf_ktime_get_coarse_ns(), elapsed_ns;
     int way = direction == EGRESS;
+    __s64 elapsed_ns;
+    __u64 elapsed_us;
 
     if (l->packets_per_s == 0 && l->bytes_per_s == 0)
         return 1;
-    elapsed_ns = now_ns - p->meter->at[way].filled_ns;
-    if (elapsed_ns > 0) {
-        if (elapsed_ns > SECOND)
-            elapsed_ns = SECOND;
-        p->meter->at[way].filled_ns = now_ns;
-        p->meter->at[way].packets = filled(p->meter->at[way].packets, l->packets_per_s, elapsed_ns);
-        p->meter->at[way].bytes = filled(p->meter->at[way].bytes, l->bytes_per_s, elapsed_ns);
+    elapsed_ns = bpf_ktime_get_coarse_ns() - p->meter->at[way].filled_ns;
+    if (elapsed_ns >= 1000) { /* another CPU's tick may be ahead */
+        elapsed_us = (__u64)elapsed_ns / 1000;
+        p->meter->at[way].filled_ns += elapsed_us * 1000;
+        if (elapsed_us > MICRO)
+            elapsed_us = MICRO;
+        p->meter->at[way].packets = filled(p->meter->at[way].packets, l->packets_per_s, elapsed_us);
+        p->meter->at[way].bytes = filled(p->meter->at[way].bytes, l->bytes_per_s, elapsed_us);
     }
     if ((l->packets_per_s && p->meter->at[way].packets <= 0) ||
         (l->bytes_per_s && p->meter->at[way].bytes <= 0))
         return 0;
-    __sync_fetch_and_add(&p->meter->at[way].packets, -(__s64)packets);
-    __sync_fetch_and_add(&p->meter->at[way].bytes, -(__s64)bytes);
+    __sync_fetch_and_add(&p->meter->at[way].packets, -(__s64)(packets * MICRO));
+    __sync_fetch_and_add(&p->meter->at[way].bytes, -(__s64)(bytes * MICRO));
     return 1;
 }
 
@@ -168,12 +190,13 @@ CORDON_INLINE int rule_holds(const struct cordon_rule *r, const struct talk *t,
 }
 
 /* A function of its own: the verifier sees the walk over the rules once. */
-__attribute__((noinline)) int cordon_allows(__u32 number, const struct talk *t, __u32 direction)
+__attribute__((noinline)) int cordon_allows(__u32 number, __u32 bank, const struct talk *t,
+                                            __u32 direction)
 {
     struct policy p;
     __u64 rules;
 
-    if (!t || !t->peer.kind || !policy_at(number, &p))
+    if (!t || !t->peer.kind || !policy_at(number, bank, &p))
         return 0;
     rules = rules_for(&p, t->peer);
     for (int i = 0; i < CORDON_RULES && rules; i++, rules >>= 1) {
@@ -183,19 +206,42 @@ __attribute__((noinline)) int cordon_allows(__u32 number, const struct talk *t, 
     return 0;
 }
 
-/* What every network needs: who is where, who listens to which group, what went wrong. */
-CORDON_INLINE int is_housekeeping(const struct talk *t)
+/* Did it go wrong on the way? RFC 792, RFC 4443 §2.1 */
+CORDON_INLINE int is_error(const struct talk *t)
 {
+    if (t->protocol == IPPROTO_ICMP)
+        return t->own == 3 || t->own == 11 || t->own == 12;
+    return t->protocol == NEXT_ICMPV6 && t->own >= 1 && t->own <= 4;
+}
+
+/* Who listens to which group, and who is where: RFC 2236, RFC 2710, RFC 3810, RFC 4861 */
+CORDON_INLINE int is_of_link(const struct talk *t)
+{
+    if (t->peer.kind == CORDON_IPV4)
+        return t->protocol == IGMP;
+    return t->protocol == NEXT_ICMPV6 && ((t->own >= 130 && t->own <= 137) || t->own == 143);
+}
+
+/*
+ * What every network needs, toward those who may need it: errors where some rule leads, the link's
+ * own business on the link.
+ */
+__attribute__((noinline)) int cordon_housekeeping(__u32 number, __u32 bank, const struct talk *t)
+{
+    struct policy p;
+
+    if (!t || !policy_at(number, bank, &p))
+        return 0;
     if (t->arp)
         return 1;
+    if (t->eapol) /* to whom 802.1X is between (IEEE 802.1X-2020 §11.1.1), or whose keys it has */
+        return t->to == PAE_GROUP || is_ours((struct claim){t->to, 0, CORDON_MAC}) ||
+               is_ours((struct claim){t->from, 0, CORDON_MAC});
     if (!t->peer.kind || t->blind)
         return 0;
-    if (t->peer.kind == CORDON_IPV4)
-        return t->protocol == IGMP ||
-               (t->protocol == IPPROTO_ICMP && (t->own == 3 || t->own == 11 || t->own == 12));
-    /* RFC 4443 errors, RFC 2710 and RFC 3810 groups, RFC 4861 discovery */
-    return t->protocol == NEXT_ICMPV6 &&
-           ((t->own >= 1 && t->own <= 4) || (t->own >= 130 && t->own <= 137) || t->own == 143);
+    if (is_error(t))
+        return rules_for(&p, t->peer) != 0;
+    return is_of_link(t) && is_local(t->peer);
 }
 
 /* ---- learning ---- */
@@ -205,7 +251,7 @@ CORDON_INLINE void measure(struct cordon_meter *m, __u64 packets, __u64 bytes)
 {
     __u64 now_ns = bpf_ktime_get_coarse_ns();
 
-    if (now_ns - m->second_ns >= SECOND) {
+    if ((__s64)(now_ns - m->second_ns) >= (__s64)SECOND) {
         m->second_ns = now_ns;
         m->packets = m->bytes = 0;
     }
@@ -246,7 +292,7 @@ __attribute__((noinline)) int cordon_learn(__u32 number, const struct talk *t, _
     struct cordon_learned fresh = {packets, bytes, 0, 0};
     int ports;
 
-    if (!t || !policy_at(number, p) || !t->peer.kind || t->protocol < 0)
+    if (!t || !policy_at(number, BANK_NOW, p) || !t->peer.kind || t->protocol < 0)
         return 0;
     ports = t->protocol == IPPROTO_TCP || t->protocol == IPPROTO_UDP;
     if (t->blind && ports)

@@ -9,7 +9,6 @@
 
 #include "cordon_table.h"
 
-#define PORT_DNS 53
 #define PORT_DHCP_SERVER 67
 #define PORT_DHCP_CLIENT 68
 #define PORT_DHCPV6_CLIENT 546
@@ -64,7 +63,19 @@ CORDON_INLINE int is_dhcp(const struct frame *f, const struct flow *flow, struct
            (f->direction == EGRESS || to_all || is_ours(other));
 }
 
-CORDON_INLINE int may_pass_ipv4(const struct frame *f)
+/* The answer of a DHCP server to the gateway itself, which may be a client here before it has a
+ * route. */
+CORDON_INLINE int is_answer_to_us(const struct frame *f, const struct flow *flow,
+                                  struct cursor whole)
+{
+    struct ethernet *eth = TAKE(&whole, struct ethernet);
+
+    return f->direction == INGRESS && flow->protocol == IPPROTO_UDP &&
+           flow->own == PORT_DHCP_SERVER && flow->other == PORT_DHCP_CLIENT && eth &&
+           is_ours((struct claim){mac_of(eth->to), 0, CORDON_MAC});
+}
+
+CORDON_INLINE int may_pass_ipv4(const struct frame *f, struct cursor whole)
 {
     struct cursor c = f->l3;
     struct ipv4 *ip = TAKE(&c, struct ipv4);
@@ -82,7 +93,7 @@ CORDON_INLINE int may_pass_ipv4(const struct frame *f)
     other = ipv4_of(f->direction == EGRESS ? ip->from : ip->to);
     if (!read_flow(&flow, f, c, ip->protocol))
         return 0;
-    if (is_dhcp(f, &flow, other, other.a == 0xffffffff))
+    if (is_dhcp(f, &flow, other, other.a == 0xffffffff) || is_answer_to_us(f, &flow, whole))
         return 1;
     return is_gateway_service(&flow) && is_ours(other);
 }
@@ -152,7 +163,7 @@ CORDON_INLINE int may_pass(const struct frame *f, struct cursor whole)
     if (!reaches_gateway(f, whole))
         return 0;
     if (f->type == ETH_P_IP)
-        return may_pass_ipv4(f);
+        return may_pass_ipv4(f, whole);
     if (f->type == ETH_P_IPV6)
         return may_pass_ipv6(f);
     return f->type == ETH_P_ARP && may_pass_arp(f);

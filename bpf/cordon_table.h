@@ -129,7 +129,7 @@ CORDON_INLINE struct found find(struct claim c)
 }
 
 /* Of a MAC, most often the address that it used last. */
-CORDON_INLINE struct found find_near(struct found mac, struct claim c)
+CORDON_INLINE struct found find_near(struct found mac, struct claim c, enum direction direction)
 {
     __u32 *used;
     struct found f;
@@ -142,7 +142,7 @@ CORDON_INLINE struct found find_near(struct found mac, struct claim c)
     if (f.slot)
         return f;
     f = find(c);
-    if (f.slot)
+    if (f.slot && direction == INGRESS) /* what is sent to it says nothing of what it uses */
         *used = f.index;
     return f;
 }

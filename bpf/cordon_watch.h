@@ -118,7 +118,8 @@ CORDON_INLINE struct cordon_watch *watch_now(struct found mac, __u64 now_ns)
 
     if (!w || !mac.slot)
         return 0;
-    if (w->self != mac.slot->self || now_ns - w->since_ns >= cordon_live.limits.window_ms * MS) {
+    if (w->self != mac.slot->self ||
+        (__s64)(now_ns - w->since_ns) >= (__s64)(cordon_live.limits.window_ms * MS)) {
         w->since_ns = now_ns;
         w->hosts[0] = w->hosts[1] = w->ports[0] = w->ports[1] = w->neighbours = 0;
         w->told = 0;

@@ -425,6 +425,7 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
         .policy = j->policy,
         .until_wall_ms = j->until_wall_ms,
     };
+    static const uint8_t nobody[6];
     char text[GW_HWADDR_TEXT];
     bool kept = !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !gw_guard_save_due(g));
 
@@ -434,6 +435,11 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
         a.err = gw_protected(g, &v.address);
     if (!a.err)
         a.err = gw_verdict_set(&g->kernel, &v, g->child.generation);
+    if (!a.err && j->bound && memcmp(j->owner, nobody, sizeof(nobody)) != 0) {
+        struct gw_hwaddr owner = gw_hwaddr_mac(j->owner);
+
+        gw_verdict_own(&g->kernel, &v.address, &owner);
+    }
     if (a.err && g->enforcing && gw_log_allowed(&g->child.refused, gw_clock_mono_ms()))
         gw_log_warning("verdict refused address=%s: %s", gw_hwaddr_text(&v.address, text),
                        gw_error_text(a.err));

@@ -280,6 +280,7 @@ struct gw_judgement {
     uint32_t mode;         /**< enum gw_verdict_mode */
     uint16_t policy;       /**< number of the device's policy; 0: none */
     bool bound;            /**< an IP address that no other MAC may use while its owner is heard */
+    uint8_t owner[6];      /**< of a bound address; zeros: whoever uses it now */
     int64_t until_wall_ms; /**< of the mode; 0: until it is replaced */
 };
 

@@ -197,13 +197,26 @@ static void place(struct gw_guard *g, uint32_t mac, uint32_t ifindex)
     gw_heard_tell(g, mac);
 }
 
-/* A bound address stays with its owner for as long as that is heard, whatever others claim. */
+/* A bound address has the owner that the worker gave it, whoever else is heard with it. */
 static bool is_held(const struct gw_table *t, uint32_t ip, uint32_t mac)
 {
     uint32_t owner = gw_table_owner(t, ip);
 
-    return t->slots[ip].flags & CORDON_BOUND && owner != GW_SLOT_NONE && owner != mac &&
-           gw_clock_mono_ms() * 1000000 - t->slots[owner].seen_ns < CORDON_BOUND_NS;
+    return t->slots[ip].flags & CORDON_BOUND && owner != GW_SLOT_NONE && owner != mac;
+}
+
+/*
+ * The programs let others use it once the owner is silent, or went on to another IPv4 address: then
+ * the worker hears of it, and may give it away.
+ */
+static bool is_free(const struct gw_table *t, uint32_t ip)
+{
+    uint32_t owner = gw_table_owner(t, ip), now = t->slots[owner].used[0];
+
+    if (gw_clock_mono_ms() * 1000000 - t->slots[owner].seen_ns >= CORDON_BOUND_NS)
+        return true;
+    return t->slots[ip].kind == CORDON_IPV4 && now != ip && now < t->state->slots &&
+           t->slots[now].kind == CORDON_IPV4 && gw_table_owner(t, now) == owner;
 }
 
 void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
@@ -221,11 +234,13 @@ void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *
         return;
     }
     place(g, m, ifindex);
-    if (ip && known(g, ip, &i) && !is_held(&g->kernel.table, i, m)) {
+    if (!ip || !known(g, ip, &i)) {
+        gw_heard_tell(g, m);
+    } else if (!is_held(&g->kernel.table, i, m)) {
         g->kernel.table.slots[i].owner = g->kernel.table.slots[m].self;
         gw_heard_tell(g, i);
     } else {
-        gw_heard_tell(g, m);
+        tell_plainly(g, mac, is_free(&g->kernel.table, i) ? ip : NULL, ifindex);
     }
     gw_child_pump(g);
 }

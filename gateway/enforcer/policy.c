@@ -194,6 +194,8 @@ static bool is_valid(const struct gw_policy *p)
 {
     uint64_t mask = rules_mask(p->rule_count);
 
+    if (p->rule_count > GW_POLICY_RULES_MAX || p->peer_count > GW_POLICY_PEERS_MAX)
+        return false;
     if (p->number == 0 || p->flags > (GW_POLICY_LEARN | GW_POLICY_REPORT | GW_POLICY_ENFORCE) ||
         (p->any | p->local | p->gateway) & ~mask || p->bytes_per_s > INT64_MAX / 1000000)
         return false;
@@ -229,8 +231,7 @@ int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p, uint16_t gener
     write_bank(&k->table.policies[p->number * 2 + next], p);
     kept->generation = generation;
     __atomic_store_n(&k->table.meters[p->number].bank, next, __ATOMIC_RELEASE);
-    bank_clear(k, p->number, now);
-    return 0;
+    return 0; /* the old bank's peers stay till the next change: packets are on their way by it */
 }
 
 static bool does_something(const struct cordon_policy *p)
@@ -369,6 +370,8 @@ void gw_policy_end(struct gw_kernel *k, uint16_t number)
     if (number == 0 || number >= k->table.state->policies)
         return;
     (void)!gw_policy_set(k, &nothing, 0); /* needs room for nothing */
+    bank_clear(k, number, 0);
+    bank_clear(k, number, 1);
     forget_learned(k, number);
 }
 

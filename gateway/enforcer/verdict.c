@@ -80,8 +80,8 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
         v.mode = GW_MODE_NONE;
     if (gw_table_is_network(&v.address)) /* nobody's: it has no policy, and no owner */
         v.policy = v.bound = 0;
-    if (v.policy != 0 && v.policy >= k->table.state->policies)
-        return GW_EFULL;
+    if (v.policy >= k->table.state->policies)
+        v.policy = 0; /* its owner was told so; a verdict holds all the same */
     slot = gw_table_find(&k->table, &v.address);
     if (is_empty(&v)) {
         if (slot != GW_SLOT_NONE)
@@ -99,6 +99,19 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
     gw_table_flag(&k->table, slot, CORDON_DEFAULT, false);
     gw_table_flag(&k->table, slot, CORDON_BOUND, v.bound);
     return 0;
+}
+
+void gw_verdict_own(struct gw_kernel *k, const struct gw_hwaddr *a, const struct gw_hwaddr *mac)
+{
+    uint32_t ip = gw_table_find(&k->table, a), owner = gw_table_find(&k->table, mac);
+    int err = 0;
+
+    if (ip == GW_SLOT_NONE || !(k->table.slots[ip].flags & CORDON_BOUND))
+        return;
+    if (owner == GW_SLOT_NONE)
+        err = gw_table_add(&k->table, mac, false, gw_clock_mono_ms() * 1000000, &owner);
+    if (!err)
+        __atomic_store_n(&k->table.slots[ip].owner, k->table.slots[owner].self, __ATOMIC_RELEASE);
 }
 
 /* The worker's decision, as against the gateway's own flags. */

@@ -27,6 +27,9 @@ _Static_assert(sizeof(struct gw_verdict_record) == 32, "the form on disk");
 int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *v,
                    uint16_t generation) GW_MUST_CHECK;
 
+/** A bound address is this MAC's: nobody took it before by being heard first. */
+void gw_verdict_own(struct gw_kernel *k, const struct gw_hwaddr *a, const struct gw_hwaddr *mac);
+
 /**
  * True when setting it would change nothing that is kept on disk: mode, end and policy are these
  * already.

@@ -178,6 +178,38 @@ static bool learned_copy(const struct gw_learning *from, struct learned *out)
     return true;
 }
 
+static bool same_conversation(const struct gw_learned *a, const struct gw_learned *b)
+{
+    return a->port == b->port && a->protocol == b->protocol && a->direction == b->direction &&
+           memcmp(&a->peer, &b->peer, sizeof(a->peer)) == 0;
+}
+
+static bool has_conversation(const struct learned *l, size_t count, const struct gw_learned *one)
+{
+    for (size_t i = 0; i < count; i++)
+        if (same_conversation(&l->at[i], one))
+            return true;
+    return false;
+}
+
+/* What only the stored copy still has: the kernel's is gone with a reboot, or with larger tables.
+ */
+static void add_stored(const struct learned *stored, struct learned *fresh)
+{
+    size_t told = fresh->count;
+    struct gw_learned *more = realloc(fresh->at, (told + stored->count + 1) * sizeof(*more));
+
+    if (!more)
+        return;
+    fresh->at = more;
+    for (size_t i = 0; i < stored->count && fresh->count < LEARNED_MAX; i++)
+        if (!has_conversation(fresh, told, &stored->at[i]))
+            fresh->at[fresh->count++] = stored->at[i];
+    fresh->missed = GW_MAX(fresh->missed, stored->missed);
+    fresh->peak_bytes_per_s = GW_MAX(fresh->peak_bytes_per_s, stored->peak_bytes_per_s);
+    fresh->peak_packets_per_s = GW_MAX(fresh->peak_packets_per_s, stored->peak_packets_per_s);
+}
+
 static void keep_learned(struct profile *p, const struct gw_learning *l)
 {
     struct learned fresh;
@@ -185,6 +217,7 @@ static void keep_learned(struct profile *p, const struct gw_learning *l)
 
     if (!learned_copy(l, &fresh))
         return;
+    add_stored(&p->learned, &fresh);
     worth_it = fresh.count != p->learned.count || fresh.at_ms - p->learned.at_ms > RESTORE_MS;
     learned_free(&p->learned);
     p->learned = fresh;

@@ -187,9 +187,9 @@ void gw_profiles_dns(struct gw_profiles *ps, const uint8_t mac[6], struct gw_sli
 
     if (!p || (!profile_learns(p) && !is_watched(p)) || dns_answer_read(payload, &answer) != 0)
         return;
-    for (size_t i = 0; i < answer.name_count; i++)
-        if (rules_use_name(&p->rules, answer.names[i]) || (i == 0 && profile_learns(p)))
-            changed |= remember_all(p, answer.names[i], &answer);
+    /* Only for what was asked: whoever answers for another name may say that it leads there. */
+    if (answer.name_count > 0 && (profile_learns(p) || rules_use_name(&p->rules, answer.names[0])))
+        changed = remember_all(p, answer.names[0], &answer);
     if (changed && is_watched(p))
         profile_tell_soon(p);
     if (p->names_dirty) {

@@ -135,6 +135,8 @@ static void on_address(struct gw_quarantine *q, const struct gw_device *d,
 {
     if (came && quarantine_protects_device(q, d))
         on_protected(q, d, addr);
+    if (addr->kind == GW_ADDR_MAC)
+        quarantine_mac_changed(q, d);
     if (quarantine_bears(q, d, addr))
         quarantine_send(q, addr, NULL);
     if (!q->entries.count)

@@ -3,10 +3,30 @@
  */
 #include "quarantine/quarantine_priv.h"
 
-static bool is_host_ip(const struct gw_hwaddr *a)
+/* One host's own. Link-local ones are good on one link only, and may be somebody's on another. */
+static bool is_bindable(const struct gw_hwaddr *a)
 {
-    return (a->kind == GW_ADDR_IPV4 && a->prefix_len == 32) ||
-           (a->kind == GW_ADDR_IPV6 && a->prefix_len == 128);
+    const uint8_t *b = a->bytes;
+
+    if (a->kind == GW_ADDR_IPV4)
+        return a->prefix_len == 32 && !(b[0] == 169 && b[1] == 254); /* RFC 3927 */
+    return a->kind == GW_ADDR_IPV6 && a->prefix_len == 128 &&
+           !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80); /* RFC 4291 §2.4 */
+}
+
+/* Its one link address; NULL: there is none, or another may take over an address any time. */
+static const struct gw_hwaddr *only_mac(const struct gw_device *d)
+{
+    const struct gw_hwaddr *mac = NULL;
+
+    for (size_t i = 0; i < d->addr_count; i++) {
+        if (d->addrs[i].addr.kind != GW_ADDR_MAC)
+            continue;
+        if (mac)
+            return NULL;
+        mac = &d->addrs[i].addr;
+    }
+    return mac;
 }
 
 static uint16_t policy_of(const struct gw_quarantine *q, const struct gw_device *d)
@@ -17,7 +37,8 @@ static uint16_t policy_of(const struct gw_quarantine *q, const struct gw_device 
 static bool is_bound(const struct gw_quarantine *q, const struct gw_device *d,
                      const struct gw_hwaddr *a)
 {
-    return q->config->isolation.bind && d->state == GW_DEVICE_APPROVED && is_host_ip(a);
+    return q->config->isolation.bind && d->state == GW_DEVICE_APPROVED && is_bindable(a) &&
+           only_mac(d);
 }
 
 bool quarantine_bears(const struct gw_quarantine *q, const struct gw_device *d,
@@ -34,6 +55,8 @@ void quarantine_add_policy(const struct gw_quarantine *q, const struct gw_hwaddr
     if (!d || d == q->leaving)
         return;
     j->bound = is_bound(q, d, a);
+    if (j->bound)
+        memcpy(j->owner, only_mac(d)->bytes, sizeof(j->owner));
     if (!quarantine_protects(q, a) && !quarantine_protects_device(q, d))
         j->policy = policy_of(q, d);
 }
@@ -49,6 +72,12 @@ void gw_quarantine_resend(struct gw_quarantine *q, const char *id)
     const struct gw_device *d = gw_devices_get(q->devices, id);
 
     if (d && q->enforcer)
+        send_device(q, d);
+}
+
+void quarantine_mac_changed(struct gw_quarantine *q, const struct gw_device *d)
+{
+    if (q->enforcer && d->state == GW_DEVICE_APPROVED && q->config->isolation.bind)
         send_device(q, d);
 }
 

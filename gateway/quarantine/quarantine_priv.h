@@ -166,6 +166,8 @@ bool quarantine_bears(const struct gw_quarantine *q, const struct gw_device *d,
                       const struct gw_hwaddr *a);
 void quarantine_add_policy(const struct gw_quarantine *q, const struct gw_hwaddr *a,
                            struct gw_judgement *j);
+/* It has one link address more, or fewer: whose its other addresses are depends on that. */
+void quarantine_mac_changed(struct gw_quarantine *q, const struct gw_device *d);
 /* Each address that bears something. */
 void quarantine_send_devices(struct gw_quarantine *q);
 /* The device is forgotten next: its addresses bear nothing of it any more. */

@@ -43,7 +43,8 @@ MODES = {"none": NONE, "observe": OBSERVE, "remediate": REMEDIATE, "isolate": IS
 CHAIN = 7  # extension headers that are stepped over in front of a message, the eighth header looked at
 OPTIONS = 8  # options of neighbour discovery that are looked at
 TAGS = (0x8100, 0x88A8)
-IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
+IPV4, ARP, IPV6, EAPOL = 0x0800, 0x0806, 0x86DD, 0x888E
+PAE_GROUP = bytes.fromhex("0180c2000003")
 ICMP, IGMP, TCP, UDP, ROUTING, FRAGMENT, AH, ICMPV6, DESTINATION = 1, 2, 6, 17, 43, 44, 51, 58, 60
 HOP_BY_HOP = 0
 SOLICIT_ROUTER, ADVERTISE_ROUTER, SOLICIT, ADVERTISE, REDIRECT = range(133, 138)
@@ -51,6 +52,7 @@ SOLICIT_ROUTER, ADVERTISE_ROUTER, SOLICIT, ADVERTISE, REDIRECT = range(133, 138)
 OPTIONS_AT = {SOLICIT_ROUTER: 8, ADVERTISE_ROUTER: 16, SOLICIT: 24, ADVERTISE: 24, REDIRECT: 40}
 LINK_OPTION = {SOLICIT_ROUTER: 1, ADVERTISE_ROUTER: 1, SOLICIT: 1, ADVERTISE: 2, REDIRECT: 2}
 NO_IP = (bytes(4), bytes(16))
+HIDDEN = b"hidden"  # behind more options than are looked at: nobody's
 ALL_DHCPV6 = bytes.fromhex("ff020000000000000000000000010002")
 
 
@@ -91,6 +93,7 @@ class Packet:
     message: Message | None = None
     discovery: int = 0  # type of a whole message of neighbour discovery
     length: int = 0
+    ethertype: int = 0
 
     def ports(self):
         """Own and other port of TCP and UDP; None without."""
@@ -112,6 +115,7 @@ def read_frame(frame, outward):
     for _ in TAGS:
         if kind in TAGS and len(frame) >= at + 4:
             kind, at = number(frame, at + 2), at + 4
+    p.ethertype = kind
     read = {IPV4: read_ipv4, IPV6: read_ipv6, ARP: read_arp}.get(kind)
     if read and read(p, frame[at:]):
         p.kind = kind
@@ -189,7 +193,7 @@ def link_option(options, wanted):
         if options[0] == wanted:
             return options[2:8]
         options = options[options[1] * 8:]
-    return None
+    return HIDDEN
 
 
 # ---- what was decided --------------------------------------------------------------------------
@@ -249,6 +253,7 @@ class World:
         self.networks = []  # (address, length) that LAN ports are in
         self.ours = set()
         self.unknown = NONE
+        self.used = {}  # MAC: the IPv4 address it sent from last
 
     def slot(self, address):
         return self.slots.setdefault(address, Slot())
@@ -258,10 +263,12 @@ class World:
         p = read_frame(frame, outward)
         if p is None:
             return Ruling(True, frozenset(), "too short")
-        for mode, whose, ip in self.outside_in(p):
+        for mode, whose, ip, inside in self.outside_in(p):
             if mode == ISOLATE:
                 return Ruling(False, whose, "isolated")
-            if not outward and (forged := self.forged(p, ip)):
+            if not outward and p.own_mac in self.ours:
+                return Ruling(False, frozenset([p.own_mac]), "the gateway's link address")
+            if not outward and (forged := self.forged(p, ip, inside)):
                 return Ruling(False, frozenset([p.own_mac]) & self.slots.keys(), forged)
         if mode == REMEDIATE and not Remedy(self, p).passes():
             return Ruling(False, whose, "in remediation")
@@ -277,11 +284,12 @@ class World:
     def outside_in(self, p):
         """The verdict so far, whose it is, and the IP address that is claimed: by the headers, then inside."""
         best = NONE
-        if not p.outward and (p.own_mac not in self.slots or p.own_mac in self.ours):
+        if not p.outward and p.own_mac not in self.slots and p.own_mac not in self.ours:
             best = self.unknown
         outside = self.strictest((best, frozenset()), (p.own_mac, p.own_ip))
-        yield *outside, p.own_ip
-        yield *self.strictest(outside, (p.inner_ip, p.inner_mac)), None if p.probe else p.inner_ip
+        self.note_use(p)
+        yield *outside, p.own_ip, False
+        yield *self.strictest(outside, (p.inner_ip, p.inner_mac)), None if p.probe else p.inner_ip, True
 
     def strictest(self, so_far, addresses):
         """Of equally strict ones the first."""
@@ -313,31 +321,61 @@ class World:
 
     # forging
 
-    def forged(self, p, ip):
+    def note_use(self, p):
+        """Which IPv4 address a MAC sent from last, as far as both are known and it is not cut off."""
+        mac = self.slots.get(p.own_mac)
+        if p.outward or p.kind != IPV4 or not p.own_ip or (mac and mac.live() == ISOLATE):
+            return
+        if (mac or p.own_mac in self.ours) and (p.own_ip in self.slots or p.own_ip in self.ours):
+            self.used[p.own_mac] = p.own_ip
+
+    def moved_on(self, owner, ip):
+        """The owner uses another IPv4 address of its own by now."""
+        last = self.used.get(owner)
+        if len(ip) != 4 or last is None or last == ip:
+            return False
+        return last in self.slots and self.slots[last].owner == owner
+
+    def forged(self, p, ip, inside):
         if ip is None or ip in NO_IP:
             return ""
-        if ip in self.ours and p.own_mac not in self.ours:
+        if ip in self.ours:
             return "the gateway's address"
         slot = self.slots.get(ip)
-        if slot and slot.bound and slot.owner and slot.owner != p.own_mac:
-            return "another's address"
-        return ""
+        if not slot or not slot.bound or not slot.owner:
+            return ""
+        said = p.inner_mac if inside and p.inner_mac and any(p.inner_mac) else p.own_mac
+        if slot.owner == p.own_mac == said or self.moved_on(slot.owner, ip):
+            return ""
+        return "another's address"
 
     # policies
 
     def policy_of(self, p):
-        for address in (p.own_mac, p.own_ip, p.inner_ip):
-            slot = self.slots.get(address)
-            if slot and slot.policy:
-                return address
-        return None
+        mac, ip = self.slots.get(p.own_mac), self.slots.get(p.inner_ip or p.own_ip)
+        if mac and mac.policy:
+            return p.own_mac
+        of_its_own = p.outward or not mac or (ip and ip.owner == p.own_mac)
+        return (p.inner_ip or p.own_ip) if ip and ip.policy and of_its_own and not p.probe else None
 
     def departs(self, p, policy):
-        if p.kind == ARP or (p.kind and is_housekeeping(p)) or Remedy(self, p).passes():
+        if p.kind == ARP or self.is_eapol(p) or self.is_housekeeping(p, policy) or Remedy(self, p).passes():
             return False
         if p.kind not in (IPV4, IPV6):
             return True
         return not any(self.holds(rule, p) for rule in policy.rules)
+
+    def is_eapol(self, p):
+        to, source = (p.own_mac, p.other_mac) if p.outward else (p.other_mac, p.own_mac)
+        return p.ethertype == EAPOL and (to == PAE_GROUP or to in self.ours or source in self.ours)
+
+    def is_housekeeping(self, p, policy):
+        """Errors toward whom some rule leads to, and the link's own business on the link."""
+        if not p.kind or not p.other_ip:
+            return False
+        if is_error(p):
+            return any(self.reaches(rule, p.other_ip) for rule in policy.rules)
+        return is_of_link(p) and self.is_local(p.other_ip)
 
     def holds(self, rule, p):
         if rule.outward != p.outward or rule.family not in (0, p.kind):
@@ -379,15 +417,26 @@ def message_fits(rule, p):
     return rule.own[0] <= ports[0] <= rule.own[1] and rule.other[0] <= ports[1] <= rule.other[1]
 
 
-def is_housekeeping(p):
-    """What no policy keeps from a device, beside what repairs: it could not be on a network without."""
+def message_kind(p):
+    """Protocol and type of a message that is there from its beginning."""
     m = p.message
     if m is None or m.later:
-        return False
-    kind = m.data[0] if m.data else -1
+        return None, -1
+    return m.protocol, m.data[0] if m.data else -1
+
+
+def is_error(p):
+    protocol, kind = message_kind(p)
     if p.kind == IPV4:
-        return m.protocol == IGMP or (m.protocol == ICMP and kind in (3, 11, 12))
-    return m.protocol == ICMPV6 and (1 <= kind <= 4 or 130 <= kind <= 137 or kind == 143)
+        return protocol == ICMP and kind in (3, 11, 12)
+    return protocol == ICMPV6 and 1 <= kind <= 4
+
+
+def is_of_link(p):
+    protocol, kind = message_kind(p)
+    if p.kind == IPV4:
+        return protocol == IGMP
+    return protocol == ICMPV6 and (130 <= kind <= 137 or kind == 143)
 
 
 @dataclass

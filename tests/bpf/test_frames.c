@@ -39,7 +39,7 @@ static void plain4(struct frame *f, enum who from, enum who to)
 /* The link address is somebody else's: only the network address tells. */
 static void routed4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP);
+    eth(f, OTHER, OTHER, ETH_IP);
     ipv4(f, from, to, UDP);
     ports(f, 1000, 2000);
 }

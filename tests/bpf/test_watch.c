@@ -46,6 +46,13 @@ static void teardown(void)
     gw_kernel_close(&k);
 }
 
+static int flag(enum cordon_flag which, struct gw_hwaddr *all, size_t count)
+{
+    const struct gw_addresses list = {all, count, 0};
+
+    return gw_kernel_flag(&k, which, &list);
+}
+
 TestSuite(watch, .init = setup, .fini = teardown);
 
 /* ---- what was told ---- */
@@ -617,14 +624,14 @@ Test(watch, says_whose_address_was_forged)
 
 Test(watch, the_routers_addresses_are_nobody_elses)
 {
-    const struct gw_hwaddr router = gw_hwaddr_ipv4(ipv4_of_who[OTHER]);
+    struct gw_hwaddr router = gw_hwaddr_ipv4(ipv4_of_who[OTHER]);
     struct frame f = {0};
 
-    cr_assert_eq(gw_kernel_flag(&k, CORDON_ROUTER, &router, 1), 0);
+    cr_assert_eq(flag(CORDON_ROUTER, &router, 1), 0);
     claim(&f, SOURCE4, DEVICE, OTHER);
     cr_expect_not(passes(&k, AT_XDP, &f));
     cr_expect_eq(told(GW_WIRE_FORGED, NULL), 1);
-    cr_assert_eq(gw_kernel_flag(&k, CORDON_ROUTER, NULL, 0), 0);
+    cr_assert_eq(flag(CORDON_ROUTER, NULL, 0), 0);
     cr_expect(passes(&k, AT_XDP, &f), "it is the router's no more");
 }
 
@@ -719,16 +726,16 @@ static void expect_rogues(bool allowed)
 
 Test(watch, who_serves_without_being_asked_to)
 {
-    const struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
-    const struct gw_hwaddr ips[] = {gw_hwaddr_ipv4(ipv4_of_who[DEVICE]),
-                                    gw_hwaddr_ipv6(ipv6_of_who[DEVICE])};
+    struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
+    struct gw_hwaddr ips[] = {gw_hwaddr_ipv4(ipv4_of_who[DEVICE]),
+                              gw_hwaddr_ipv6(ipv6_of_who[DEVICE])};
 
     expect_rogues(false);
-    cr_assert_eq(gw_kernel_flag(&k, CORDON_SERVER, &mac, 1), 0);
+    cr_assert_eq(flag(CORDON_SERVER, &mac, 1), 0);
     expect_rogues(true);
-    cr_assert_eq(gw_kernel_flag(&k, CORDON_SERVER, ips, GW_COUNT(ips)), 0);
+    cr_assert_eq(flag(CORDON_SERVER, ips, GW_COUNT(ips)), 0);
     expect_rogues(true);
-    cr_assert_eq(gw_kernel_flag(&k, CORDON_SERVER, NULL, 0), 0);
+    cr_assert_eq(flag(CORDON_SERVER, NULL, 0), 0);
     expect_rogues(false);
 }
 
