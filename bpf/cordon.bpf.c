@@ -468,7 +468,8 @@ CORDON_INLINE int begins(const struct frame *f, struct found mac)
         return protocol == IPPROTO_ICMP;
     if (c.at + 4 > c.end)
         return 0;
-    key = (peer ^ *(__u32 *)c.at) * 2654435761U;
+    /* secret factors: nobody can choose ports so that host after host looks the same */
+    key = peer * (__u32)cordon_factor_a + *(__u32 *)c.at * (__u32)cordon_factor_b;
     if (mac.slot->last == key)
         return 0;
     mac.slot->last = key;

@@ -148,14 +148,25 @@ static struct cordon_slot *mac_slot(enum who who)
     return slot_of(&mac);
 }
 
-/* On the LAN, with an address. */
-static void known_neighbour(uint32_t i)
+static void known_pair(const struct gw_hwaddr *mac, const struct gw_hwaddr *ip)
 {
-    struct gw_hwaddr mac = mac_numbered(i), ip = ipv4_numbered(i);
+    cr_assert_eq(known_address(&k, mac), 0);
+    cr_assert_eq(known_address(&k, ip), 0);
+    slot_of(ip)->owner = slot_of(mac)->self;
+}
 
-    cr_assert_eq(known_address(&k, &mac), 0);
-    cr_assert_eq(known_address(&k, &ip), 0);
-    slot_of(&ip)->owner = slot_of(&mac)->self;
+/* So many on the LAN, with an address each; the gateway has as many. */
+static void known_neighbours(uint32_t count)
+{
+    const struct gw_hwaddr gateway = gw_hwaddr_mac(mac_of_who[GATEWAY]);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct gw_hwaddr mac = mac_numbered(i), ip = ipv4_numbered(i);
+        struct gw_hwaddr own = ipv4_numbered(500 + i);
+
+        known_pair(&mac, &ip);
+        known_pair(&gateway, &own);
+    }
 }
 
 static void set_sender(struct frame *f, const struct gw_hwaddr *mac)
@@ -212,6 +223,13 @@ static void udp_hosts(struct frame *f, uint32_t i)
 {
     to4(f, i, UDP);
     ports(f, 40000, 53);
+}
+
+/* Where address and port differ from those before by the same bits. */
+static void udp_alike(struct frame *f, uint32_t i)
+{
+    to4(f, i, UDP);
+    ports(f, 60000, (uint16_t)(256 + i));
 }
 
 static void udp_answers(struct frame *f, uint32_t i)
@@ -292,6 +310,21 @@ static void routed_neighbours(struct frame *f, uint32_t i)
     udp_hosts(f, i);
 }
 
+/* Those that the gateway has. */
+static void gateways(struct frame *f, uint32_t i)
+{
+    udp_hosts(f, i + 500);
+}
+
+/* A neighbour's MAC, but for somebody who is not behind it. */
+static void others_through_neighbours(struct frame *f, uint32_t i)
+{
+    struct gw_hwaddr mac = mac_numbered(i);
+
+    udp_hosts(f, i + 500);
+    memcpy(f->bytes, mac.bytes, 6);
+}
+
 static void strangers(struct frame *f, uint32_t i)
 {
     neighbours(f, i + 1000);
@@ -312,6 +345,7 @@ static const struct scan {
     {"answers over TCP", tcp_answers, MANY, 0},
     {"UDP to many hosts", udp_hosts, MANY, KIND(HOSTS)},
     {"UDP to some hosts", udp_hosts, 35, 0},
+    {"UDP to many hosts and ports", udp_alike, MANY, KIND(HOSTS) | KIND(PORTS)},
     {"a service that answers many over UDP", udp_answers, MANY, 0},
     {"echo to many hosts", echo_hosts, MANY, KIND(HOSTS)},
     {"answers to echo", echo_answers, MANY, 0},
@@ -326,6 +360,8 @@ static const struct scan {
     {"some neighbours", neighbours, 6, 0},
     {"many neighbours", neighbours, 30, KIND(NEIGHBOURS)},
     {"neighbours behind the gateway", routed_neighbours, 30, 0},
+    {"many addresses of the gateway", gateways, 30, 0},
+    {"through neighbours to others", others_through_neighbours, 30, 0},
     {"whom nobody knows", strangers, 30, 0},
 };
 
@@ -344,8 +380,7 @@ static void expect_kinds(const char *name, unsigned kinds)
 
 Test(watch, a_scan_is_told_once)
 {
-    for (uint32_t i = 0; i < 30; i++)
-        known_neighbour(i);
+    known_neighbours(30);
     for (size_t i = 0; i < GW_COUNT(scans); i++) {
         forget();
         send_numbered(scans[i].make, 0, scans[i].count);
@@ -392,8 +427,7 @@ Test(watch, a_limit_of_none_is_no_limit)
     struct gw_hwaddr ip;
     struct frame f = {0};
 
-    for (uint32_t i = 0; i < 30; i++)
-        known_neighbour(i);
+    known_neighbours(30);
     config->detect.hosts = config->detect.ports = config->detect.neighbours = 0;
     config->detect.moves = config->detect.packets_per_s = 0;
     gw_kernel_limits(&k, config);
