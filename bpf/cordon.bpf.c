@@ -87,6 +87,8 @@ __attribute__((noinline)) int cordon_sight(const struct glance *g)
         return 0;
     mac = slot_at(g->mac_slot);
     ip = slot_at(g->ip_slot);
+    if (mac.slot && mac.slot->flags & CORDON_OWN) /* nobody is there by that name */
+        return 0;
     e.mac = g->mac;
     e.a = g->ip.a;
     e.b = g->ip.b;
@@ -363,17 +365,16 @@ __attribute__((noinline)) int cordon_depart(const struct glance *g)
 }
 
 /*
- * Whose policy holds: the link address's or, if that has none, the network address's, unless it is
- * somebody else who speaks of that.
+ * Whose policy holds: the link address's or, if that has none, the network address's, unless
+ * somebody only asks for that.
  */
 CORDON_INLINE void find_policy(struct glance *g)
 {
     struct found mac = slot_at(g->mac_slot), ip = slot_at(g->ip_slot);
-    int own = g->direction == EGRESS || !mac.slot || (ip.slot && ip.slot->owner == mac.slot->self);
 
     g->by = g->mac_slot;
     g->policy = mac.slot ? mac.slot->policy : 0;
-    if (!g->policy && ip.slot && own && !g->inner.probe) {
+    if (!g->policy && ip.slot && !g->inner.probe) {
         g->by = g->ip_slot;
         g->policy = ip.slot->policy;
     }
@@ -548,7 +549,8 @@ CORDON_INLINE int begins(const struct frame *f, struct found mac)
     if (*(__be16 *)c.at == bpf_htons(PORT_DHCP_SERVER) ||
         *(__be16 *)c.at == bpf_htons(PORT_DHCPV6_SERVER)) /* each of its answers */
         return 1;
-    key = (peer ^ *(__u32 *)c.at) * 2654435761U;
+    /* secret factors: nobody can choose ports so that host after host looks the same */
+    key = peer * (__u32)cordon_factor_a + *(__u32 *)c.at * (__u32)cordon_factor_b;
     if (mac.slot->last == key)
         return 0;
     mac.slot->last = key;

@@ -320,7 +320,7 @@ CORDON_INLINE void parse_discovery(const struct frame *f, struct inner *out)
         return;
     if ((void *)(nd + 1) <= c.end && is_target_claimed(f, nd->type)) {
         out->ip = ipv6_of(nd->target);
-        out->probe = nd->type == ND_NEIGHBOUR_SOLICIT;
+        out->probe = f->direction == INGRESS && nd->type == ND_NEIGHBOUR_SOLICIT;
     }
     if (f->direction == INGRESS)
         out->mac = discovery_mac(c, nd->type);

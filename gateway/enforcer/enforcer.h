@@ -129,8 +129,9 @@ struct gw_policy_peer {
 };
 
 /**
- * A policy with all addresses of one device. Always passes: ARP, neighbour discovery, DHCP, and
- * what remediation leaves open, so that a device can be repaired. A rule holds for a packet when
+ * A policy with all addresses of one device. Always passes: ARP, neighbour discovery, and what
+ * remediation leaves open (DHCP by broadcast or with the gateway, too), so that a device can be
+ * repaired. A rule holds for a packet when
  * its direction, family, protocol and ports do, and its other end is in `any`, `local` (a network
  * that one of the gateway's LAN ports is in, multicast and broadcast), `gateway`, or among the
  * peers.

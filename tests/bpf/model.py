@@ -355,8 +355,7 @@ class World:
         mac, ip = self.slots.get(p.own_mac), self.slots.get(p.inner_ip or p.own_ip)
         if mac and mac.policy:
             return p.own_mac
-        of_its_own = p.outward or not mac or (ip and ip.owner == p.own_mac)
-        return (p.inner_ip or p.own_ip) if ip and ip.policy and of_its_own and not p.probe else None
+        return (p.inner_ip or p.own_ip) if ip and ip.policy and not p.probe else None
 
     def departs(self, p, policy):
         if p.kind == ARP or self.is_eapol(p) or self.is_housekeeping(p, policy) or Remedy(self, p).passes():
@@ -478,4 +477,6 @@ class Remedy:
         if udp and ports == ((68, 67) if p.kind == IPV4 else (546, 547)):
             servers = b"\xff\xff\xff\xff" if p.kind == IPV4 else ALL_DHCPV6
             return p.outward or self.gateway() or p.other_ip == servers
+        if udp and p.kind == IPV4 and not p.outward and ports == (67, 68) and p.other_mac in self.world.ours:
+            return True  # the gateway may be a DHCP client there, before it has a route
         return self.gateway() and ports[1] in ((53, 5684) if udp else (53, 8443, 8883))

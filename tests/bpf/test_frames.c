@@ -46,21 +46,21 @@ static void routed4(struct frame *f, enum who from, enum who to)
 
 static void options4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP);
+    eth(f, OTHER, OTHER, ETH_IP);
     ipv4_options(f, from, to, TCP);
     ports(f, 1000, 2000);
 }
 
 static void fragment4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP);
+    eth(f, OTHER, OTHER, ETH_IP);
     ipv4_fragment(f, from, to, UDP, 185);
     filler(f, 32);
 }
 
 static void tagged4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_VLAN);
+    eth(f, OTHER, OTHER, ETH_VLAN);
     tag(f, ETH_IP);
     ipv4(f, from, to, UDP);
     ports(f, 1000, 2000);
@@ -68,7 +68,7 @@ static void tagged4(struct frame *f, enum who from, enum who to)
 
 static void double_tagged4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_QINQ);
+    eth(f, OTHER, OTHER, ETH_QINQ);
     tag(f, ETH_VLAN);
     tag(f, ETH_IP);
     ipv4(f, from, to, UDP);
@@ -77,14 +77,14 @@ static void double_tagged4(struct frame *f, enum who from, enum who to)
 
 static void plain6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, UDP);
     ports(f, 1000, 2000);
 }
 
 static void double_tagged6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_VLAN);
+    eth(f, OTHER, OTHER, ETH_VLAN);
     tag(f, ETH_VLAN);
     tag(f, ETH_IP6);
     ipv6(f, from, to, TCP);
@@ -93,7 +93,7 @@ static void double_tagged6(struct frame *f, enum who from, enum who to)
 
 static void extensions6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, HOP);
     extension(f, ROUTING, 0);
     extension(f, OPTS, 2);
@@ -103,7 +103,7 @@ static void extensions6(struct frame *f, enum who from, enum who to)
 
 static void fragment6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, FRAGMENT);
     fragment(f, UDP, 100);
     filler(f, 64);
@@ -111,7 +111,7 @@ static void fragment6(struct frame *f, enum who from, enum who to)
 
 static void endless_chain6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, OPTS);
     for (int i = 0; i < 20; i++)
         extension(f, OPTS, 0);
@@ -215,7 +215,7 @@ static void multicast(struct frame *f, enum who from, enum who to)
 
 static void provider_tagged4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_QINQ);
+    eth(f, OTHER, OTHER, ETH_QINQ);
     tag(f, ETH_IP);
     ipv4(f, from, to, UDP);
     ports(f, 1000, 2000);
@@ -223,14 +223,14 @@ static void provider_tagged4(struct frame *f, enum who from, enum who to)
 
 static void first_fragment4(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP);
+    eth(f, OTHER, OTHER, ETH_IP);
     ipv4_fragment(f, from, to, UDP, 0x2000);
     ports(f, 1000, 2000);
 }
 
 static void first_fragment6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, FRAGMENT);
     fragment(f, UDP, 0);
     ports(f, 1000, 2000);
@@ -238,7 +238,7 @@ static void first_fragment6(struct frame *f, enum who from, enum who to)
 
 static void authenticated6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, AH);
     authentication(f, UDP, 6);
     ports(f, 1000, 2000);
@@ -246,7 +246,7 @@ static void authenticated6(struct frame *f, enum who from, enum who to)
 
 static void unknown6(struct frame *f, enum who from, enum who to)
 {
-    eth(f, GATEWAY, GATEWAY, ETH_IP6);
+    eth(f, OTHER, OTHER, ETH_IP6);
     ipv6(f, from, to, OPTS);
     extension(f, 253, 0); /* RFC 3692: nobody's */
     filler(f, 40);

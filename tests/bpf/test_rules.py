@@ -91,7 +91,8 @@ ROWS = [
     ("DHCP with the gateway", None, ip4(UDP(sport=68, dport=67), GATEWAY4), True),
     ("DHCP with another", None, ip4(UDP(sport=68, dport=67), CLOUD4), False),
     ("DHCP with another by a rule", "rule from 0 17 68-68 67-67 any", ip4(UDP(sport=68, dport=67), CLOUD4), True),
-    ("an ICMP error", None, ip4(ICMP(type=3)), True),
+    ("an ICMP error to whom a rule leads", "rule from 4 6 0-65535 443-443 any", ip4(ICMP(type=3)), True),
+    ("an ICMP error to anybody", None, ip4(ICMP(type=3)), False),
     ("an echo", None, ip4(ICMP(type=8)), False),
     ("what remediation leaves open", None, ip4(TCP(dport=8883), GATEWAY4), True),
     ("LLDP", f"rule from 0 0 {ANY} any", (bytes(Ether(src=MAC, type=0x88CC) / Raw(b"\0" * 46)), False), False),
@@ -116,7 +117,7 @@ THIEF = DEVICE_MACS[1]
     (Ether(src=MAC) / IP(src=MINE4), True),
     (Ether(src=THIEF) / IP(src=MINE4), False),
     (Ether(src=THIEF) / IP(src=GATEWAY4), False),
-    (Ether(src=GATEWAY_MAC) / IP(src=GATEWAY4), True),
+    (Ether(src=GATEWAY_MAC) / IP(src=GATEWAY4), False),
     (Ether(src=THIEF) / ARP(op=2, psrc=MINE4), False),
     (Ether(src=THIEF) / ARP(psrc="0.0.0.0", pdst=MINE4), True),  # a probe only asks
     (Ether(src=THIEF) / IPv6(src="::") / ICMPv6ND_NS(tgt=MINE6), True),
