@@ -29,6 +29,8 @@ enum { SYN = 2, ACK = 0x10, SYN_ACK = 0x12 };
 #define TO GW_TO_DEVICE
 #define IN AT_XDP
 #define OUT AT_TC_OUT
+#define HERE "198.51.100.7" /* of somebody */
+#define HERE6 "2a00::7"
 
 static struct gw_kernel k;
 
@@ -174,371 +176,94 @@ static void add_rule(struct gw_policy *p, uint8_t direction, uint8_t protocol, u
 
 /* ---- rules ---- */
 
-/* One rule, for "any", "local", "gateway" or a peer; and whether it lets a packet pass. */
+/* One rule, for any peer, and whether it lets a packet pass. */
 static const struct {
     const char *name;
     struct gw_policy_rule rule;
-    const char *whom;
     struct packet packet;
     bool passes;
 } rules[] = {
-    {"any", {FROM, 0, 0, 0, ANY_PORT, ANY_PORT}, "any", {IN, "198.51.100.7", UDP, 9, 9, 0}, true},
-    {"any over IPv6",
-     {FROM, 0, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "2a00::7", UDP, 9, 9, 0},
-     true},
-    {"any to it",
-     {TO, 0, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {OUT, "198.51.100.7", UDP, 9, 9, 0},
-     true},
-    {"from it is not to it",
-     {FROM, 0, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {OUT, "198.51.100.7", UDP, 9, 9, 0},
-     false},
-    {"to it is not from it",
-     {TO, 0, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
-     false},
-    {"IPv4",
-     {FROM, 0, GW_ADDR_IPV4, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
-     true},
+    {"any", {FROM, 0, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, UDP, 9, 9, 0}, true},
+    {"any over IPv6", {FROM, 0, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE6, UDP, 9, 9, 0}, true},
+    {"any to it", {TO, 0, 0, 0, ANY_PORT, ANY_PORT}, {OUT, HERE, UDP, 9, 9, 0}, true},
+    {"from it is not to it", {FROM, 0, 0, 0, ANY_PORT, ANY_PORT}, {OUT, HERE, UDP, 9, 9, 0}, false},
+    {"to it is not from it", {TO, 0, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, UDP, 9, 9, 0}, false},
+    {"IPv4", {FROM, 0, GW_ADDR_IPV4, 0, ANY_PORT, ANY_PORT}, {IN, HERE, UDP, 9, 9, 0}, true},
     {"IPv4 is not IPv6",
      {FROM, 0, GW_ADDR_IPV4, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "2a00::7", UDP, 9, 9, 0},
+     {IN, HERE6, UDP, 9, 9, 0},
      false},
-    {"IPv6",
-     {FROM, 0, GW_ADDR_IPV6, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "2a00::7", UDP, 9, 9, 0},
-     true},
+    {"IPv6", {FROM, 0, GW_ADDR_IPV6, 0, ANY_PORT, ANY_PORT}, {IN, HERE6, UDP, 9, 9, 0}, true},
     {"IPv6 is not IPv4",
      {FROM, 0, GW_ADDR_IPV6, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
+     {IN, HERE, UDP, 9, 9, 0},
      false},
-    {"TCP",
-     {FROM, TCP, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", TCP, 9, 9, SYN},
-     true},
-    {"TCP is not UDP",
-     {FROM, TCP, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
-     false},
-    {"UDP is not TCP",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", TCP, 9, 9, ACK},
-     false},
-    {"GRE", {FROM, GRE, 0, 0, ANY_PORT, ANY_PORT}, "any", {IN, "198.51.100.7", GRE, 0, 0, 0}, true},
-    {"GRE has no ports",
-     {FROM, GRE, 0, 0, ANY_PORT, 1, 65535},
-     "any",
-     {IN, "198.51.100.7", GRE, 7, 7, 0},
-     false},
+    {"TCP", {FROM, TCP, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, TCP, 9, 9, SYN}, true},
+    {"TCP is not UDP", {FROM, TCP, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, UDP, 9, 9, 0}, false},
+    {"UDP is not TCP", {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, TCP, 9, 9, ACK}, false},
+    {"GRE", {FROM, GRE, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, GRE, 0, 0, 0}, true},
+    {"GRE has no ports", {FROM, GRE, 0, 0, ANY_PORT, 1, 65535}, {IN, HERE, GRE, 7, 7, 0}, false},
     {"any protocol with ports is not GRE",
      {FROM, 0, 0, 0, 0, 65534, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", GRE, 7, 7, 0},
+     {IN, HERE, GRE, 7, 7, 0},
      false},
-    {"its first port",
-     {FROM, UDP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 100, 0},
-     true},
-    {"its last port",
-     {FROM, UDP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 200, 0},
-     true},
-    {"below its ports",
-     {FROM, UDP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {IN, "198.51.100.7", UDP, 150, 99, 0},
-     false},
-    {"above its ports",
-     {FROM, UDP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {IN, "198.51.100.7", UDP, 150, 201, 0},
-     false},
+    {"its first port", {FROM, UDP, 0, 0, ANY_PORT, 100, 200}, {IN, HERE, UDP, 9, 100, 0}, true},
+    {"its last port", {FROM, UDP, 0, 0, ANY_PORT, 100, 200}, {IN, HERE, UDP, 9, 200, 0}, true},
+    {"below its ports", {FROM, UDP, 0, 0, ANY_PORT, 100, 200}, {IN, HERE, UDP, 150, 99, 0}, false},
+    {"above its ports", {FROM, UDP, 0, 0, ANY_PORT, 100, 200}, {IN, HERE, UDP, 150, 201, 0}, false},
     {"its ports over IPv6",
      {FROM, TCP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {IN, "2a00::7", TCP, 9, 150, SYN},
+     {IN, HERE6, TCP, 9, 150, SYN},
      true},
     {"beside its ports over IPv6",
      {FROM, TCP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {IN, "2a00::7", TCP, 150, 99, SYN},
+     {IN, HERE6, TCP, 150, 99, SYN},
      false},
-    {"own port",
-     {FROM, UDP, 0, 0, 100, 200, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 100, 9, 0},
-     true},
-    {"another own port",
-     {FROM, UDP, 0, 0, 100, 200, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 99, 100, 0},
-     false},
-    {"own port, to it",
-     {TO, UDP, 0, 0, 100, 200, ANY_PORT},
-     "any",
-     {OUT, "198.51.100.7", UDP, 200, 9, 0},
-     true},
+    {"own port", {FROM, UDP, 0, 0, 100, 200, ANY_PORT}, {IN, HERE, UDP, 100, 9, 0}, true},
+    {"another own port", {FROM, UDP, 0, 0, 100, 200, ANY_PORT}, {IN, HERE, UDP, 99, 100, 0}, false},
+    {"own port, to it", {TO, UDP, 0, 0, 100, 200, ANY_PORT}, {OUT, HERE, UDP, 200, 9, 0}, true},
     {"another own port, to it",
      {TO, UDP, 0, 0, 100, 200, ANY_PORT},
-     "any",
-     {OUT, "198.51.100.7", UDP, 201, 100, 0},
+     {OUT, HERE, UDP, 201, 100, 0},
      false},
-    {"peer's port, to it",
-     {TO, UDP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {OUT, "198.51.100.7", UDP, 9, 100, 0},
-     true},
+    {"peer's port, to it", {TO, UDP, 0, 0, ANY_PORT, 100, 200}, {OUT, HERE, UDP, 9, 100, 0}, true},
     {"another of the peer's, to it",
      {TO, UDP, 0, 0, ANY_PORT, 100, 200},
-     "any",
-     {OUT, "198.51.100.7", UDP, 100, 9, 0},
+     {OUT, HERE, UDP, 100, 9, 0},
      false},
-    {"port 0", {FROM, UDP, 0, 0, ANY_PORT, 0, 0}, "any", {IN, "198.51.100.7", UDP, 9, 0, 0}, true},
-    {"port 65535",
-     {FROM, UDP, 0, 0, ANY_PORT, 65535, 65535},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 65535, 0},
-     true},
-    {"not opened by it",
-     {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", TCP, 9, 9, SYN},
-     false},
+    {"port 0", {FROM, UDP, 0, 0, ANY_PORT, 0, 0}, {IN, HERE, UDP, 9, 0, 0}, true},
+    {"port 65535", {FROM, UDP, 0, 0, ANY_PORT, 65535, 65535}, {IN, HERE, UDP, 9, 65535, 0}, true},
+    {"not opened by it", {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT}, {IN, HERE, TCP, 9, 9, SYN}, false},
     {"opened and odd",
      {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", TCP, 9, 9, SYN | 0xc1},
+     {IN, HERE, TCP, 9, 9, SYN | 0xc1},
      false},
-    {"answered by it",
-     {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", TCP, 9, 9, SYN_ACK},
-     true},
-    {"went on",
-     {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", TCP, 9, 9, ACK},
-     true},
-    {"not opened to it",
-     {TO, TCP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {OUT, "2a00::7", TCP, 9, 9, SYN},
-     false},
-    {"answered to it",
-     {TO, TCP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {OUT, "2a00::7", TCP, 9, 9, SYN_ACK},
-     true},
+    {"answered by it", {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT}, {IN, HERE, TCP, 9, 9, SYN_ACK}, true},
+    {"went on", {FROM, TCP, 0, 1, ANY_PORT, ANY_PORT}, {IN, HERE, TCP, 9, 9, ACK}, true},
+    {"not opened to it", {TO, TCP, 0, 1, ANY_PORT, ANY_PORT}, {OUT, HERE6, TCP, 9, 9, SYN}, false},
+    {"answered to it", {TO, TCP, 0, 1, ANY_PORT, ANY_PORT}, {OUT, HERE6, TCP, 9, 9, SYN_ACK}, true},
     {"opened by it, when it may",
      {FROM, TCP, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "2a00::7", TCP, 9, 9, SYN},
+     {IN, HERE6, TCP, 9, 9, SYN},
      true},
-    {"UDP opens nothing",
-     {FROM, UDP, 0, 1, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
-     true},
-    {"echo", {FROM, ICMP, 0, 0, 8, 8, ANY_PORT}, "any", {IN, "198.51.100.7", ICMP, 8, 0, 0}, true},
+    {"UDP opens nothing", {FROM, UDP, 0, 1, ANY_PORT, ANY_PORT}, {IN, HERE, UDP, 9, 9, 0}, true},
+    {"echo", {FROM, ICMP, 0, 0, 8, 8, ANY_PORT}, {IN, HERE, ICMP, 8, 0, 0}, true},
     {"a timestamp is not echo",
      {FROM, ICMP, 0, 0, 8, 8, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", ICMP, 13, 0, 0},
+     {IN, HERE, ICMP, 13, 0, 0},
      false},
-    {"an echo's answer",
-     {TO, ICMP, 0, 0, 0, 0, ANY_PORT},
-     "any",
-     {OUT, "198.51.100.7", ICMP, 0, 0, 0},
-     true},
-    {"an echo is no answer",
-     {TO, ICMP, 0, 0, 0, 0, ANY_PORT},
-     "any",
-     {OUT, "198.51.100.7", ICMP, 8, 0, 0},
-     false},
-    {"any ICMP",
-     {FROM, ICMP, 0, 0, ANY_PORT, ANY_PORT},
-     "any",
-     {IN, "198.51.100.7", ICMP, 13, 0, 0},
-     true},
+    {"an echo's answer", {TO, ICMP, 0, 0, 0, 0, ANY_PORT}, {OUT, HERE, ICMP, 0, 0, 0}, true},
+    {"an echo is no answer", {TO, ICMP, 0, 0, 0, 0, ANY_PORT}, {OUT, HERE, ICMP, 8, 0, 0}, false},
+    {"any ICMP", {FROM, ICMP, 0, 0, ANY_PORT, ANY_PORT}, {IN, HERE, ICMP, 13, 0, 0}, true},
     {"echo over IPv6",
      {FROM, ICMP6, 0, 0, 128, 129, ANY_PORT},
-     "any",
-     {IN, "2a00::7", ICMP6, 128, 0, 0},
+     {IN, HERE6, ICMP6, 128, 0, 0},
      true},
     {"node information is not echo",
      {FROM, ICMP6, 0, 0, 128, 129, ANY_PORT},
-     "any",
-     {IN, "2a00::7", ICMP6, 139, 0, 0},
+     {IN, HERE6, ICMP6, 139, 0, 0},
      false},
-    {"a local peer",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "192.0.2.99", UDP, 9, 9, 0},
-     true},
-    {"a local peer over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "2001:db8::99", UDP, 9, 9, 0},
-     true},
-    {"a local peer, to it",
-     {TO, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {OUT, "192.0.2.99", UDP, 9, 9, 0},
-     true},
-    {"multicast is local",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "239.255.255.250", UDP, 9, 1900, 0},
-     true},
-    {"multicast over IPv6 is local",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "ff02::fb", UDP, 9, 5353, 0},
-     true},
-    {"broadcast is local",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "255.255.255.255", UDP, 9, 9, 0},
-     true},
-    {"240.0.0.1 is not local",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "240.0.0.1", UDP, 9, 9, 0},
-     false},
-    {"the internet is not local",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "192.0.3.99", UDP, 9, 9, 0},
-     false},
-    {"nor over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "local",
-     {IN, "2001:db8:0:1::99", UDP, 9, 9, 0},
-     false},
-    {"the gateway",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "gateway",
-     {IN, "192.0.2.1", UDP, 9, 9, 0},
-     true},
-    {"the gateway over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "gateway",
-     {IN, "2001:db8::1", UDP, 9, 9, 0},
-     true},
-    {"the gateway, to it",
-     {TO, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "gateway",
-     {OUT, "2001:db8::1", UDP, 9, 9, 0},
-     true},
-    {"another is not the gateway",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "gateway",
-     {IN, "192.0.2.20", UDP, 9, 9, 0},
-     false},
-    {"a host",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.7",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
-     true},
-    {"another host",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.7",
-     {IN, "198.51.100.8", UDP, 9, 9, 0},
-     false},
-    {"a host, to it",
-     {TO, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.7",
-     {OUT, "198.51.100.7", UDP, 9, 9, 0},
-     true},
-    {"a host over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "2a00::7",
-     {IN, "2a00::7", UDP, 9, 9, 0},
-     true},
-    {"another over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "2a00::7",
-     {IN, "2a00:0:0:1::7", UDP, 9, 9, 0},
-     false},
-    {"first of a network",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.64/26",
-     {IN, "198.51.100.64", UDP, 9, 9, 0},
-     true},
-    {"last of a network",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.64/26",
-     {IN, "198.51.100.127", UDP, 9, 9, 0},
-     true},
-    {"before a network",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.64/26",
-     {IN, "198.51.100.63", UDP, 9, 9, 0},
-     false},
-    {"behind a network",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "198.51.100.64/26",
-     {IN, "198.51.100.128", UDP, 9, 9, 0},
-     false},
-    {"everybody's network",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "0.0.0.0/0",
-     {IN, "198.51.100.7", UDP, 9, 9, 0},
-     true},
-    {"is not IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "0.0.0.0/0",
-     {IN, "2a00::7", UDP, 9, 9, 0},
-     false},
-    {"a network over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "2a00:1::/33",
-     {IN, "2a00:1:7fff::7", UDP, 9, 9, 0},
-     true},
-    {"behind one over IPv6",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "2a00:1::/33",
-     {IN, "2a00:1:8000::7", UDP, 9, 9, 0},
-     false},
-    {"a group",
-     {FROM, UDP, 0, 0, ANY_PORT, ANY_PORT},
-     "224.0.0.251",
-     {IN, "224.0.0.251", UDP, 9, 9, 0},
-     true},
 };
-
-static void set_for(struct gw_policy *p, const char *whom)
-{
-    struct gw_policy_peer peer = {.rules = 1};
-
-    if (strcmp(whom, "any") == 0)
-        p->any = 1;
-    else if (strcmp(whom, "local") == 0)
-        p->local = 1;
-    else if (strcmp(whom, "gateway") == 0)
-        p->gateway = 1;
-    else
-        peer.address = address(whom);
-    p->peers = &peer;
-    p->peer_count = peer.address.kind != 0;
-    set(p);
-}
 
 Test(policies, a_rule_lets_pass_what_it_says)
 {
@@ -549,8 +274,72 @@ Test(policies, a_rule_lets_pass_what_it_says)
         set(&p);
         expect_passes(&rules[i].packet, false, rules[i].name);
         p.rules[p.rule_count++] = rules[i].rule;
-        set_for(&p, rules[i].whom);
+        p.any = 1;
+        set(&p);
         expect_passes(&rules[i].packet, rules[i].passes, rules[i].name);
+    }
+}
+
+/* The other end of a rule, and whether it holds for a peer. */
+static const struct {
+    const char *name, *whom, *peer;
+    bool passes;
+} ends[] = {
+    {"a local peer", "local", "192.0.2.99", true},
+    {"a local peer over IPv6", "local", "2001:db8::99", true},
+    {"multicast is local", "local", "239.255.255.250", true},
+    {"multicast over IPv6 is local", "local", "ff02::fb", true},
+    {"broadcast is local", "local", "255.255.255.255", true},
+    {"240.0.0.1 is not local", "local", "240.0.0.1", false},
+    {"the internet is not local", "local", "192.0.3.99", false},
+    {"nor over IPv6", "local", "2001:db8:0:1::99", false},
+    {"the gateway", "gateway", "192.0.2.1", true},
+    {"the gateway over IPv6", "gateway", "2001:db8::1", true},
+    {"another is not the gateway", "gateway", "192.0.2.20", false},
+    {"a host", "198.51.100.7", "198.51.100.7", true},
+    {"another host", "198.51.100.7", "198.51.100.8", false},
+    {"a host over IPv6", "2a00::7", "2a00::7", true},
+    {"another over IPv6", "2a00::7", "2a00:0:0:1::7", false},
+    {"first of a network", "198.51.100.64/26", "198.51.100.64", true},
+    {"last of a network", "198.51.100.64/26", "198.51.100.127", true},
+    {"before a network", "198.51.100.64/26", "198.51.100.63", false},
+    {"behind a network", "198.51.100.64/26", "198.51.100.128", false},
+    {"everybody's network", "0.0.0.0/0", "198.51.100.7", true},
+    {"is not IPv6", "0.0.0.0/0", "2a00::7", false},
+    {"a network over IPv6", "2a00:1::/33", "2a00:1:7fff::7", true},
+    {"behind one over IPv6", "2a00:1::/33", "2a00:1:8000::7", false},
+    {"a group", "224.0.0.251", "224.0.0.251", true},
+};
+
+/* Two rules, one each way, for "local", "gateway" or a peer. */
+static void set_for(const char *whom)
+{
+    struct gw_policy_peer peer = {.rules = 3};
+    struct gw_policy p = closed(1);
+
+    add_rule(&p, FROM, UDP, 0, 65535);
+    add_rule(&p, TO, UDP, 0, 65535);
+    if (strcmp(whom, "local") == 0)
+        p.local = 3;
+    else if (strcmp(whom, "gateway") == 0)
+        p.gateway = 3;
+    else
+        peer.address = address(whom);
+    p.peers = &peer;
+    p.peer_count = peer.address.kind != 0;
+    set(&p);
+}
+
+Test(policies, a_rule_is_for_its_other_end)
+{
+    give_device(1, GW_MODE_NONE);
+    for (size_t i = 0; i < GW_COUNT(ends); i++) {
+        struct packet in = {IN, ends[i].peer, UDP, 9, 9, 0}, out = in;
+
+        out.at = OUT;
+        set_for(ends[i].whom);
+        expect_passes(&in, ends[i].passes, ends[i].name);
+        expect_passes(&out, ends[i].passes, ends[i].name);
     }
 }
 
@@ -609,7 +398,7 @@ Test(policies, a_peer_twice_is_for_both_rules)
 
 Test(policies, every_one_of_64_rules_holds)
 {
-    struct gw_policy_peer peer = {address("198.51.100.7"), 1ULL << 63 | 1};
+    struct gw_policy_peer peer = {address(HERE), 1ULL << 63 | 1};
     struct gw_policy p = closed(1);
 
     for (uint16_t i = 0; i < GW_POLICY_RULES_MAX; i++)
@@ -618,7 +407,7 @@ Test(policies, every_one_of_64_rules_holds)
     set(&p);
     give_device(1, GW_MODE_NONE);
     for (uint16_t port = 999; port <= 1000 + GW_POLICY_RULES_MAX; port++) {
-        struct packet to = {IN, "198.51.100.7", UDP, 9, port, 0};
+        struct packet to = {IN, HERE, UDP, 9, port, 0};
 
         cr_expect_eq(passes_as(&to), port >= 1000 && port < 1000 + GW_POLICY_RULES_MAX, "%u", port);
     }
@@ -627,7 +416,7 @@ Test(policies, every_one_of_64_rules_holds)
     p.peer_count = 1;
     set(&p);
     for (uint16_t port = 1000; port < 1000 + GW_POLICY_RULES_MAX; port++) {
-        struct packet to = {IN, "198.51.100.7", UDP, 9, port, 0};
+        struct packet to = {IN, HERE, UDP, 9, port, 0};
 
         cr_expect_eq(passes_as(&to), port == 1000 || port == 1063, "%u of a peer", port);
     }
@@ -635,7 +424,7 @@ Test(policies, every_one_of_64_rules_holds)
 
 Test(policies, another_policys_peers_are_not_its_own)
 {
-    struct gw_policy_peer host = {address("198.51.100.7"), 1}, net = {address("203.0.113.0/24"), 1};
+    struct gw_policy_peer host = {address(HERE), 1}, net = {address("203.0.113.0/24"), 1};
     struct gw_policy one = closed(1), two = closed(2);
 
     add_rule(&one, FROM, UDP, 0, 65535);
@@ -648,7 +437,7 @@ Test(policies, another_policys_peers_are_not_its_own)
     set(&two);
     for (uint16_t number = 1; number <= 2; number++) {
         give_device(number, GW_MODE_NONE);
-        cr_expect_eq(passes_as(&(struct packet){IN, "198.51.100.7", UDP, 9, 9, 0}), number == 1);
+        cr_expect_eq(passes_as(&(struct packet){IN, HERE, UDP, 9, 9, 0}), number == 1);
         cr_expect_eq(passes_as(&(struct packet){IN, "203.0.113.9", UDP, 9, 9, 0}), number == 2);
     }
 }
@@ -661,16 +450,16 @@ Test(policies, a_later_fragment_goes_where_its_first_one_may)
         struct packet packet;
         bool passes;
     } rows[] = {
-        {"to the peer", {IN, "198.51.100.7", UDP, 0, 0, 0}, true},
+        {"to the peer", {IN, HERE, UDP, 0, 0, 0}, true},
         {"to another", {IN, "198.51.100.8", UDP, 0, 0, 0}, false},
-        {"of another protocol", {IN, "198.51.100.7", TCP, 0, 0, 0}, false},
-        {"the other way", {OUT, "198.51.100.7", UDP, 0, 0, 0}, false},
-        {"to the peer over IPv6", {IN, "2a00::7", UDP, 0, 0, 0}, true},
+        {"of another protocol", {IN, HERE, TCP, 0, 0, 0}, false},
+        {"the other way", {OUT, HERE, UDP, 0, 0, 0}, false},
+        {"to the peer over IPv6", {IN, HERE6, UDP, 0, 0, 0}, true},
         {"to another over IPv6", {IN, "2a00::8", UDP, 0, 0, 0}, false},
-        {"of another protocol over IPv6", {IN, "2a00::7", TCP, 0, 0, 0}, false},
-        {"the other way over IPv6", {OUT, "2a00::7", UDP, 0, 0, 0}, false},
+        {"of another protocol over IPv6", {IN, HERE6, TCP, 0, 0, 0}, false},
+        {"the other way over IPv6", {OUT, HERE6, UDP, 0, 0, 0}, false},
     };
-    struct gw_policy_peer peers[] = {{address("198.51.100.7"), 1}, {address("2a00::7"), 1}};
+    struct gw_policy_peer peers[] = {{address(HERE), 1}, {address(HERE6), 1}};
     struct gw_policy p = closed(1);
 
     add_rule(&p, FROM, UDP, 5683, 5683);
@@ -689,7 +478,7 @@ Test(policies, a_later_fragment_goes_where_its_first_one_may)
 
 Test(policies, a_chain_without_an_end_matches_only_a_rule_for_everything)
 {
-    struct packet to = {IN, "2a00::7", 0, 0, 0, 0};
+    struct packet to = {IN, HERE6, 0, 0, 0, 0};
     struct gw_policy p = closed(1);
     struct frame f = {0};
 
@@ -753,31 +542,31 @@ static const struct {
     {"a bad parameter to a named peer", {IN, "203.0.113.9", ICMP, 12, 0, 0}, true},
     {"echo to a named peer", {IN, "203.0.113.9", ICMP, 8, 0, 0}, false},
     {"a redirect to a named peer", {IN, "203.0.113.9", ICMP, 5, 0, 0}, false},
-    {"unreachable to somebody", {IN, "198.51.100.7", ICMP, 3, 0, 0}, false},
-    {"unreachable from somebody", {OUT, "198.51.100.7", ICMP, 3, 0, 0}, false},
-    {"time exceeded to somebody", {IN, "198.51.100.7", ICMP, 11, 0, 0}, false},
+    {"unreachable to somebody", {IN, HERE, ICMP, 3, 0, 0}, false},
+    {"unreachable from somebody", {OUT, HERE, ICMP, 3, 0, 0}, false},
+    {"time exceeded to somebody", {IN, HERE, ICMP, 11, 0, 0}, false},
     {"unreachable to a named peer, IPv6", {IN, "2a00::9", ICMP6, 1, 0, 0}, true},
     {"too big from a named peer, IPv6", {OUT, "2a00::9", ICMP6, 2, 0, 0}, true},
     {"a bad parameter to a named peer, IPv6", {IN, "2a00::9", ICMP6, 4, 0, 0}, true},
     {"echo to a named peer, IPv6", {IN, "2a00::9", ICMP6, 128, 0, 0}, false},
     {"type 5 to a named peer, IPv6", {IN, "2a00::9", ICMP6, 5, 0, 0}, false},
-    {"unreachable to somebody, IPv6", {IN, "2a00::7", ICMP6, 1, 0, 0}, false},
-    {"too big from somebody, IPv6", {OUT, "2a00::7", ICMP6, 2, 0, 0}, false},
+    {"unreachable to somebody, IPv6", {IN, HERE6, ICMP6, 1, 0, 0}, false},
+    {"too big from somebody, IPv6", {OUT, HERE6, ICMP6, 2, 0, 0}, false},
     {"a router is asked for", {IN, "ff02::2", ICMP6, 133, 0, 0}, true},
     {"a neighbour is asked for", {IN, "ff02::1:ff00:20", ICMP6, 135, 0, 0}, true},
     {"a neighbour asks", {OUT, "2001:db8::20", ICMP6, 135, 0, 0}, true},
     {"a neighbour is answered", {IN, "2001:db8::20", ICMP6, 136, 0, 0}, true},
     {"a neighbour answers", {OUT, "2001:db8::20", ICMP6, 136, 0, 0}, true},
-    {"discovery with somebody far away", {IN, "2a00::7", ICMP6, 136, 0, 0}, false},
-    {"discovery from somebody far away", {OUT, "2a00::7", ICMP6, 137, 0, 0}, false},
+    {"discovery with somebody far away", {IN, HERE6, ICMP6, 136, 0, 0}, false},
+    {"discovery from somebody far away", {OUT, HERE6, ICMP6, 137, 0, 0}, false},
     {"groups are asked for", {OUT, "2001:db8::20", ICMP6, 130, 0, 0}, true},
     {"a group is joined, MLDv1", {IN, "ff02::fb", ICMP6, 131, 0, 0}, true},
     {"a group is left, MLDv1", {IN, "ff02::2", ICMP6, 132, 0, 0}, true},
     {"groups are told, MLDv2", {IN, "ff02::16", ICMP6, 143, 0, 0}, true},
-    {"groups are told far away", {IN, "2a00::7", ICMP6, 143, 0, 0}, false},
+    {"groups are told far away", {IN, HERE6, ICMP6, 143, 0, 0}, false},
     {"groups are told, IGMP", {IN, "224.0.0.22", IGMP, 0x2200, 0, 0}, true},
     {"groups are asked for, IGMP", {OUT, "192.0.2.20", IGMP, 0x1100, 0, 0}, true},
-    {"IGMP far away", {IN, "198.51.100.7", IGMP, 0x2200, 0, 0}, false},
+    {"IGMP far away", {IN, HERE, IGMP, 0x2200, 0, 0}, false},
     {"node information on the link", {IN, "ff02::1", ICMP6, 139, 0, 0}, false},
 };
 
@@ -906,10 +695,8 @@ Test(policies, are_reported_or_enforced)
 
         set(&p);
         give_device(1, modes[i].mode);
-        expect_passes(&(struct packet){IN, "198.51.100.7", UDP, 9, 9, 0}, modes[i].passes,
-                      modes[i].name);
-        expect_passes(&(struct packet){OUT, "2a00::7", TCP, 9, 9, SYN}, modes[i].passes,
-                      modes[i].name);
+        expect_passes(&(struct packet){IN, HERE, UDP, 9, 9, 0}, modes[i].passes, modes[i].name);
+        expect_passes(&(struct packet){OUT, HERE6, TCP, 9, 9, SYN}, modes[i].passes, modes[i].name);
     }
 }
 
@@ -956,13 +743,11 @@ Test(policies, the_macs_comes_before_the_ips)
         give(&k, &six, rows[i].ipv6, GW_MODE_NONE);
         known(&k, DEVICE);
         before = dropped(rows[i].by_mac ? &mac : &four);
-        expect_passes(&(struct packet){IN, "198.51.100.7", UDP, 9, 9, 0}, rows[i].four,
-                      rows[i].name);
-        expect_passes(&(struct packet){OUT, "198.51.100.7", UDP, 9, 9, 0}, rows[i].four,
-                      rows[i].name);
+        expect_passes(&(struct packet){IN, HERE, UDP, 9, 9, 0}, rows[i].four, rows[i].name);
+        expect_passes(&(struct packet){OUT, HERE, UDP, 9, 9, 0}, rows[i].four, rows[i].name);
         cr_expect_eq(dropped(rows[i].by_mac ? &mac : &four) - before, drops, "%s", rows[i].name);
-        expect_passes(&(struct packet){IN, "2a00::7", UDP, 9, 9, 0}, rows[i].six, rows[i].name);
-        expect_passes(&(struct packet){OUT, "2a00::7", UDP, 9, 9, 0}, rows[i].six, rows[i].name);
+        expect_passes(&(struct packet){IN, HERE6, UDP, 9, 9, 0}, rows[i].six, rows[i].name);
+        expect_passes(&(struct packet){OUT, HERE6, UDP, 9, 9, 0}, rows[i].six, rows[i].name);
     }
 }
 
@@ -1026,17 +811,17 @@ static void prepare(struct change *c)
         p->peers = c->peers[which];
         p->peer_count = GW_COUNT(c->peers[which]);
     }
-    c->peers[0][31].address = address("198.51.100.7");
+    c->peers[0][31].address = address(HERE);
     c->peers[1][31].address = address("198.51.100.0/24");
 }
 
 Test(policies, no_packet_meets_half_a_change)
 {
     struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
-    struct packet packet = {IN, "198.51.100.7", UDP, 9, 443, 0};
+    struct packet packet = {IN, HERE, UDP, 9, 443, 0};
     struct frame f = frame_of(&packet);
     static struct change c;
-    uint64_t runs = 0;
+    uint64_t runs = 0, before;
     pthread_t thread;
 
     prepare(&c);
@@ -1046,13 +831,12 @@ Test(policies, no_packet_meets_half_a_change)
         cr_assert(passes_as(&packet), "%d", i);
         cr_assert_not(passes_as(&(struct packet){IN, "192.0.2.77", UDP, 9, 443, 0}), "%d", i);
     }
-    c.err = 0;
+    before = dropped(&mac);
     cr_assert_eq(pthread_create(&thread, NULL, replace, &c), 0);
-    uint64_t before = dropped(&mac);
     while (!c.done) {
         uint32_t verdict;
 
-        cr_assert_geq(run_ns(program_fd(&k, AT_XDP), &f, RUN, &verdict), 0);
+        cr_assert_geq(run_ns(program_fd(&k, AT_TC_IN), &f, RUN, &verdict), 0);
         runs++;
     }
     cr_assert_eq(pthread_join(thread, NULL), 0);
@@ -1063,8 +847,8 @@ Test(policies, no_packet_meets_half_a_change)
 
 Test(policies, a_change_holds_for_the_next_packet)
 {
-    struct packet packet = {IN, "198.51.100.7", UDP, 9, 9, 0};
-    struct gw_policy_peer peer = {address("198.51.100.7"), 1};
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
+    struct gw_policy_peer peer = {address(HERE), 1};
     struct gw_policy p = closed(1), other = closed(1);
 
     add_rule(&p, FROM, UDP, 0, 65535);
@@ -1082,7 +866,7 @@ Test(policies, a_change_holds_for_the_next_packet)
 Test(policies, a_number_beyond_the_tables_is_refused)
 {
     struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
-    struct packet packet = {IN, "198.51.100.7", UDP, 9, 9, 0};
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
     uint16_t last = (uint16_t)(k.table.state->policies - 1);
     struct gw_verdict_record v = {.address = mac, .policy = (uint16_t)(last + 1)};
     struct gw_policy p = closed(last);
@@ -1113,7 +897,7 @@ static struct gw_hwaddr net_numbered(uint32_t i)
 
 Test(policies, one_without_room_is_refused_and_the_old_one_stays)
 {
-    struct packet allowed = {IN, "198.51.100.7", UDP, 9, 9, 0};
+    struct packet allowed = {IN, HERE, UDP, 9, 9, 0};
     struct gw_policy_peer peer = {address("198.51.100.0/24"), 1};
     static struct gw_policy_peer many[GW_POLICY_PEERS_MAX];
     struct gw_policy p = closed(1), big = closed(2);
@@ -1144,7 +928,7 @@ Test(policies, one_without_room_is_refused_and_the_old_one_stays)
 
 Test(policies, ended_it_does_nothing)
 {
-    struct packet packet = {IN, "198.51.100.7", UDP, 9, 9, 0};
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
     struct gw_policy p = closed(1);
 
     p.packets_per_s = 1;
@@ -1157,7 +941,7 @@ Test(policies, ended_it_does_nothing)
 
 Test(policies, what_no_worker_repeats_ends)
 {
-    struct packet packet = {IN, "198.51.100.7", UDP, 9, 9, 0};
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
     struct gw_policy p = closed(1);
 
     for (p.number = 1; p.number <= 6; p.number++)
@@ -1177,7 +961,7 @@ Test(policies, what_no_worker_repeats_ends)
 #define LIMIT_S 2
 #define TOLERANCE 0.15
 
-/* What 100 packets or 62 bytes each make: rates that no tick of a clock divides, too. */
+/* Rates that the tick of a clock does not divide, too. */
 static const struct limit {
     const char *name;
     uint32_t packets_per_s;
@@ -1211,7 +995,7 @@ static struct gw_hwaddr mac_numbered(size_t i)
 
 static void limit_flow(struct flow *f, size_t number, enum program at)
 {
-    struct packet packet = {at, "198.51.100.7", UDP, 9, 9, 0};
+    struct packet packet = {at, HERE, UDP, 9, 9, 0};
     struct gw_hwaddr mac = mac_numbered(number);
 
     *f = (struct flow){.limit = &limits[number - 1], .frame = frame_of(&packet), .at = at};
@@ -1299,14 +1083,14 @@ Test(policies, nothing_saved_up_exceeds_a_second)
 
 Test(policies, observed_it_has_no_limit)
 {
-    struct packet packet = {IN, "198.51.100.7", UDP, 9, 9, 0};
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
     struct gw_policy p = {.number = 1, .packets_per_s = 1, .bytes_per_s = 1};
 
     set(&p);
     give_device(1, GW_MODE_OBSERVE);
     repeat(&packet, 100);
     give_device(1, GW_MODE_NONE);
-    cr_assert(passes_as(&packet) || !passes_as(&packet));
+    (void)passes_as(&packet); /* what came in meanwhile */
     cr_expect_not(passes_as(&packet));
 }
 
@@ -1340,8 +1124,6 @@ static void set_learner(uint16_t number)
     give_device(number, GW_MODE_NONE);
 }
 
-#define HERE "198.51.100.7"
-
 /* Up to three packets, and the one conversation that they make. */
 static const struct {
     const char *name;
@@ -1355,7 +1137,7 @@ static const struct {
      FROM,
      443},
     {"over IPv6",
-     {{IN, "2a00::7", TCP, 40000, 443, SYN}, {OUT, "2a00::7", TCP, 40000, 443, SYN_ACK}},
+     {{IN, HERE6, TCP, 40000, 443, SYN}, {OUT, HERE6, TCP, 40000, 443, SYN_ACK}},
      FROM,
      443},
     {"to a higher port",
@@ -1418,7 +1200,7 @@ static const struct {
     {"UDP to a group", {{IN, "224.0.0.251", UDP, 5353, 5353, 0}}, FROM, 5353},
     {"echo from it", {{IN, HERE, ICMP, 8, 0, 0}, {IN, HERE, ICMP, 8, 0, 0}}, FROM, 8},
     {"echo to it", {{OUT, HERE, ICMP, 8, 0, 0}}, TO, 8},
-    {"echo over IPv6", {{IN, "2a00::7", ICMP6, 128, 0, 0}}, FROM, 128},
+    {"echo over IPv6", {{IN, HERE6, ICMP6, 128, 0, 0}}, FROM, 128},
     {"another protocol", {{IN, HERE, GRE, 0, 0, 0}}, FROM, 0},
     {"another protocol, to it", {{OUT, HERE, GRE, 0, 0, 0}}, TO, 0},
 };
@@ -1466,16 +1248,11 @@ Test(policies, who_called_whom_is_learned)
 Test(policies, different_conversations_are_learned_apart)
 {
     static const struct packet rows[] = {
-        {IN, HERE, TCP, 40000, 443, SYN},
-        {IN, HERE, TCP, 40000, 80, SYN},
-        {IN, HERE, UDP, 40000, 443, 0},
-        {IN, "198.51.100.8", TCP, 40000, 443, SYN},
-        {IN, "2a00::7", TCP, 40000, 443, SYN},
-        {OUT, HERE, TCP, 443, 40000, SYN},
-        {IN, HERE, ICMP, 8, 0, 0},
-        {OUT, HERE, ICMP, 8, 0, 0},
-        {OUT, HERE, ICMP, 0, 0, 0},
-        {IN, HERE, GRE, 0, 0, 0},
+        {IN, HERE, TCP, 40000, 443, SYN},  {IN, HERE, TCP, 40000, 80, SYN},
+        {IN, HERE, UDP, 40000, 443, 0},    {IN, "198.51.100.8", TCP, 40000, 443, SYN},
+        {IN, HERE6, TCP, 40000, 443, SYN}, {OUT, HERE, TCP, 443, 40000, SYN},
+        {IN, HERE, ICMP, 8, 0, 0},         {OUT, HERE, ICMP, 8, 0, 0},
+        {OUT, HERE, ICMP, 0, 0, 0},        {IN, HERE, GRE, 0, 0, 0},
     };
 
     set_learner(1);
@@ -1612,7 +1389,7 @@ static struct file sound(void)
                  .any = 1,
                  .local = 2,
                  .gateway = 3},
-        .peers = {{address("198.51.100.7"), 1}, {address("2a00::/16"), 3}},
+        .peers = {{address(HERE), 1}, {address("2a00::/16"), 3}},
     };
 
     f.head.rules[0] = (struct gw_policy_rule){FROM, TCP, 0, 1, ANY_PORT, 80, 443};
