@@ -272,10 +272,10 @@ Test(migrate, an_owner_that_is_nobodys_slot_is_nobody)
     old_slot(&o, 3, "192.0.2.30")->owner = OLD_SLOTS + 5;    /* outside */
     old_slot(&o, 4, "192.0.2.40")->owner = CORDON_SELF_SLOT; /* the last that there can be */
     open_with(256);
-    cr_expect_eq(gw_table_owner(&k.table, slot_of("192.0.2.10")), GW_SLOT_NONE);
-    cr_expect_eq(gw_table_owner(&k.table, slot_of("192.0.2.20")), GW_SLOT_NONE);
-    cr_expect_eq(gw_table_owner(&k.table, slot_of("192.0.2.30")), GW_SLOT_NONE);
-    cr_expect_eq(gw_table_owner(&k.table, slot_of("192.0.2.40")), GW_SLOT_NONE);
+    cr_expect_eq(k.table.slots[slot_of("192.0.2.10")].owner, CORDON_NO_OWNER);
+    cr_expect_eq(k.table.slots[slot_of("192.0.2.20")].owner, CORDON_NO_OWNER);
+    cr_expect_eq(k.table.slots[slot_of("192.0.2.30")].owner, CORDON_NO_OWNER);
+    cr_expect_eq(k.table.slots[slot_of("192.0.2.40")].owner, CORDON_NO_OWNER);
 }
 
 Test(migrate, what_is_nobodys_decision_stays_so)
@@ -321,6 +321,54 @@ Test(migrate, into_larger_tables_all_go)
     cr_expect_eq(access(PINS "/v3-256", F_OK), -1, "the old ones go");
     open_with(4096);
     cr_expect(k.taken_over && !k.migrated);
+}
+
+Test(migrate, all_that_was_decided_goes_along)
+{
+    const struct gw_verdict_record rows[] = {
+        {.address = address("02:00:00:00:00:01"), .policy = 9},
+        {.address = address("192.0.2.10"), .bound = 1, .policy = 9},
+        {.address = address("2001:db8::10"), .bound = 1},
+        {.address = address("02:00:00:00:00:02"), .mode = GW_MODE_OBSERVE},
+        {.address = address("192.0.2.0/24"),
+         .mode = GW_MODE_ISOLATE,
+         .until_wall_ms = gw_clock_wall_ms() + 60000},
+        {.address = address("2001:db8::/64"), .mode = GW_MODE_REMEDIATE},
+    };
+
+    open_with(256);
+    own_addresses(&k);
+    for (size_t i = 0; i < GW_COUNT(rows); i++)
+        cr_assert_eq(gw_verdict_set(&k, &rows[i], 1), 0, "%zu", i);
+    open_with(1024);
+    cr_expect(k.migrated);
+    for (size_t i = 0; i < GW_COUNT(rows); i++) {
+        uint32_t slot = gw_table_find(&k.table, &rows[i].address);
+
+        cr_assert_neq(slot, GW_SLOT_NONE, "%zu", i);
+        cr_expect(gw_verdict_stands(&k, &rows[i]), "%zu", i);
+        cr_expect_eq((k.table.slots[slot].flags & CORDON_BOUND) != 0, rows[i].bound, "%zu", i);
+    }
+    cr_expect_eq(k.table.state->prefixes[0], 1);
+    cr_expect_eq(k.table.state->prefixes[1], 1);
+    cr_expect_eq(k.table.slots[slot_of("192.0.2.10")].flags & CORDON_OWN, 0);
+    cr_expect(slot_of("192.0.2.1") == GW_SLOT_NONE ||
+                  !(k.table.slots[slot_of("192.0.2.1")].flags & CORDON_CLAIMED),
+              "the gateway's own addresses are said anew");
+}
+
+Test(migrate, a_policy_that_has_no_place_any_more_is_let_go)
+{
+    const struct gw_verdict_record v = {
+        .address = address("02:00:00:00:00:01"), .mode = GW_MODE_ISOLATE, .policy = 100};
+    struct frame f = {0};
+
+    open_with(4096); /* 128 policies */
+    cr_assert_eq(gw_verdict_set(&k, &v, 1), 0);
+    open_with(256); /* 64 */
+    cr_expect_eq(k.table.slots[slot_of("02:00:00:00:00:01")].policy, 0);
+    udp(&f, DEVICE, OTHER, false);
+    cr_expect_not(passes(&k, AT_XDP, &f), "the verdict stays");
 }
 
 Test(migrate, into_smaller_tables_verdicts_go_first)
@@ -381,7 +429,10 @@ Test(migrate, torn_maps_are_ignored)
     expect_nothing("its state was never finished");
     o = old_maps(OLD_SLOTS / 2);
     old_verdict(&o, 1, "192.0.2.10", CORDON_ISOLATE);
-    expect_nothing("fewer slots than it says");
+    expect_nothing("half of the slots that it says");
+    o = old_maps(OLD_SLOTS - 1); /* as many pages */
+    old_verdict(&o, 1, "192.0.2.10", CORDON_ISOLATE);
+    expect_nothing("one slot less than it says");
     o = old_maps(OLD_SLOTS);
     old_verdict(&o, 1, "192.0.2.10", CORDON_ISOLATE);
     cr_assert_eq(unlink(OLD_DIR "/cordon_counters"), 0);
