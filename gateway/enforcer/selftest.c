@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The enforcer's side of a self-test: addresses, verdicts on them, the child, and what it says. */
+/*
+ * The enforcer's side of a self-test: addresses, verdicts on them, a policy, the child, and what it
+ * says.
+ */
 #include "enforcer/selftest.h"
 
 #include <errno.h>
@@ -11,6 +14,7 @@
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
+#include "enforcer/policy.h"
 
 #define KILL_MS 20000
 #define LIMIT_MS 3600000
@@ -33,13 +37,18 @@ struct gw_selftest_run {
 /* What holds for whom from the beginning. */
 static const struct {
     uint8_t who, kind, prefix_len, mode;
+    bool bound, confined;
 } verdicts[] = {
-    {GW_WHO_BAD, GW_ADDR_MAC, 48, GW_MODE_ISOLATE},
-    {GW_WHO_BAD4, GW_ADDR_IPV4, 32, GW_MODE_ISOLATE},
-    {GW_WHO_BAD6, GW_ADDR_IPV6, 128, GW_MODE_ISOLATE},
-    {GW_WHO_NET4, GW_ADDR_IPV4, 30, GW_MODE_ISOLATE},
-    {GW_WHO_NET6, GW_ADDR_IPV6, 64, GW_MODE_ISOLATE},
-    {GW_WHO_FIXABLE, GW_ADDR_MAC, 48, GW_MODE_REMEDIATE},
+    {GW_WHO_BAD, GW_ADDR_MAC, 48, GW_MODE_ISOLATE, false, false},
+    {GW_WHO_BAD4, GW_ADDR_IPV4, 32, GW_MODE_ISOLATE, false, false},
+    {GW_WHO_BAD6, GW_ADDR_IPV6, 128, GW_MODE_ISOLATE, false, false},
+    {GW_WHO_NET4, GW_ADDR_IPV4, 30, GW_MODE_ISOLATE, false, false},
+    {GW_WHO_NET6, GW_ADDR_IPV6, 64, GW_MODE_ISOLATE, false, false},
+    {GW_WHO_FIXABLE, GW_ADDR_MAC, 48, GW_MODE_REMEDIATE, false, false},
+    {GW_WHO_OWNER, GW_ADDR_IPV4, 32, GW_MODE_NONE, true, false},
+    {GW_WHO_OWNER, GW_ADDR_IPV6, 128, GW_MODE_NONE, true, false},
+    {GW_WHO_CONFINED, GW_ADDR_MAC, 48, GW_MODE_NONE, false, true},
+    {GW_WHO_WATCHED, GW_ADDR_MAC, 48, GW_MODE_OBSERVE, false, true},
 };
 
 /* ---- addresses that nobody has ---- */
@@ -108,50 +117,165 @@ static void mark(struct gw_kernel *k, const struct gw_hwaddr *a)
         k->table.slots[slot].flags |= CORDON_TEST;
 }
 
-static int judge(struct gw_guard *g, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
-                 int64_t for_ms)
+static int set(struct gw_guard *g, const struct gw_verdict_record *v)
 {
-    struct gw_verdict_record v = {
-        .address = *a,
-        .mode = mode,
-        .until_wall_ms = for_ms ? gw_clock_wall_ms() + for_ms : 0,
-    };
-    int err = gw_verdict_set(&g->kernel, &v, g->child.generation);
+    int err = gw_verdict_set(&g->kernel, v, g->child.generation);
 
-    mark(&g->kernel, a);
+    mark(&g->kernel, &v->address);
     return err;
 }
 
-/* A device that was heard, and that nothing is held against. */
-static int make_known(struct gw_guard *g, const struct gw_cast *c)
+static int judge(struct gw_guard *g, const struct gw_hwaddr *a, enum gw_verdict_mode mode,
+                 int64_t for_ms)
 {
-    struct gw_hwaddr a = address_of(c, GW_WHO_KNOWN, GW_ADDR_MAC, 48);
-    uint64_t now_ns = gw_clock_mono_ms() * 1000000;
+    const struct gw_verdict_record v = {
+        .address = *a,
+        .mode = (uint8_t)mode,
+        .until_wall_ms = for_ms ? gw_clock_wall_ms() + for_ms : 0,
+    };
+
+    return set(g, &v);
+}
+
+/* A slot that no verdict made. */
+static int add(struct gw_guard *g, const struct gw_hwaddr *a, uint16_t flags,
+               struct cordon_slot **out)
+{
     uint32_t slot;
-    int err = gw_table_add(&g->kernel.table, &a, true, now_ns, &slot);
+    int err = gw_table_add(&g->kernel.table, a, true, gw_clock_mono_ms() * 1000000, &slot);
 
     if (err)
         return err;
-    g->kernel.table.slots[slot].seen_ns = now_ns;
-    mark(&g->kernel, &a);
+    *out = &g->kernel.table.slots[slot];
+    gw_table_flag(&g->kernel.table, slot, CORDON_TEST | flags, true);
     return 0;
+}
+
+/* A device that was heard, and that nothing is held against. */
+static int make_known(struct gw_guard *g, const struct gw_cast *c, enum gw_who who,
+                      struct cordon_slot **out)
+{
+    struct gw_hwaddr a = address_of(c, who, GW_ADDR_MAC, 48);
+    int err = add(g, &a, 0, out);
+
+    if (!err)
+        (*out)->seen_ns = gw_clock_mono_ms() * 1000000;
+    return err;
+}
+
+/* Its network addresses are its own: it was the last to use them, and used no others since. */
+static int make_owner(struct gw_guard *g, const struct gw_cast *c)
+{
+    static const struct {
+        enum gw_addr_kind kind;
+        unsigned prefix_len;
+    } families[] = {{GW_ADDR_IPV4, 32}, {GW_ADDR_IPV6, 128}};
+    struct cordon_slot *mac;
+    int err = make_known(g, c, GW_WHO_OWNER, &mac);
+
+    for (size_t i = 0; !err && i < GW_COUNT(families); i++) {
+        struct gw_hwaddr a = address_of(c, GW_WHO_OWNER, families[i].kind, families[i].prefix_len);
+        uint32_t slot = gw_table_find(&g->kernel.table, &a);
+
+        if (slot == GW_SLOT_NONE)
+            return -ENOENT;
+        g->kernel.table.slots[slot].owner = mac->self;
+        mac->used[i] = slot;
+    }
+    return err;
+}
+
+/* As the gateway's: not by gw_kernel_flag(), whose list is of those that it really has. */
+static int make_self(struct gw_guard *g, const struct gw_cast *c)
+{
+    struct gw_hwaddr ipv4 = address_of(c, GW_WHO_SELF, GW_ADDR_IPV4, 32);
+    struct gw_hwaddr ipv6 = address_of(c, GW_WHO_SELF, GW_ADDR_IPV6, 128);
+    struct cordon_slot *slot;
+    int err = add(g, &ipv4, CORDON_OWN, &slot);
+
+    return err ? err : add(g, &ipv6, CORDON_OWN, &slot);
+}
+
+/* ---- a policy for them ---- */
+
+static bool policy_is_free(const struct gw_table *t, uint32_t number)
+{
+    const struct cordon_policy *p = &t->policies[number * 2 + (t->meters[number].bank & 1)];
+
+    if (p->flags != 0 || p->rule_count != 0 || p->packets_per_s != 0 || p->bytes_per_s != 0)
+        return false;
+    for (uint32_t i = 0; i < t->state->slots; i++)
+        if (t->slots[i].kind != 0 && t->slots[i].policy == number)
+            return false;
+    return true;
+}
+
+/* The worker numbers from below: the last ones are used last. */
+static uint16_t free_policy(const struct gw_table *t)
+{
+    for (uint32_t number = t->state->policies - 1; number > 0; number--)
+        if (policy_is_free(t, number))
+            return (uint16_t)number;
+    return 0;
+}
+
+#define HTTPS 443
+
+/* TCP from the device to ROUTER's port for HTTPS, and back. */
+static int confine(struct gw_selftest_run *run, unsigned flags)
+{
+    const struct gw_policy_peer peers[] = {
+        {address_of(&run->cast, GW_WHO_ROUTER, GW_ADDR_IPV4, 32), 3},
+        {address_of(&run->cast, GW_WHO_ROUTER, GW_ADDR_IPV6, 128), 3},
+    };
+    const struct gw_policy p = {
+        .number = run->cast.policy,
+        .flags = flags,
+        .rules = {{GW_FROM_DEVICE, IPPROTO_TCP, 0, 0, 0, UINT16_MAX, HTTPS, HTTPS},
+                  {GW_TO_DEVICE, IPPROTO_TCP, 0, 0, 0, UINT16_MAX, HTTPS, HTTPS}},
+        .rule_count = 2,
+        .peers = peers,
+        .peer_count = GW_COUNT(peers),
+    };
+
+    return gw_policy_set(&run->guard->kernel, &p, run->guard->child.generation);
+}
+
+/* One byte a second: the first packet takes those of the next minute, too. */
+static int meter(struct gw_selftest_run *run)
+{
+    const struct gw_policy p = {.number = run->cast.policy, .bytes_per_s = 1};
+    struct cordon_meter *m = &run->guard->kernel.table.meters[p.number];
+
+    memset(m->at, 0, sizeof(m->at)); /* not filled since the boot: full */
+    return gw_policy_set(&run->guard->kernel, &p, run->guard->child.generation);
 }
 
 static int prepare(struct gw_guard *g, struct gw_cast *c)
 {
+    struct cordon_slot *known;
     int err = draw(g, c);
 
     c->unknown_passes = g->config->lan.new_devices != GW_NEW_ISOLATE;
+    c->policy = free_policy(&g->kernel.table);
+    if (!err && c->policy == 0)
+        err = GW_EFULL;
     if (!err)
-        err = make_known(g, c);
+        err = make_known(g, c, GW_WHO_KNOWN, &known);
     for (size_t i = 0; !err && i < GW_COUNT(verdicts); i++) {
-        struct gw_hwaddr a =
-            address_of(c, (enum gw_who)verdicts[i].who, (enum gw_addr_kind)verdicts[i].kind,
-                       verdicts[i].prefix_len);
+        const struct gw_verdict_record v = {
+            .address = address_of(c, (enum gw_who)verdicts[i].who,
+                                  (enum gw_addr_kind)verdicts[i].kind, verdicts[i].prefix_len),
+            .mode = verdicts[i].mode,
+            .bound = verdicts[i].bound,
+            .policy = verdicts[i].confined ? c->policy : 0,
+        };
 
-        err = judge(g, &a, (enum gw_verdict_mode)verdicts[i].mode, 0);
+        err = set(g, &v);
     }
-    return err;
+    if (!err)
+        err = make_owner(g, c);
+    return err ? err : make_self(g, c);
 }
 
 static int take_step(struct gw_selftest_run *run, uint32_t step)
@@ -168,6 +292,12 @@ static int take_step(struct gw_selftest_run *run, uint32_t step)
         return judge(run->guard, &leaver, GW_MODE_ISOLATE, 0);
     case GW_STEP_RELEASE:
         return judge(run->guard, &leaver, GW_MODE_NONE, 0);
+    case GW_STEP_ENFORCE:
+        return confine(run, GW_POLICY_REPORT | GW_POLICY_ENFORCE);
+    case GW_STEP_REPORT:
+        return confine(run, GW_POLICY_REPORT);
+    case GW_STEP_METER:
+        return meter(run);
     case GW_STEP_NONE:
     case GW_STEPS:
         break;
@@ -177,18 +307,23 @@ static int take_step(struct gw_selftest_run *run, uint32_t step)
 
 void gw_selftest_forget(struct gw_kernel *k)
 {
+    uint16_t policy = 0; /* its addresses had it before it did anything */
+
     for (uint32_t i = 0; i < k->table.state->slots; i++) {
         struct gw_verdict_record none = {.mode = GW_MODE_NONE};
         uint32_t slot;
 
         if (k->table.slots[i].kind == 0 || !(k->table.slots[i].flags & CORDON_TEST))
             continue;
+        if (k->table.slots[i].policy != 0)
+            policy = k->table.slots[i].policy;
         none.address = gw_table_address(&k->table.slots[i]);
         (void)!gw_verdict_set(k, &none, 0); /* there is nothing that could fail in clearing */
         slot = gw_table_find(&k->table, &none.address);
         if (slot != GW_SLOT_NONE)
             gw_table_remove(&k->table, slot);
     }
+    gw_policy_end(k, policy);
 }
 
 /* ---- what was found ---- */
@@ -381,7 +516,7 @@ void gw_selftest_start(struct gw_guard *g)
             (void)kill(run->pid, SIGKILL);
             (void)waitpid(run->pid, NULL, 0);
         }
-        tell_error(g, err == GW_EFULL ? "there is no room for the test's own addresses"
+        tell_error(g, err == GW_EFULL ? "there is no room for the test's own addresses or policy"
                                       : gw_error_text(err));
         run_free(run);
     }

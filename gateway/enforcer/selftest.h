@@ -20,7 +20,7 @@ void gw_selftest_start(struct gw_guard *g);
 void gw_selftest_reap(struct gw_guard *g);
 /** The enforcer ends: so does the test, and nothing of it stays. */
 void gw_selftest_stop(struct gw_guard *g);
-/** Free the slots of a test, also of one whose enforcer was killed. */
+/** Free the slots and end the policy of a test, also of one whose enforcer was killed. */
 void gw_selftest_forget(struct gw_kernel *k);
 
 /** Ports of tests are numbered from here on, far above what a kernel gives to others. */
@@ -63,18 +63,23 @@ enum gw_who {
     GW_WHO_BAD6,
     GW_WHO_NET4,
     GW_WHO_NET6,
-    GW_WHO_FIXABLE, /**< in remediation */
-    GW_WHO_LIMITED, /**< its verdict has an end */
-    GW_WHO_LEAVER,  /**< isolated, then released */
-    GW_WHO_UNKNOWN, /**< never heard of */
-    GW_WHO_ALL,     /**< broadcast, and the group of the DHCPv6 servers */
-    GW_WHO_GROUP,   /**< multicast DNS */
+    GW_WHO_FIXABLE,  /**< in remediation */
+    GW_WHO_LIMITED,  /**< its verdict has an end */
+    GW_WHO_LEAVER,   /**< isolated, then released */
+    GW_WHO_OWNER,    /**< heard lately; its network addresses are bound to it */
+    GW_WHO_SELF,     /**< its network addresses are the gateway's own */
+    GW_WHO_CONFINED, /**< has the test's policy */
+    GW_WHO_WATCHED,  /**< the same, but it is only observed */
+    GW_WHO_UNKNOWN,  /**< never heard of */
+    GW_WHO_ALL,      /**< broadcast, and the group of the DHCPv6 servers */
+    GW_WHO_GROUP,    /**< multicast DNS */
     GW_WHOS
 };
 
 struct gw_cast {
     uint8_t mac[GW_WHOS][6], ipv4[GW_WHOS][4], ipv6[GW_WHOS][16];
     uint32_t run;        /**< marks the frames of this test */
+    uint16_t policy;     /**< number of the test's policy */
     bool unknown_passes; /**< lan.new_devices = "observe" */
 };
 
@@ -128,13 +133,16 @@ uint32_t gw_probe_sequence(const struct gw_cast *c, const uint8_t *frame, size_t
 
 enum gw_want { GW_WANT_DROP, GW_WANT_PASS, GW_WANT_UNKNOWN /**< what lan.new_devices says */ };
 
-/** What the enforcer does before a check, by the ordinary way of a verdict. */
+/** What the enforcer does before a check, by the ordinary way of a verdict or policy. */
 enum gw_step {
     GW_STEP_NONE,
     GW_STEP_LIMIT,   /**< LIMITED is isolated for an hour */
     GW_STEP_END,     /**< its verdict ends in GW_STEP_END_MS */
     GW_STEP_ISOLATE, /**< LEAVER is isolated */
     GW_STEP_RELEASE, /**< and released */
+    GW_STEP_ENFORCE, /**< the policy allows HTTPS with ROUTER, and nothing else passes */
+    GW_STEP_REPORT,  /**< what it does not allow is only reported */
+    GW_STEP_METER,   /**< it allows everything, but one packet and then none for a minute */
     GW_STEPS
 };
 #define GW_STEP_END_MS 5

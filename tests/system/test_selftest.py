@@ -38,6 +38,42 @@ def prefixes(lab):
     return [lab.gateway.run("bpftool", "-j", "map", "dump", "pinned", pin).stdout.strip() for pin in pins]
 
 
+def policy_maps(lab):
+    """Whom policies name, and what they say, as bytes."""
+    dumps = []
+    for name in ("cordon_peers", "cordon_nets", "cordon_policies"):
+        pin = lab.gateway.run("sh", "-c", f"ls -d /sys/fs/bpf/cordon/v*/{name}").stdout.strip()
+        entries = json.loads(lab.gateway.run("bpftool", "-j", "map", "dump", "pinned", pin).stdout)
+        dumps.append([(e["key"], e["value"]) for e in entries])
+    return dumps
+
+
+def policies_in_force(lab):
+    """Flags and limits of each number's bank that the programs read, where they are not all zero."""
+    pin = lab.gateway.run("sh", "-c", "ls -d /sys/fs/bpf/cordon/v*/cordon_meters").stdout.strip()
+    meters = json.loads(lab.gateway.run("bpftool", "-j", "map", "dump", "pinned", pin).stdout)
+    peers, nets, policies = policy_maps(lab)
+    found = {}
+    for number, meter in enumerate(meters):
+        bank = int(meter["value"][0], 16) & 1
+        value = policies[2 * number + bank][1]
+        if any(int(byte, 16) for byte in value):
+            found[number] = value
+    return found, peers, [key for key, _ in nets if any(int(byte, 16) for byte in key[5:8])]
+
+
+def last_policy(lab):
+    """What both banks of the last number hold; quick."""
+    pin = lab.gateway.run("sh", "-c", "ls -d /sys/fs/bpf/cordon/v*/cordon_policies").stdout.strip()
+    last = json.loads(lab.gateway.run("bpftool", "-j", "map", "show", "pinned", pin).stdout)["max_entries"] - 1
+
+    def read():
+        keys = [map(str, i.to_bytes(4, "little")) for i in (last - 1, last)]
+        banks = [lab.gateway.run("bpftool", "-j", "map", "lookup", "pinned", pin, "key", *key).stdout for key in keys]
+        return [json.loads(bank)["value"] for bank in banks]
+    return read
+
+
 @pytest.fixture
 def pair(lab):
     lab.daemon.start()
@@ -53,6 +89,14 @@ def test_each_check_passes_at_each_place_and_on_each_port(pair):
     for place in PLACES:
         named = [ln for ln in lines if re.match(rf"passed +{place}: ", ln)]
         assert len(named) > 20, f"{place}: {named}"
+        for what in ("a policy lets through what it allows", "a policy drops another port",
+                     "a policy that only reports drops nothing", "over a limit",
+                     "observed, a policy drops nothing"):
+            assert f"passed   {place}: {what}" in lines
+        if place != "egress":
+            for what in ("a bound IPv4, used by another MAC", "a bound IPv6, used by another MAC",
+                         "ARP that claims the gateway's own IPv4"):
+                assert f"passed   {place}: {what}" in lines
     for port in (pair.bad.port, pair.good.port):
         assert f"passed   {port}: the program runs, from it" in lines
         assert f"passed   {port}: the program runs, toward it" in lines
@@ -84,6 +128,7 @@ def test_nothing_of_it_stays(pair):
     assert pair.gateway.run("ip", "-o", "link").stdout == links
     assert len(os.listdir("/proc/self/ns")) == spaces
     assert prefixes(pair) == before
+    assert policies_in_force(pair) == ({}, [], [])
     assert (pair.daemon.state / "verdicts").read_bytes() == kept, "the copy for a reboot"
     assert pair.daemon.api("GET", "/api/v1/quarantine")[1] == verdicts
     assert {d["id"] for d in pair.daemon.json("devices")} == devices, "nobody was seen"
@@ -163,6 +208,26 @@ def test_tables_that_were_tampered_with_are_found_out(lab):
     assert "it came through" in events[-1]["text"]
 
 
+def test_a_policy_that_was_widened_is_found_out(lab):
+    """Whoever may write to the maps lets all of IPv4 be the other end of the last policy's rules."""
+    lab.daemon.start()
+    lab.device("one")
+    run_test(lab)
+    pin = lab.gateway.run("sh", "-c", "ls -d /sys/fs/bpf/cordon/v*/cordon_meters").stdout.strip()
+    number = json.loads(lab.gateway.run("bpftool", "-j", "map", "show", "pinned", pin).stdout)["max_entries"] - 1
+    for bank in (0, 1):
+        key = (32).to_bytes(4, "little") + (number << 8 | bank << 4 | 2).to_bytes(4, "little") + bytes(16)
+        lab.gateway.run("bpftool", "map", "update", "pinned", pin.replace("meters", "nets"), "key",
+                        *map(str, key), "value", "3", *["0"] * 7)
+    status, result = run_test(lab, check=False)
+    assert status == 1
+    assert sorted(failed(result)) == [
+        "egress: a policy drops what comes from somebody else (it came through)",
+        "generic: a policy drops what goes to somebody else (it came through)",
+        "native: a policy drops what goes to somebody else (it came through)",
+        "tc: a policy drops what goes to somebody else (it came through)"]
+
+
 @pytest.mark.parametrize("side", ["xdp", "out"])
 def test_a_program_that_was_taken_off_is_found_out_and_put_back(pair, side):
     ifindex = pair.gateway.run("cat", f"/sys/class/net/{pair.bad.port}/ifindex").stdout.strip()
@@ -207,6 +272,7 @@ def test_a_killed_test_says_so_and_leaves_nothing(pair):
     result = json.loads(asked.communicate(timeout=20)[0])
     assert ": the test ran to its end (it was killed by signal 9)" in failed(result), failed(result)
     assert prefixes(pair) == before
+    assert policies_in_force(pair) == ({}, [], [])
     run_test(pair)
 
 
@@ -224,16 +290,20 @@ def test_a_test_that_hangs_is_ended(pair):
 
 
 def test_a_daemon_killed_in_the_middle_leaves_nothing(pair):
-    before = prefixes(pair)
+    before, policy = prefixes(pair), last_policy(pair)
+    unused = policy()
     asked = pair.gateway.popen("curl", "-sS", "--unix-socket", pair.daemon.socket, "-X", "POST", "-H",
                                "content-type: application/json", "-d", "{}",
                                "http://cordon/api/v1/isolation/test", stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL)
     wait_until(lambda: prefixes(pair) != before, 5, "the test's prefixes", every=0.001)
+    wait_until(lambda: policy() != unused, 5, "the test's policy", every=0.001)
     pair.daemon.kill_both()
     asked.wait(10)
+    assert policies_in_force(pair)[0], "it was killed too late to show anything"
     pair.daemon.start()
     assert prefixes(pair) == before
+    assert policies_in_force(pair) == ({}, [], [])
     assert pair.daemon.api("GET", "/api/v1/quarantine")[1] == []
     run_test(pair)
 

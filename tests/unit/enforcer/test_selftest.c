@@ -80,8 +80,10 @@ Test(selftest, rows_fit_and_are_known_again)
 /* A row that expects a drop has somebody in it who is cut off: nothing else could drop it. */
 static bool has_bad(const struct gw_cast *c, const struct gw_probe *p)
 {
-    static const enum gw_who by_mac[] = {GW_WHO_BAD, GW_WHO_FIXABLE, GW_WHO_LIMITED, GW_WHO_LEAVER};
-    static const enum gw_who by_ip[] = {GW_WHO_BAD4, GW_WHO_BAD6, GW_WHO_NET4, GW_WHO_NET6};
+    static const enum gw_who by_mac[] = {GW_WHO_BAD, GW_WHO_FIXABLE, GW_WHO_LIMITED, GW_WHO_LEAVER,
+                                         GW_WHO_CONFINED};
+    static const enum gw_who by_ip[] = {GW_WHO_BAD4, GW_WHO_BAD6,  GW_WHO_NET4,
+                                        GW_WHO_NET6, GW_WHO_OWNER, GW_WHO_SELF};
 
     for (size_t i = 0; i < GW_COUNT(by_mac); i++)
         if (has(p, c->mac[by_mac[i]], 6))
