@@ -113,7 +113,7 @@ CORDON_INLINE int has_moved_on(struct found owner, struct found ip)
     if (ip.slot->kind != CORDON_IPV4 || owner.slot->used[0] == ip.index)
         return 0;
     now = slot_at(owner.slot->used[0]);
-    return now.slot && now.slot->kind == CORDON_IPV4 && now.slot->owner == owner.slot->self;
+    return now.slot && now.slot->kind == CORDON_IPV4;
 }
 
 /*

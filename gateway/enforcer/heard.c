@@ -216,7 +216,7 @@ static bool is_free(const struct gw_table *t, uint32_t ip)
     if (gw_clock_mono_ms() * 1000000 - t->slots[owner].seen_ns >= CORDON_BOUND_NS)
         return true;
     return t->slots[ip].kind == CORDON_IPV4 && now != ip && now < t->state->slots &&
-           t->slots[now].kind == CORDON_IPV4 && gw_table_owner(t, now) == owner;
+           t->slots[now].kind == CORDON_IPV4;
 }
 
 void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,

@@ -415,6 +415,7 @@ int gw_table_add(struct gw_table *t, const struct gw_hwaddr *a, bool for_verdict
         .a = k.a,
         .b = k.b,
         .owner = CORDON_NO_OWNER,
+        .used = {GW_SLOT_NONE, GW_SLOT_NONE},
         .self = ((s->self & ~CORDON_SELF_SLOT) + SELF_REUSED) | slot,
         .kind = k.family,
         .prefix_len = k.prefix_len,

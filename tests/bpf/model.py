@@ -330,11 +330,8 @@ class World:
             self.used[p.own_mac] = p.own_ip
 
     def moved_on(self, owner, ip):
-        """The owner uses another IPv4 address of its own by now."""
-        last = self.used.get(owner)
-        if len(ip) != 4 or last is None or last == ip:
-            return False
-        return last in self.slots and self.slots[last].owner == owner
+        """The owner uses another IPv4 address by now."""
+        return len(ip) == 4 and self.used.get(owner, ip) != ip
 
     def forged(self, p, ip, inside):
         if ip is None or ip in NO_IP:
