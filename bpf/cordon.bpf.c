@@ -32,7 +32,7 @@ struct glance {
     __u32 tick;
     __u32 direction;
     __u32 policy, by; /* whose: a slot */
-    __u32 bank;       /* of the policy, for all of this packet */
+    __u32 bank;       /* how often the policy had changed */
     __u32 answers;    /* a DNS answer to a device with a policy */
     struct inner inner;
     struct talk talk;
@@ -336,17 +336,26 @@ __attribute__((noinline)) int cordon_policy(struct glance *g)
     if (!g || !policy_at(g->policy, BANK_NOW, &p))
         return POLICY_PASS;
     t = &g->talk;
-    g->bank = p.bank;
+    g->bank = p.changes;
     if (!within_limits(&p, g->direction, g->packets, g->bytes) &&
         MODE_OF(g->judged) != CORDON_OBSERVE)
         return POLICY_DROP;
     if (p.list->flags & CORDON_LEARN)
         (void)cordon_learn(g->policy, t, g->direction, g->packets, g->bytes);
     if (!(p.list->flags & (CORDON_REPORT | CORDON_ENFORCE)) ||
-        cordon_housekeeping(g->policy, p.bank, t) ||
-        cordon_allows(g->policy, p.bank, t, g->direction))
+        cordon_housekeeping(g->policy, p.changes, t) ||
+        cordon_allows(g->policy, p.changes, t, g->direction))
         return POLICY_PASS;
     return POLICY_DEPART;
+}
+
+/* Another bank is in force than the one that this packet was held against. */
+CORDON_INLINE int has_changed(const struct glance *g)
+{
+    __u32 i = g->policy;
+    struct cordon_meter *m = bpf_map_lookup_elem(&cordon_meters, &i);
+
+    return m && *(volatile __u32 *)&m->bank != g->bank;
 }
 
 /* It is told, and dropped (1) if the policy is enforced. */
@@ -479,6 +488,8 @@ CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, str
     if (!g->policy)
         return UNJUDGED;
     verdict = cordon_policy(g);
+    if (has_changed(g))
+        verdict = cordon_policy(g);
     if (verdict == POLICY_DROP ||
         (verdict == POLICY_DEPART && !remediable(ctx) && cordon_depart(g)))
         return JUDGED(CORDON_ISOLATE, g->by);

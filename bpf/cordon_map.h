@@ -183,7 +183,7 @@ struct cordon_policy {
 
 /** meters[number]: what a policy's packets leave behind, and which bank is in force. */
 struct cordon_meter {
-    __u32 bank;
+    __u32 bank;      /**< in its lowest bit; each change adds one */
     __u32 learned;   /**< conversations kept */
     __u64 missed;    /**< conversations that found no room */
     __u64 second_ns; /**< start of the second that is being measured */

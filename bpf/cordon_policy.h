@@ -64,11 +64,14 @@ struct {
 struct policy {
     struct cordon_policy *list;
     struct cordon_meter *meter;
-    __u32 number, bank;
+    __u32 number, bank, changes;
 };
 
-/* The bank is chosen once a packet, and told: what follows sees the same policy. */
-#define BANK_NOW 2
+/*
+ * The bank is chosen once a packet, by the count of changes, and told: what follows sees the same
+ * policy, and whoever decided by one that changed meanwhile decides again.
+ */
+#define BANK_NOW 0xffffffffU
 
 CORDON_INLINE int policy_at(__u32 number, __u32 bank, struct policy *out)
 {
@@ -78,7 +81,8 @@ CORDON_INLINE int policy_at(__u32 number, __u32 bank, struct policy *out)
     if (!out->meter)
         return 0;
     out->number = number;
-    out->bank = (bank == BANK_NOW ? *(volatile __u32 *)&out->meter->bank : bank) & 1;
+    out->changes = bank == BANK_NOW ? *(volatile __u32 *)&out->meter->bank : bank;
+    out->bank = out->changes & 1;
     i = number * 2 + out->bank;
     out->list = bpf_map_lookup_elem(&cordon_policies, &i);
     return out->list != 0;

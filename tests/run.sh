@@ -80,7 +80,7 @@ bpf() {
 
 system() {
     say system
-    CORDON_PLAIN_BUILD=$PWD/build/release CORDON_BUILD=$PWD/build/sanitize timeout 1500 /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
+    CORDON_PLAIN_BUILD=$PWD/build/release CORDON_BUILD=$PWD/build/sanitize timeout 2700 /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
         --durations=8 tests/system || fault system
 }
 

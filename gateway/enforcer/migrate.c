@@ -144,7 +144,7 @@ static struct old_slot old_3(const struct source *s, uint32_t i)
     const struct cordon_slot *at = (const struct cordon_slot *)s->slots.at + i;
 
     return (struct old_slot){
-        .used = at->kind >= CORDON_MAC && at->kind <= CORDON_IPV6,
+        .used = at->kind >= CORDON_MAC && at->kind <= CORDON_IPV6 && !(at->flags & CORDON_TEST),
         .address = gw_table_from_words(at->a, at->b, at->kind, at->prefix_len),
         .verdict = at->verdict,
         .seen_ns = at->seen_ns,

@@ -212,7 +212,7 @@ static bool is_valid(const struct gw_policy *p)
 int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p, uint16_t generation)
 {
     struct gw_policy_kept *kept;
-    uint32_t now, next;
+    uint32_t changes, next;
     int err;
 
     if (!is_valid(p))
@@ -222,15 +222,15 @@ int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p, uint16_t gener
     kept = kept_of(k, p->number);
     if (!kept)
         return -ENOMEM;
-    now = k->table.meters[p->number].bank & 1;
-    next = now ^ 1;
+    changes = k->table.meters[p->number].bank + 1;
+    next = changes & 1;
     bank_clear(k, p->number, next);
     err = bank_fill(k, p, next);
     if (err)
         return err;
     write_bank(&k->table.policies[p->number * 2 + next], p);
     kept->generation = generation;
-    __atomic_store_n(&k->table.meters[p->number].bank, next, __ATOMIC_RELEASE);
+    __atomic_store_n(&k->table.meters[p->number].bank, changes, __ATOMIC_RELEASE);
     return 0; /* the old bank's peers stay till the next change: packets are on their way by it */
 }
 
@@ -326,6 +326,7 @@ static void forget_learned(struct gw_kernel *k, uint16_t number)
     if (m->learned > 0)
         (void)each_learned(k, number, forget_one, k);
     m->learned = 0;
+    memset(m->at, 0, sizeof(m->at));
     m->missed = m->packets = m->bytes = m->peak_packets = m->peak_bytes = 0;
 }
 
@@ -601,6 +602,8 @@ int gw_policy_load(struct gw_kernel *k, const char *state_dir, uint16_t generati
     for (uint64_t i = 0; !err && i < h.count; i++) {
         err = load_one(k, &rest, generation);
         set += err == 0;
+        if (err == GW_EFULL) /* the others fit */
+            err = 0;
     }
     return err ? err : set;
 }

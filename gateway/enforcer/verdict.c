@@ -80,8 +80,11 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
         v.mode = GW_MODE_NONE;
     if (gw_table_is_network(&v.address)) /* nobody's: it has no policy, and no owner */
         v.policy = v.bound = 0;
-    if (v.policy >= k->table.state->policies)
-        v.policy = 0; /* its owner was told so; a verdict holds all the same */
+    if (v.policy != 0 && v.policy >= k->table.state->policies) {
+        if (v.mode == GW_MODE_NONE)
+            return GW_EFULL;
+        v.policy = 0; /* a verdict holds all the same */
+    }
     slot = gw_table_find(&k->table, &v.address);
     if (is_empty(&v)) {
         if (slot != GW_SLOT_NONE)

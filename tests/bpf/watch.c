@@ -9,7 +9,6 @@
 
 #define SLOTS 512
 
-struct gw_kernel k;
 struct gw_config *config;
 
 static struct cordon_event heard[4096];
