@@ -213,8 +213,8 @@ __attribute__((noinline)) int cordon_allows(__u32 number, __u32 bank, const stru
 /* Did it go wrong on the way? RFC 792, RFC 4443 §2.1 */
 CORDON_INLINE int is_error(const struct talk *t)
 {
-    if (t->protocol == IPPROTO_ICMP)
-        return t->own == 3 || t->own == 11 || t->own == 12;
+    if (t->peer.kind == CORDON_IPV4)
+        return t->protocol == IPPROTO_ICMP && (t->own == 3 || t->own == 11 || t->own == 12);
     return t->protocol == NEXT_ICMPV6 && t->own >= 1 && t->own <= 4;
 }
 
