@@ -192,6 +192,8 @@ def link_option(options, wanted):
             return None
         if options[0] == wanted:
             return options[2:8]
+        if options[1] * 8 > len(options):  # it is cut off: nobody takes anything of it (RFC 4861 §7.1)
+            return None
         options = options[options[1] * 8:]
     return HIDDEN
 
