@@ -605,5 +605,7 @@ int gw_policy_load(struct gw_kernel *k, const char *state_dir, uint16_t generati
         if (err == GW_EFULL) /* the others fit */
             err = 0;
     }
+    if (!err && rest.len > 0) /* the count is not under the sum */
+        err = GW_EMALFORMED;
     return err ? err : set;
 }

@@ -302,6 +302,7 @@ Test(kept_policies, a_foreign_file_is_refused)
         {"of another form", "CORDONp0", 1, sizeof(struct file), 3, GW_EMALFORMED},
         {"of verdicts", "CORDONv3", 1, sizeof(struct file), 3, GW_EMALFORMED},
         {"with more than there are", "CORDONp1", 2, sizeof(struct file), 3, GW_EMALFORMED},
+        {"with fewer than there are", "CORDONp1", 0, sizeof(struct file), 3, GW_EMALFORMED},
         {"with far more", "CORDONp1", UINT64_MAX, sizeof(struct file), 3, GW_EMALFORMED},
         {"longer than it is", "CORDONp1", 1, sizeof(struct file) + 1, 3, GW_EMALFORMED},
         {"longer than anything", "CORDONp1", 1, UINT32_MAX, 3, GW_EMALFORMED},
