@@ -19,32 +19,33 @@ struct packet {
     __u64 bytes;
 };
 
-/* ---- the quick one ---- */
+/* ---- the quick look: ever with constants for direction and kind, so that each is code of its own
+ * ---- */
 
 /*
  * Begins this packet a conversation that its MAC's last packet was not of? TCP says so itself, of
  * UDP it is what is unlike the one before. Everything that is neither is looked at thoroughly.
  */
-CORDON_INLINE int begins(const struct frame *f, struct found mac)
+CORDON_INLINE int begins(const struct frame *f, __u32 kind, struct cordon_slot *mac)
 {
-    struct cursor c = f->l3;
+    struct cursor c = f->l3; /* the fixed header is there: an address of this kind was read */
     __u32 peer, key;
     __u8 protocol;
 
-    if (f->type == ETH_P_IP) {
-        struct ipv4 *ip = TAKE(&c, struct ipv4);
+    if (kind == CORDON_IPV4) {
+        struct ipv4 *ip = c.at;
 
-        if (!ip || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
+        if (ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
             return 0;
         protocol = ip->protocol;
         peer = load32(ip->to);
+        c.at = ip + 1;
     } else {
-        struct ipv6 *ip = TAKE(&c, struct ipv6);
+        struct ipv6 *ip = c.at;
 
-        if (!ip || f->type != ETH_P_IPV6)
-            return 0;
         protocol = ip->next;
         peer = load32(ip->to + 8) * 31 + load32(ip->to + 12);
+        c.at = ip + 1;
     }
     if (protocol == IPPROTO_TCP) {
         __u8 *flags = c.at + 13;
@@ -60,9 +61,9 @@ CORDON_INLINE int begins(const struct frame *f, struct found mac)
         return 1;
     /* secret factors: nobody can choose ports so that host after host looks the same */
     key = peer * (__u32)cordon_factor_a + *(__u32 *)c.at * (__u32)cordon_factor_b;
-    if (mac.slot->last == key)
+    if (mac->last == key)
         return 0;
-    mac.slot->last = key;
+    mac->last = key;
     return 1;
 }
 
@@ -112,8 +113,8 @@ CORDON_INLINE void pace(const struct packet *p, struct found mac, __u32 tick)
  * Is it more than one more packet of somebody known? `known`: the pair is, at this port, so that
  * the address is its own.
  */
-CORDON_INLINE int needs_look(const struct frame *f, struct found mac, struct found ip, __u64 judged,
-                             int known)
+CORDON_INLINE int needs_look(const struct frame *f, __u32 kind, struct found mac, struct found ip,
+                             __u64 judged, int known)
 {
     CHECK_AGAIN(mac.slot);
     CHECK_AGAIN(ip.slot);
@@ -123,16 +124,78 @@ CORDON_INLINE int needs_look(const struct frame *f, struct found mac, struct fou
         ((ip.slot && ip.slot->flags & CORDON_CLAIMED) ||
          (mac.slot && mac.slot->flags & CORDON_OWN)))
         return 1;
-    return mac.slot && (mac.slot->policy || (f->direction == INGRESS && begins(f, mac)));
+    if (!mac.slot)
+        return 0;
+    return mac.slot->policy || (f->direction == INGRESS && kind && begins(f, kind, mac.slot));
+}
+
+/* Who looks thoroughly, at what, and what came of it. */
+struct looker {
+    void *ctx;
+    __u64 (*look_at)(void *ctx, struct glance *g);
+    int answers;
+};
+
+/* The thorough look, or (not `looks`) only the news of a pair. JUDGED(ISOLATE, by) drops. */
+CORDON_INLINE __u64 attend(const struct packet *p, const struct frame *f, struct claim c,
+                           struct found mac, struct found *ip, __u64 judged, __u32 tick, int looks,
+                           struct looker *by)
+{
+    __u32 zero = 0;
+    struct glance *g = bpf_map_lookup_elem(&cordon_glance, &zero);
+
+    if (!g)
+        return JUDGED(CORDON_ISOLATE, CORDON_NO_OWNER);
+    __builtin_memset(g, 0, sizeof(*g)); /* in place: it has no room on the stack */
+    g->ip = c;
+    g->mac = f->mac;
+    g->judged = judged;
+    g->bytes = p->bytes;
+    g->mac_slot = SLOT_OF(mac);
+    g->ip_slot = SLOT_OF(*ip);
+    g->ifindex = p->ifindex;
+    g->packets = p->packets;
+    g->tick = tick;
+    g->direction = f->direction;
+    if (looks)
+        judged = by->look_at(by->ctx, g);
+    else
+        (void)cordon_sight(g);
+    by->answers = g->answers;
+    *ip = slot_at(g->ip_slot); /* it may be another one inside */
+    return judged;
+}
+
+/* What is left when its link address decides nothing. `kind` is of its network address; 0: none. */
+CORDON_INLINE int judge_network(const struct packet *p, const struct frame *f, __u32 kind,
+                                struct found mac, __u64 judged, __u32 tick, struct looker *by)
+{
+    struct claim c = {f->ip.a, kind == CORDON_IPV6 ? f->ip.b : 0, kind};
+    struct found ip = {};
+    int known = 0, looks;
+
+    if (kind) {
+        ip = find_near(mac, c, f->direction);
+        judged = judge_ip(judged, c, ip);
+    }
+    if (f->direction == INGRESS)
+        known = is_known(mac, ip, c, p->ifindex);
+    looks = f->deep ||
+            (MODE_OF(judged) != CORDON_ISOLATE && needs_look(f, kind, mac, ip, judged, known));
+    if (f->direction == INGRESS && !looks)
+        touch(ip, tick);
+    if (looks || (f->direction == INGRESS && !known && !was_told(f->mac, c, p->ifindex)))
+        judged = attend(p, f, c, mac, &ip, judged, tick, looks, by);
+    if (MODE_OF(judged) == CORDON_ISOLATE)
+        return drop(p, f->direction, BY_OF(judged));
+    return pass(p, f->direction, f->mac, mac, ip);
 }
 
 /* 1: pass, 0: drop. */
-CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
-                        __u64 (*look_at)(void *ctx, struct glance *g), int *out_answers)
+CORDON_INLINE int judge(const struct packet *p, enum direction direction, struct looker *by)
 {
     struct frame f = {.direction = direction};
-    struct found mac, ip = {};
-    int known, looks, news;
+    struct found mac;
     __u32 tick = 0;
     __u64 judged;
 
@@ -149,43 +212,12 @@ CORDON_INLINE int judge(struct packet *p, enum direction direction, void *ctx,
     if (direction == INGRESS && !mac.slot)
         judged = JUDGED(cordon_live.unknown_mode, CORDON_NO_OWNER);
 
-    parse_network(&f);
-    if (f.ip.kind) {
-        ip = find_near(mac, f.ip, direction);
-        judged = stricter(judged, judge_ip(f.ip, ip));
-    }
-    known = direction == INGRESS && is_known(mac, ip, f.ip, p->ifindex);
-    looks = f.deep || (MODE_OF(judged) != CORDON_ISOLATE && needs_look(&f, mac, ip, judged, known));
-    news = direction == INGRESS && !looks && !known && is_news(f.mac, mac, f.ip, ip, p->ifindex);
-    if (direction == INGRESS && !looks)
-        touch(ip, tick);
-    if (looks || news) {
-        __u32 zero = 0;
-        struct glance *g = bpf_map_lookup_elem(&cordon_glance, &zero);
-
-        if (!g)
-            return drop(p, direction, CORDON_NO_OWNER);
-        __builtin_memset(g, 0, sizeof(*g)); /* in place: it has no room on the stack */
-        g->ip = f.ip;
-        g->mac = f.mac;
-        g->judged = judged;
-        g->bytes = p->bytes;
-        g->mac_slot = SLOT_OF(mac);
-        g->ip_slot = SLOT_OF(ip);
-        g->ifindex = p->ifindex;
-        g->packets = p->packets;
-        g->tick = tick;
-        g->direction = direction;
-        if (looks)
-            judged = look_at(ctx, g);
-        else
-            (void)cordon_sight(g);
-        *out_answers = g->answers;
-        ip = slot_at(g->ip_slot); /* it may be another one inside */
-    }
-    if (MODE_OF(judged) == CORDON_ISOLATE)
-        return drop(p, direction, BY_OF(judged));
-    return pass(p, direction, f.mac, mac, ip);
+    if (f.type == ETH_P_IP && parse_ipv4(&f))
+        return judge_network(p, &f, CORDON_IPV4, mac, judged, tick, by);
+    if (f.type == ETH_P_IPV6 && parse_ipv6(&f))
+        return judge_network(p, &f, CORDON_IPV6, mac, judged, tick, by);
+    f.deep = f.type == ETH_P_ARP;
+    return judge_network(p, &f, 0, mac, judged, tick, by);
 }
 
 SEC("xdp")
@@ -198,11 +230,11 @@ int cordon_xdp(struct xdp_md *ctx)
         .bytes = ctx->data_end - ctx->data,
     };
 
-    int answers = 0;
+    struct looker by = {ctx, FN(cordon_look_xdp), 0};
 
     if (cordon_has_frags && p.bytes >= FRAGS_FROM)
         p.bytes = bpf_xdp_get_buff_len(ctx);
-    return judge(&p, INGRESS, ctx, FN(cordon_look_xdp), &answers) ? XDP_PASS : XDP_DROP;
+    return judge(&p, INGRESS, &by) ? XDP_PASS : XDP_DROP;
 }
 
 /* The headers may lie outside of the linear part of a buffer: fetch them. */
@@ -222,9 +254,9 @@ SEC("tc")
 int cordon_in(struct __sk_buff *skb)
 {
     struct packet p = packet_of(skb);
-    int answers = 0;
+    struct looker by = {skb, FN(cordon_look_in), 0};
 
-    return judge(&p, INGRESS, skb, FN(cordon_look_in), &answers) ? TCX_NEXT : TC_DROP;
+    return judge(&p, INGRESS, &by) ? TCX_NEXT : TC_DROP;
 }
 
 /*
@@ -265,11 +297,11 @@ SEC("tc")
 int cordon_out(struct __sk_buff *skb)
 {
     struct packet p = packet_of(skb);
-    int answers = 0;
+    struct looker by = {skb, FN(cordon_look_out), 0};
 
-    if (!judge(&p, EGRESS, skb, FN(cordon_look_out), &answers))
+    if (!judge(&p, EGRESS, &by))
         return TC_DROP;
-    if (answers)
+    if (by.answers)
         (void)cordon_copy(skb);
     return TCX_NEXT;
 }

@@ -50,17 +50,13 @@ CORDON_INLINE int is_known(struct found mac, struct found ip, struct claim c, __
     return !c.kind || (ip.slot && ip.slot->owner == mac.slot->self);
 }
 
-/* Neither known nor told lately. */
-CORDON_INLINE int is_news(__u64 mac_address, struct found mac, struct claim c, struct found ip,
-                          __u32 ifindex)
+/* The daemon was, lately. */
+CORDON_INLINE int was_told(__u64 mac_address, struct claim c, __u32 ifindex)
 {
-    struct cordon_told *told;
     __u32 tag;
+    struct cordon_told *told = told_at(mac_address, c, ifindex << 4 | CORDON_SIGHTING, &tag);
 
-    if (is_known(mac, ip, c, ifindex))
-        return 0;
-    told = told_at(mac_address, c, ifindex << 4 | CORDON_SIGHTING, &tag);
-    return !told || told->tag != tag || told->window != told_window();
+    return told && told->tag == tag && told->window == told_window();
 }
 
 /*
@@ -282,7 +278,7 @@ __attribute__((noinline)) int cordon_weigh(struct glance *g)
     if (inner->ip.kind) {
         g->ip = inner->ip;
         g->ip_slot = cordon_find(inner->ip.a, inner->ip.b, inner->ip.kind);
-        g->judged = stricter(g->judged, judge_ip(inner->ip, slot_at(g->ip_slot)));
+        g->judged = judge_ip(g->judged, inner->ip, slot_at(g->ip_slot));
     }
     if (inner->mac)
         g->judged = stricter(g->judged, judged_by(slot_at(cordon_find(inner->mac, 0, CORDON_MAC))));
@@ -310,7 +306,8 @@ __attribute__((noinline)) int cordon_hear(struct glance *g)
         return 0;
     ip = slot_at(g->ip_slot);
     touch(ip, g->tick);
-    return is_news(g->mac, slot_at(g->mac_slot), g->ip, ip, g->ifindex);
+    return !is_known(slot_at(g->mac_slot), ip, g->ip, g->ifindex) &&
+           !was_told(g->mac, g->ip, g->ifindex);
 }
 
 #define POLICY_PASS 0

@@ -359,26 +359,38 @@ CORDON_INLINE int parse_link(struct frame *f, struct cursor c)
     return 0;
 }
 
-/* The address of the judged side in the fixed header, which nothing behind it can hide. */
-CORDON_INLINE void parse_network(struct frame *f)
+/* The address of the judged side in the fixed header, which nothing behind it can hide; 0: none. */
+CORDON_INLINE int parse_ipv4(struct frame *f)
 {
     struct cursor c = f->l3;
+    struct ipv4 *ip = TAKE(&c, struct ipv4);
 
-    if (f->type == ETH_P_IP) {
-        struct ipv4 *ip = TAKE(&c, struct ipv4);
+    if (!ip || ip->version_ihl >> 4 != 4)
+        return 0;
+    f->ip = ipv4_of(f->direction == EGRESS ? ip->to : ip->from);
+    return 1;
+}
 
-        if (ip && ip->version_ihl >> 4 == 4)
-            f->ip = ipv4_of(f->direction == EGRESS ? ip->to : ip->from);
-    } else if (f->type == ETH_P_IPV6) {
-        struct ipv6 *ip = TAKE(&c, struct ipv6);
+CORDON_INLINE int parse_ipv6(struct frame *f)
+{
+    struct cursor c = f->l3;
+    struct ipv6 *ip = TAKE(&c, struct ipv6);
 
-        if (ip && ip->version >> 4 == 6) {
-            f->ip = ipv6_of(f->direction == EGRESS ? ip->to : ip->from);
-            f->deep = ip->next != IPPROTO_TCP && ip->next != IPPROTO_UDP;
-        }
-    } else {
+    if (!ip || ip->version >> 4 != 6)
+        return 0;
+    f->ip = ipv6_of(f->direction == EGRESS ? ip->to : ip->from);
+    f->deep = ip->next != IPPROTO_TCP && ip->next != IPPROTO_UDP;
+    return 1;
+}
+
+CORDON_INLINE void parse_network(struct frame *f)
+{
+    if (f->type == ETH_P_IP)
+        (void)parse_ipv4(f);
+    else if (f->type == ETH_P_IPV6)
+        (void)parse_ipv6(f);
+    else
         f->deep = f->type == ETH_P_ARP;
-    }
 }
 
 /* Ports and flags of what follows the network headers, as far as they are there. */

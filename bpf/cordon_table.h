@@ -94,14 +94,17 @@ __attribute__((noinline)) __s64 cordon_find_spilled(__u64 hash, __u64 a, __u64 b
     return -1;
 }
 
-/* The slot, if it is this host's. */
-CORDON_INLINE struct found guess(__u32 index, struct claim c)
+/*
+ * The slot whose number is there, if it is this host's. Asked for where it stands, which is quicker
+ * than by way of the stack; another CPU may write there, so what was found says itself which it is.
+ */
+CORDON_INLINE struct found guess(const __u32 *index, struct claim c)
 {
-    struct found f = slot_at(index);
+    struct cordon_slot *slot = bpf_map_lookup_elem(&cordon_slots, index);
 
-    if (f.slot && (f.slot->a != c.a || f.slot->b != c.b || f.slot->host != cordon_host(c.kind)))
-        f.slot = 0;
-    return f;
+    if (!slot || slot->a != c.a || slot->b != c.b || slot->host != cordon_host(c.kind))
+        return (struct found){};
+    return (struct found){slot, slot->self & CORDON_SELF_SLOT};
 }
 
 CORDON_INLINE struct found find(struct claim c)
@@ -114,7 +117,7 @@ CORDON_INLINE struct found find(struct claim c)
 
     if (!filter || !(filter->bits & cordon_filter_bit(hash)))
         return f;
-    f = guess(filter->hint, c);
+    f = guess(&filter->hint, c);
     if (f.slot)
         return f;
     f = bucket_find(bucket, cordon_tag(hash, c.kind), c.a, c.b);
@@ -138,7 +141,7 @@ CORDON_INLINE struct found find_near(struct found mac, struct claim c, enum dire
     if (!mac.slot)
         return find(c);
     used = &mac.slot->used[c.kind == CORDON_IPV6];
-    f = guess(*used, c);
+    f = guess(used, c);
     if (f.slot)
         return f;
     f = find(c);
@@ -214,12 +217,13 @@ __attribute__((noinline)) __u64 cordon_judge_prefix(__u64 a, __u64 b, __u32 kind
     return UNJUDGED;
 }
 
-/* The verdict on a network address, by itself or by a prefix that holds it. */
-CORDON_INLINE __u64 judge_ip(struct claim c, struct found ip)
+/* Stricter than before by the verdict on a network address, or on a prefix that holds it? */
+CORDON_INLINE __u64 judge_ip(__u64 judged, struct claim c, struct found ip)
 {
-    __u64 judged = judged_by(ip);
-
-    if (MODE_OF(judged) != CORDON_ISOLATE && cordon_live.prefixes[c.kind == CORDON_IPV6])
+    CHECK_AGAIN(ip.slot);
+    if (ip.slot && ip.slot->verdict)
+        judged = stricter(judged, judged_by(ip));
+    if (cordon_live.prefixes[c.kind == CORDON_IPV6] && MODE_OF(judged) != CORDON_ISOLATE)
         judged = stricter(judged, cordon_judge_prefix(c.a, c.b, c.kind));
     return judged;
 }
