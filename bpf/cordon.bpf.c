@@ -19,38 +19,48 @@ struct packet {
     __u64 bytes;
 };
 
-/* ---- the quick look: ever with constants for direction and kind, so that each is code of its own
- * ---- */
+/* ---- the quick look; direction and kind are constants, so that each is code of its own ---- */
+
+/* Secret factors: nobody can choose addresses and ports so that host after host looks the same. */
+CORDON_INLINE __u32 conversation(__u64 peer_a, __u64 peer_b, __u32 ports)
+{
+    return (peer_a * cordon_factor_a + peer_b * cordon_factor_b +
+            ports * (cordon_factor_a ^ cordon_factor_b)) >>
+           32;
+}
 
 /*
- * Begins this packet a conversation that its MAC's last packet was not of? TCP says so itself, of
- * UDP it is what is unlike the one before. Everything that is neither is looked at thoroughly.
+ * May this packet begin a conversation that its MAC's last packet was not of? TCP says so itself,
+ * if it can be read at a glance; of UDP it is what is unlike the one before.
  */
 CORDON_INLINE int begins(const struct frame *f, __u32 kind, struct cordon_slot *mac)
 {
     struct cursor c = f->l3; /* the fixed header is there: an address of this kind was read */
-    __u32 peer, key;
+    struct claim peer;
     __u8 protocol;
+    __u32 key;
 
     if (kind == CORDON_IPV4) {
         struct ipv4 *ip = c.at;
 
-        if (ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
+        if (ip->fragment & bpf_htons(0x1fff)) /* its first one was looked at */
             return 0;
+        if (ip->version_ihl != 0x45)
+            return 1;
         protocol = ip->protocol;
-        peer = load32(ip->to);
+        peer = ipv4_of(ip->to);
         c.at = ip + 1;
     } else {
         struct ipv6 *ip = c.at;
 
         protocol = ip->next;
-        peer = load32(ip->to + 8) * 31 + load32(ip->to + 12);
+        peer = ipv6_of(ip->to);
         c.at = ip + 1;
     }
     if (protocol == IPPROTO_TCP) {
-        __u8 *flags = c.at + 13;
+        __u8 *flags = c.at + TCP_FLAGS;
 
-        return (void *)(flags + 1) <= c.end && (*flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+        return (void *)(flags + 1) > c.end || (*flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
     }
     if (protocol != IPPROTO_UDP)
         return protocol == IPPROTO_ICMP;
@@ -59,8 +69,7 @@ CORDON_INLINE int begins(const struct frame *f, __u32 kind, struct cordon_slot *
     if (*(__be16 *)c.at == bpf_htons(PORT_DHCP_SERVER) ||
         *(__be16 *)c.at == bpf_htons(PORT_DHCPV6_SERVER)) /* each of its answers */
         return 1;
-    /* secret factors: nobody can choose ports so that host after host looks the same */
-    key = peer * (__u32)cordon_factor_a + *(__u32 *)c.at * (__u32)cordon_factor_b;
+    key = conversation(peer.a, peer.b, *(__u32 *)c.at);
     if (mac->last == key)
         return 0;
     mac->last = key;

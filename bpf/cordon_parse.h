@@ -117,7 +117,8 @@ struct option {
 #define ND_REDIRECT 137
 #define PORT_DNS 53
 
-#define TCP_SYN 2 /* RFC 9293 §3.1 */
+#define TCP_FLAGS 13 /* where they are, RFC 9293 §3.1 */
+#define TCP_SYN 2
 #define TCP_ACK 16
 
 #define ND_OPTION_SOURCE_MAC 1

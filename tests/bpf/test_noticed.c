@@ -142,13 +142,13 @@ Test(noticed, an_owner_who_is_silent_holds_no_address)
 
 /* ---- rogue servers ---- */
 
-enum service { DHCP, DHCPV6, ROUTER };
+enum service { DHCP, DHCP_BEHIND_OPTIONS, DHCPV6, ROUTER };
 
 static void serve(struct frame *f, enum service what, enum who from)
 {
-    eth(f, from, ALL, what == DHCP ? ETH_IP : ETH_IP6);
-    if (what == DHCP) {
-        ipv4(f, from, ALL, UDP);
+    eth(f, from, ALL, what <= DHCP_BEHIND_OPTIONS ? ETH_IP : ETH_IP6);
+    if (what <= DHCP_BEHIND_OPTIONS) {
+        (what == DHCP ? ipv4 : ipv4_options)(f, from, ALL, UDP);
         ports(f, 67, 68);
     } else if (what == DHCPV6) {
         ipv6(f, from, DEVICE, UDP);
@@ -166,6 +166,7 @@ static const struct rogue {
     unsigned kinds;
 } rogues[] = {
     {"DHCP", DHCP, DEVICE, KIND(DHCP)},
+    {"DHCP behind IP options", DHCP_BEHIND_OPTIONS, DEVICE, KIND(DHCP)},
     {"DHCPv6", DHCPV6, DEVICE, KIND(DHCP)},
     {"a router", ROUTER, DEVICE, KIND(ROUTER)},
 };

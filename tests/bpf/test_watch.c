@@ -74,6 +74,26 @@ static void tcp_hosts(struct frame *f, uint32_t i)
     flags(f, SYN);
 }
 
+static void tcp_hosts_with_options(struct frame *f, uint32_t i)
+{
+    struct gw_hwaddr ip = ipv4_numbered(i);
+
+    eth(f, DEVICE, GATEWAY, ETH_IP);
+    ipv4_options(f, DEVICE, OTHER, TCP);
+    memcpy(f->bytes + 14 + 16, ip.bytes, 4);
+    f->ip_end += 40;
+    ports(f, 40000, 443);
+    flags(f, SYN);
+}
+
+/* Its first fragment is so small that the flags are in the second (RFC 1858 §3). */
+static void tcp_hosts_in_fragments(struct frame *f, uint32_t i)
+{
+    tcp_hosts(f, i);
+    f->bytes[14 + 6] = 0x20; /* more follow */
+    f->len = f->ip_end + 8;
+}
+
 static void tcp_answers(struct frame *f, uint32_t i)
 {
     to4(f, i, TCP);
@@ -92,6 +112,16 @@ static void udp_alike(struct frame *f, uint32_t i)
 {
     to4(f, i, UDP);
     ports(f, 60000, (uint16_t)(256 + i));
+}
+
+/* Host 1 of each network. */
+static void udp6_networks(struct frame *f, uint32_t i)
+{
+    eth(f, DEVICE, GATEWAY, ETH_IP6);
+    ipv6(f, DEVICE, OTHER, UDP);
+    ports(f, 40000, 53);
+    f->bytes[14 + 24 + 6] = (uint8_t)(i >> 8);
+    f->bytes[14 + 24 + 7] = (uint8_t)i;
 }
 
 static void udp_answers(struct frame *f, uint32_t i)
@@ -202,10 +232,13 @@ static const struct scan {
 } scans[] = {
     {"TCP to many hosts", tcp_hosts, MANY, KIND(HOSTS)},
     {"TCP to some hosts", tcp_hosts, 35, 0},
+    {"TCP with IP options to many hosts", tcp_hosts_with_options, MANY, KIND(HOSTS)},
+    {"TCP in fragments to many hosts", tcp_hosts_in_fragments, MANY, KIND(HOSTS)},
     {"answers over TCP", tcp_answers, MANY, 0},
     {"UDP to many hosts", udp_hosts, MANY, KIND(HOSTS)},
     {"UDP to some hosts", udp_hosts, 35, 0},
     {"UDP to many hosts and ports", udp_alike, MANY, KIND(HOSTS) | KIND(PORTS)},
+    {"UDP to many networks", udp6_networks, MANY, KIND(HOSTS)},
     {"a service that answers many over UDP", udp_answers, MANY, 0},
     {"echo to many hosts", echo_hosts, MANY, KIND(HOSTS)},
     {"answers to echo", echo_answers, MANY, 0},
