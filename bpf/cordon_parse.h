@@ -49,15 +49,16 @@ struct inner {
 
 /* One packet of a conversation, as the judged side has it. */
 struct talk {
-    struct claim peer; /* the other end; ARP: who is asked for; kind 0: no IP packet */
-    __u64 to, from;    /* the link addresses */
-    int protocol;      /* -1: hidden */
-    __u16 own, other;  /* ports, host order; ICMP: own is its type */
-    __u8 blind;        /* a later fragment: no ports */
-    __u8 opens;        /* the first packet of a TCP connection */
-    __u8 arp;          /* ARP, not only by its EtherType */
-    __u8 eapol;        /* IEEE 802.1X, which Wi-Fi has its keys by */
-    __u16 id;          /* of a DNS message */
+    struct claim peer;   /* the other end; ARP: who is asked for; kind 0: no IP packet */
+    struct claim quoted; /* whom the packet of ours went to that an error is about; kind 0: none */
+    __u64 to, from;      /* the link addresses */
+    int protocol;        /* -1: hidden */
+    __u16 own, other;    /* ports, host order; ICMP: own is its type */
+    __u8 blind;          /* a later fragment: no ports */
+    __u8 opens;          /* the first packet of a TCP connection */
+    __u8 arp;            /* ARP, not only by its EtherType */
+    __u8 eapol;          /* IEEE 802.1X, which Wi-Fi has its keys by */
+    __u16 id;            /* of a DNS message */
 };
 
 struct ethernet {
@@ -426,6 +427,34 @@ CORDON_INLINE void parse_transport(struct talk *t, enum direction direction, str
         t->opens = (void *)(tcp + 1) > c.end || (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
+/* Did it go wrong on the way? RFC 792, RFC 4443 §2.1 */
+CORDON_INLINE int is_error(const struct talk *t)
+{
+    if (t->peer.kind == CORDON_IPV4)
+        return t->protocol == IPPROTO_ICMP && (t->own == 3 || t->own == 11 || t->own == 12);
+    return t->protocol == NEXT_ICMPV6 && t->own >= 1 && t->own <= 4;
+}
+
+/* An error begins with 8 bytes of its own (RFC 792, RFC 4443 §3), then quotes what went wrong. */
+CORDON_INLINE void parse_quoted(const struct frame *f, struct cursor c, struct talk *out)
+{
+    if (f->direction != EGRESS || !is_error(out))
+        return;
+    c.at += 8;
+    if (out->peer.kind == CORDON_IPV4) {
+        struct ipv4 *ip = TAKE(&c, struct ipv4);
+
+        if (ip && ip->version_ihl >> 4 == 4 && ipv4_of(ip->from).a == f->ip.a)
+            out->quoted = ipv4_of(ip->to);
+    } else {
+        struct ipv6 *ip = TAKE(&c, struct ipv6);
+
+        if (ip && ip->version >> 4 == 6 && ipv6_of(ip->from).a == f->ip.a &&
+            ipv6_of(ip->from).b == f->ip.b)
+            out->quoted = ipv6_of(ip->to);
+    }
+}
+
 CORDON_INLINE void parse_talk_ipv4(const struct frame *f, struct talk *out)
 {
     struct cursor c = f->l3;
@@ -439,8 +468,10 @@ CORDON_INLINE void parse_talk_ipv4(const struct frame *f, struct talk *out)
         return;
     out->protocol = ip->protocol;
     out->blind = (ip->fragment & bpf_htons(0x1fff)) != 0;
-    if (!out->blind)
-        parse_transport(out, f->direction, c);
+    if (out->blind)
+        return;
+    parse_transport(out, f->direction, c);
+    parse_quoted(f, c, out);
 }
 
 CORDON_INLINE void parse_talk_ipv6(const struct frame *f, struct talk *out)
@@ -456,9 +487,10 @@ CORDON_INLINE void parse_talk_ipv6(const struct frame *f, struct talk *out)
     if (blind >= 0) {
         out->protocol = blind;
         out->blind = 1;
-    } else {
-        parse_transport(out, f->direction, c);
+        return;
     }
+    parse_transport(out, f->direction, c);
+    parse_quoted(f, c, out);
 }
 
 /* Only a question names its peer; who answers is asked for himself. */

@@ -210,14 +210,6 @@ __attribute__((noinline)) int cordon_allows(__u32 number, __u32 bank, const stru
     return 0;
 }
 
-/* Did it go wrong on the way? RFC 792, RFC 4443 §2.1 */
-CORDON_INLINE int is_error(const struct talk *t)
-{
-    if (t->peer.kind == CORDON_IPV4)
-        return t->protocol == IPPROTO_ICMP && (t->own == 3 || t->own == 11 || t->own == 12);
-    return t->protocol == NEXT_ICMPV6 && t->own >= 1 && t->own <= 4;
-}
-
 /* Who listens to which group, and who is where: RFC 2236, RFC 2710, RFC 3810, RFC 4861 */
 CORDON_INLINE int is_of_link(const struct talk *t)
 {
@@ -227,8 +219,9 @@ CORDON_INLINE int is_of_link(const struct talk *t)
 }
 
 /*
- * What every network needs, toward those who may need it: errors where some rule leads, the link's
- * own business on the link.
+ * What every network needs, toward those who may need it: errors of whom some rule leads to, and of
+ * anybody on the way there (RFC 4890 §4.3.1: without them nothing large arrives); the link's own
+ * business on the link.
  */
 __attribute__((noinline)) int cordon_housekeeping(__u32 number, __u32 bank, const struct talk *t)
 {
@@ -244,7 +237,7 @@ __attribute__((noinline)) int cordon_housekeeping(__u32 number, __u32 bank, cons
     if (!t->peer.kind || t->blind)
         return 0;
     if (is_error(t))
-        return rules_for(&p, t->peer) != 0;
+        return rules_for(&p, t->peer) || (t->quoted.kind && rules_for(&p, t->quoted));
     return is_of_link(t) && is_local(t->peer);
 }
 

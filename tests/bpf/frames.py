@@ -12,7 +12,7 @@ from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import DHCP6_Solicit
 from scapy.layers.eap import EAPOL
 from scapy.layers.inet import (ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_Router_Alert, IPOption_Timestamp)
-from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS,
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6MLReport2, ICMPv6PacketTooBig, ICMPv6ND_NA, ICMPv6ND_NS,
                                 ICMPv6ND_RA, ICMPv6ND_RS, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr,
                                 ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, IPv6,
                                 IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting,
@@ -115,10 +115,17 @@ class Frames:
         return ICMP(type=self.pick([0, 3, 5, 8, 11, 12, 13]), chksum=0) / self.payload()
 
     def errors(self):
+        """With what they are about, mostly a packet of whom they tell."""
         if self.odds(0.5):
-            return self.link() / IP(src=self.ip4(), dst=self.ip4(), chksum=0) / self.echo()
-        return stack(self.link(), IPv6(src=self.ip6(), dst=self.ip6()), self.chain(), self.pick(
-            [ICMPv6DestUnreach(cksum=0) / self.payload(), ICMPv6EchoRequest(cksum=0)]))
+            to = self.ip4()
+            quoted = IP(src=self.pick([to, to, self.ip4()]), dst=self.ip4(), chksum=0) / self.payload()
+            body = self.pick([self.echo(), ICMP(type=self.pick([3, 11, 12]), chksum=0) / quoted])
+            return self.link() / IP(src=self.ip4(), dst=to, chksum=0) / body
+        to = self.ip6()
+        quoted = IPv6(src=self.pick([to, to, self.ip6()]), dst=self.ip6()) / self.payload()
+        return stack(self.link(), IPv6(src=self.ip6(), dst=to), self.chain(), self.pick(
+            [ICMPv6DestUnreach(cksum=0) / self.payload(), ICMPv6EchoRequest(cksum=0),
+             ICMPv6DestUnreach(cksum=0) / quoted, ICMPv6PacketTooBig(cksum=0) / quoted]))
 
     def options4(self):
         options = [self.pick([IPOption_NOP, IPOption_Router_Alert, IPOption_Timestamp])()

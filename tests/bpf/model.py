@@ -368,11 +368,12 @@ class World:
         return p.ethertype == EAPOL and (to == PAE_GROUP or to in self.ours or source in self.ours)
 
     def is_housekeeping(self, p, policy):
-        """Errors toward whom some rule leads to, and the link's own business on the link."""
+        """Errors of whom some rule leads to, or about packets to them, and the link's own business on the link."""
         if not p.kind or not p.other_ip:
             return False
         if is_error(p):
-            return any(self.reaches(rule, p.other_ip) for rule in policy.rules)
+            parties = [ip for ip in (p.other_ip, quoted_ip(p)) if ip]
+            return any(self.reaches(rule, ip) for rule in policy.rules for ip in parties)
         return is_of_link(p) and self.is_local(p.other_ip)
 
     def holds(self, rule, p):
@@ -428,6 +429,15 @@ def is_error(p):
     if p.kind == IPV4:
         return protocol == ICMP and kind in (3, 11, 12)
     return protocol == ICMPV6 and 1 <= kind <= 4
+
+
+def quoted_ip(p):
+    """Whom the device's packet went to that an error toward it quotes."""
+    data = p.message.data[8:]
+    if not p.outward or len(data) < (20 if p.kind == IPV4 else 40) or data[0] >> 4 != (4 if p.kind == IPV4 else 6):
+        return None
+    source, to = (data[12:16], data[16:20]) if p.kind == IPV4 else (data[8:24], data[24:40])
+    return to if source == p.own_ip else None
 
 
 def is_of_link(p):

@@ -403,6 +403,45 @@ Test(policies, housekeeping_passes_where_it_belongs)
         expect_passes(&housekeeping[i].packet, housekeeping[i].passes, housekeeping[i].name);
 }
 
+/* From a router on the way, about a packet from `source` to `to`. */
+static void expect_error(const char *from, uint8_t protocol, uint16_t type, const char *source,
+                         const char *to, bool wanted)
+{
+    struct packet p = {OUT, from, protocol, type, 0, 0};
+    struct gw_hwaddr sender = address(source), destination = address(to);
+    size_t bytes = sender.kind == GW_ADDR_IPV6 ? 16 : 4;
+    struct frame f = {0};
+
+    network(&f, &p, 0);
+    transport(&f, &p);
+    f.len = f.ip_end + 8;
+    filler(&f, bytes == 16 ? 8 : 12);
+    f.bytes[f.ip_end + 8] = bytes == 16 ? 0x60 : 0x45;
+    for (size_t i = 0; i < bytes; i++)
+        f.bytes[f.len++] = sender.bytes[i];
+    for (size_t i = 0; i < bytes; i++)
+        f.bytes[f.len++] = destination.bytes[i];
+    cr_expect_eq(passes(&k, AT_TC_OUT, &f), wanted, "%s, %u: of %s to %s", from, type, source, to);
+    f.len--;
+    cr_expect_not(passes(&k, AT_TC_OUT, &f), "%s, %u: cut off", from, type);
+}
+
+Test(policies, an_error_on_the_way_to_a_named_peer_passes)
+{
+    set_named_peers();
+    for (uint16_t type = 0; type <= 13; type++) {
+        bool error = type == 3 || type == 11 || type == 12;
+
+        expect_error(HERE, ICMP, type, "192.0.2.10", "203.0.113.9", error);
+        expect_error(HERE, ICMP, type, "192.0.2.10", HERE, false);
+        expect_error(HERE, ICMP, type, "192.0.2.11", "203.0.113.9", false);
+        error = type >= 1 && type <= 4;
+        expect_error(HERE6, ICMP6, type, "2001:db8::10", "2a00::9", error);
+        expect_error(HERE6, ICMP6, type, "2001:db8::10", HERE6, false);
+        expect_error(HERE6, ICMP6, type, "2001:db8::11", "2a00::9", false);
+    }
+}
+
 Test(policies, a_later_fragment_is_no_housekeeping)
 {
     struct packet rows[] = {{IN, "203.0.113.9", ICMP, 3, 0, 0}, {IN, "2a00::9", ICMP6, 1, 0, 0}};
