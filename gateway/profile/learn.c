@@ -84,8 +84,8 @@ static bool in(unsigned value, unsigned from, unsigned to)
     return value >= from && value <= to;
 }
 
-/* What no policy ever stops needs no rule: neighbours, groups, errors, DHCP. */
-static bool always_passes(const struct gw_learned *c)
+/* What passes without one needs no rule: groups, neighbours, errors, DHCP with all or with us. */
+static bool always_passes(const struct site *s, const struct gw_learned *c)
 {
     switch (c->protocol) {
     case IPPROTO_IGMP:
@@ -95,7 +95,8 @@ static bool always_passes(const struct gw_learned *c)
     case IPPROTO_ICMPV6:
         return in(c->port, 1, 4) || in(c->port, 130, 137) || c->port == 143;
     case IPPROTO_UDP:
-        return in(c->port, 67, 68) || in(c->port, 546, 547);
+        return (in(c->port, 67, 68) || in(c->port, 546, 547)) &&
+               (is_group(&c->peer) || is_own(s, &c->peer));
     default:
         return false;
     }
@@ -223,7 +224,7 @@ int learn_rules(const struct gw_learned *at, size_t count, const struct rule_hos
     for (size_t i = 0; !err && i < count; i++) {
         bool icmp = at[i].protocol == IPPROTO_ICMP || at[i].protocol == IPPROTO_ICMPV6;
 
-        if (at[i].peer.kind == GW_ADDR_MAC || always_passes(&at[i]))
+        if (at[i].peer.kind == GW_ADDR_MAC || always_passes(site, &at[i]))
             continue;
         err = icmp ? add_icmp(&l, &at[i]) : add_conversation(&l, &at[i]);
     }

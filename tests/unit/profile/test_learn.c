@@ -64,6 +64,11 @@ Test(profile_learn, conversations_become_rules)
           {GW_FROM_DEVICE, 2, "224.0.0.22", 0},
           {GW_FROM_DEVICE, 47, "198.51.100.7", 0}},
          "from 47 v4 *:* 198.51.100.7;to 47 v4 *:* 198.51.100.7;"},
+        {"a lease of the gateway needs none, one of another server does",
+         {{GW_FROM_DEVICE, 17, "255.255.255.255", 67},
+          {GW_FROM_DEVICE, 17, "192.168.7.1", 67},
+          {GW_FROM_DEVICE, 17, "192.168.7.2", 67}},
+         "from 17 v4 *:67 192.168.7.2;to 17 v4 *:67 192.168.7.2;"},
     };
     const struct rule_host hosts[] = {{"b.example", ip("198.51.100.80")},
                                       {"a.example", ip("198.51.100.80")},
