@@ -148,6 +148,13 @@ struct cordon_live {
     struct cordon_limits limits;
 };
 
+#define CORDON_PORT_WORDS 1024 /**< with a bit for each port */
+
+/** What the gateway listens on, so that a device in remediation may reach it; bits in its words. */
+struct cordon_services {
+    __u64 tcp[CORDON_PORT_WORDS], udp[CORDON_PORT_WORDS];
+};
+
 /** Which conversations a MAC began lately, and how fast it sends; watches[slot]. */
 struct cordon_watch {
     __u64 since_ns;           /**< start of the window */

@@ -13,9 +13,8 @@
 #define PORT_DHCP_CLIENT 68
 #define PORT_DHCPV6_CLIENT 546
 #define PORT_DHCPV6_SERVER 547
-#define PORT_COAPS 5684
-#define PORT_HTTPS 8443
-#define PORT_MQTTS 8883
+
+struct cordon_services cordon_services = {}; /* the configuration's, set by the daemon */
 
 CORDON_INLINE int is_ours(struct claim c)
 {
@@ -45,11 +44,10 @@ CORDON_INLINE int read_flow(struct flow *flow, const struct frame *f, struct cur
 
 CORDON_INLINE int is_gateway_service(const struct flow *flow)
 {
-    if (flow->other == PORT_DNS)
-        return 1;
-    if (flow->protocol == IPPROTO_UDP)
-        return flow->other == PORT_COAPS;
-    return flow->other == PORT_HTTPS || flow->other == PORT_MQTTS;
+    const volatile __u64 *ports =
+        flow->protocol == IPPROTO_UDP ? cordon_services.udp : cordon_services.tcp;
+
+    return flow->other == PORT_DNS || ports[flow->other / 64] >> flow->other % 64 & 1;
 }
 
 /* Toward servers by broadcast or to the gateway only, so that it is no way out to anybody else. */

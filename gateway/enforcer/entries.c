@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -257,4 +258,27 @@ void gw_kernel_limits(struct gw_kernel *k, const struct gw_config *config)
     to->neighbours = bits_for(config->detect.neighbours, CORDON_NEIGHBOUR_BITS);
     to->moves = config->detect.moves;
     to->packets_per_s = config->detect.packets_per_s;
+}
+
+/* ---- what the gateway listens on ---- */
+
+static void listens_on(__u64 *ports, const struct gw_listen_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct sockaddr *a = (const struct sockaddr *)&list->at[i].addr;
+        uint16_t port = ntohs(a->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                                       : ((const struct sockaddr_in *)a)->sin_port);
+
+        ports[port / 64] |= 1ULL << port % 64;
+    }
+}
+
+void gw_kernel_services(struct gw_kernel *k, const struct gw_config *config)
+{
+    struct cordon_services to = {0};
+
+    listens_on(to.tcp, &config->listen.mqtt);
+    listens_on(to.tcp, &config->listen.https);
+    listens_on(to.udp, &config->listen.coap);
+    k->skeleton->bss->cordon_services = to;
 }

@@ -80,6 +80,9 @@ int gw_kernel_locals(struct gw_kernel *k, const struct gw_addresses *all) GW_MUS
 /** What is too much, as the configuration has it. */
 void gw_kernel_limits(struct gw_kernel *k, const struct gw_config *config);
 
+/** Which of the gateway's ports remediation leaves open: those that devices are listened to on. */
+void gw_kernel_services(struct gw_kernel *k, const struct gw_config *config);
+
 /** How one port is covered; zero-initialised with -1 in the links. */
 struct gw_hooks {
     int ingress_link, egress_link; /**< -1: none, or a filter that needs no link */

@@ -193,6 +193,7 @@ static void configure(struct gw_guard *g)
     gw_kernel_unknown(&g->kernel,
                       c->lan.new_devices == GW_NEW_ISOLATE ? GW_MODE_REMEDIATE : GW_MODE_NONE);
     gw_kernel_limits(&g->kernel, c);
+    gw_kernel_services(&g->kernel, c);
     for (size_t i = 0; !err && i < c->isolation.server_count; i++)
         err = gw_addresses_add(&servers, &c->isolation.servers[i]);
     if (!err)

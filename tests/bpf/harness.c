@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config/config.h"
 #include "cordon.skel.h"
 
 const uint8_t mac_of_who[][6] = {
@@ -184,6 +185,7 @@ void discovery(struct frame *f, uint8_t type, enum who target, uint8_t option, e
 
 void harness_open(struct gw_kernel *k, uint32_t slots)
 {
+    struct gw_config *config;
     char why[GW_WHY_MAX];
 
     *k = (struct gw_kernel){0};
@@ -192,6 +194,10 @@ void harness_open(struct gw_kernel *k, uint32_t slots)
         abort();
     }
     gw_table_port_claim(&k->table, 1);
+    if (gw_config_defaults(&config) != 0)
+        abort();
+    gw_kernel_services(k, config);
+    gw_config_free(&config);
 }
 
 int program_fd(const struct gw_kernel *k, enum program where)

@@ -2,12 +2,14 @@
 /* What a verdict does: its end, remediation, counters, sightings, full tables. */
 #include <bpf/bpf.h>
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "config/config.h"
 #include "harness.h"
 
 enum { ETH_IP = 0x800, ETH_ARP = 0x806, ETH_IP6 = 0x86dd };
@@ -296,6 +298,50 @@ Test(verdicts, everything_is_counted_for_its_address)
     cr_expect_eq(port.dropped_bytes, 4 * in.len + out.len);
     gw_table_port(&k.table, 1 + CORDON_PORTS, &port);
     cr_expect_eq(port.dropped_packets, 0, "another port in the same place");
+}
+
+/* ---- what the gateway listens on ---- */
+
+static void listen_on(struct gw_listen_list *list, uint16_t first, uint16_t second)
+{
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(first)};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(second)};
+
+    memcpy(&list->at[0].addr, &four, sizeof(four));
+    memcpy(&list->at[1].addr, &six, sizeof(six));
+    list->count = 2;
+}
+
+Test(verdicts, remediation_reaches_what_is_configured)
+{
+    static const struct {
+        uint8_t protocol;
+        uint16_t port;
+        bool open;
+    } rows[] = {
+        {TCP, 1883, true},  {TCP, 65535, true}, {TCP, 9443, true},  {TCP, 63, true},
+        {UDP, 1, true},     {UDP, 64, true},    {TCP, 8883, false}, {TCP, 8443, false},
+        {UDP, 5684, false}, {TCP, 1, false},    {UDP, 1883, false}, {TCP, 65534, false},
+        {TCP, 53, true},    {UDP, 53, true},
+    };
+    struct gw_config *config;
+
+    cr_assert_eq(gw_config_defaults(&config), 0);
+    listen_on(&config->listen.mqtt, 1883, 65535);
+    listen_on(&config->listen.https, 9443, 63);
+    listen_on(&config->listen.coap, 1, 64);
+    gw_kernel_services(&k, config);
+    gw_config_free(&config);
+    cr_assert_eq(judge(&k, "02:00:00:00:00:01", GW_MODE_REMEDIATE), 0);
+    for (size_t i = 0; i < GW_COUNT(rows); i++) {
+        struct frame f = {0};
+
+        eth(&f, DEVICE, GATEWAY, ETH_IP);
+        ipv4(&f, DEVICE, GATEWAY, rows[i].protocol);
+        ports(&f, 999, rows[i].port);
+        cr_expect_eq(passes(&k, AT_XDP, &f), rows[i].open, "%u, %u", rows[i].protocol,
+                     rows[i].port);
+    }
 }
 
 /* ---- a daemon that died between two steps ---- */
