@@ -23,7 +23,7 @@
 #define CORDON_NOTICED_MAX 32               /**< other events per port, CPU and window */
 #define CORDON_PREFIXES 4096                /**< prefixes of each family */
 #define CORDON_PREFIX_DEPTH 8               /**< expired prefixes that are looked behind */
-#define CORDON_OURS 4096                    /**< the gateway's own addresses */
+#define CORDON_CPUS 1024                    /**< whose packets are added up */
 #define CORDON_RULES 64                     /**< of one policy, each a bit of a word */
 #define CORDON_PEERS 65536                  /**< hosts that rules name, of all policies */
 #define CORDON_NETS 16384                   /**< networks that rules name, of all policies */
@@ -163,9 +163,9 @@ struct cordon_watch {
     __u32 self;               /**< of the MAC */
     __u16 told;               /**< a bit for each kind of event told in this window */
     __u8 moves;               /**< from port to port */
-    __u8 cpu;                 /**< that the packets are counted on */
-    __u32 paced_ms;           /**< since when, monotonic */
-    __u32 paced_packets;      /**< the CPU's count then */
+    __u8 pad;
+    __u32 paced_ms;      /**< since when, monotonic */
+    __u32 paced_packets; /**< how many it had sent then */
 };
 
 enum cordon_policy_flag { CORDON_LEARN = 1, CORDON_REPORT = 2, CORDON_ENFORCE = 4 };

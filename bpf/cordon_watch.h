@@ -211,32 +211,44 @@ __attribute__((noinline)) int cordon_called(struct cordon_event *e, __u32 mac_sl
     return 0;
 }
 
-/* Once a tick: how many packets did it send, on this CPU, since a second ago? */
+/* Of all CPUs: a card spreads what one device sends over them. */
+CORDON_INLINE __u32 packets_from(__u32 mac_slot)
+{
+    __u32 packets = 0;
+
+    for (__u32 cpu = 0; cpu < cordon_cpus && cpu < CORDON_CPUS; cpu++) {
+        __u32 i = mac_slot * cordon_cpus + cpu;
+        struct cordon_counter *c = bpf_map_lookup_elem(&cordon_counters, &i);
+
+        if (c)
+            packets += c->at[CORDON_RX_PASSED].packets + c->at[CORDON_RX_DROPPED].packets;
+    }
+    return packets;
+}
+
+/* Asked once a tick: how many packets did it send since a second ago? */
 __attribute__((noinline)) int cordon_paced(__u32 mac_slot, __u32 ifindex)
 {
     struct cordon_event e = {.ifindex = ifindex};
     struct found mac = slot_at(mac_slot);
-    __u32 cpu = bpf_get_smp_processor_id(), i = mac_slot * cordon_cpus + cpu, ms, packets;
-    struct cordon_counter *c = bpf_map_lookup_elem(&cordon_counters, &i);
     struct cordon_watch *w;
+    __u32 ms, passed_ms, packets;
 
-    if (!c || !mac.slot)
+    if (!mac.slot)
         return 0;
     e.mac = mac.slot->a;
     w = watch_now(mac, mac.slot->seen_ns);
     if (!w)
         return 0;
     ms = mac.slot->seen_ns / MS;
-    packets = c->at[CORDON_RX_PASSED].packets + c->at[CORDON_RX_DROPPED].packets;
-    if (w->paced_ms != 0 && w->cpu == (__u8)cpu && ms - w->paced_ms < 1000)
+    passed_ms = ms - w->paced_ms;
+    if (w->paced_ms != 0 && passed_ms < 1000)
         return 0;
-    if (w->paced_ms != 0 && w->cpu == (__u8)cpu && ms - w->paced_ms < 2000)
-        notice(w, &e, NOTICED_FLOOD, (packets - w->paced_packets) * 1000ULL / (ms - w->paced_ms),
+    packets = packets_from(mac_slot);
+    if (w->paced_ms != 0 && passed_ms < 2000)
+        notice(w, &e, NOTICED_FLOOD, (packets - w->paced_packets) * 1000ULL / passed_ms,
                cordon_live.limits.packets_per_s);
-    if (w->paced_ms != 0 && w->cpu != (__u8)cpu && ms - w->paced_ms < 2000)
-        return 0; /* another CPU measures */
     w->paced_ms = ms;
     w->paced_packets = packets;
-    w->cpu = cpu;
     return 0;
 }

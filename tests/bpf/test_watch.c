@@ -408,6 +408,28 @@ Test(watch, a_flood_is_told)
     cr_expect_eq(e->mac, mac_slot(DEVICE)->a);
 }
 
+/* Neither CPU's packets alone would be one. */
+Test(watch, a_flood_over_several_cpus_is_told)
+{
+    uint32_t cpus = k.table.state->cpus, slot = (uint32_t)(mac_slot(DEVICE) - k.table.slots);
+    const struct cordon_event *e = NULL;
+    struct frame f = {0};
+
+    if (cpus < 2)
+        cr_skip("one CPU");
+    config->detect.packets_per_s = 1000;
+    gw_kernel_limits(&k, config);
+    udp_hosts(&f, 0);
+    cr_assert(passes(&k, AT_XDP, &f));
+    for (uint32_t cpu = 0; cpu < 2; cpu++)
+        k.table.counters[slot * cpus + cpu].at[CORDON_RX_PASSED].packets += 1000;
+    (void)usleep(1100000);
+    cr_assert(passes(&k, AT_XDP, &f));
+    cr_assert_eq(told(GW_WIRE_FLOOD, &e), 1);
+    cr_expect_geq(e->count, 1000);
+    cr_expect_leq(e->count, 2000);
+}
+
 Test(watch, what_is_no_flood_is_not)
 {
     stay_here();
