@@ -310,6 +310,8 @@ __attribute__((noinline)) int cordon_hear(struct glance *g)
            !was_told(g->mac, g->ip, g->ifindex);
 }
 
+#define POLICY_TRIES 4 /* while it changes: nobody changes one so often on purpose */
+
 #define POLICY_PASS 0
 #define POLICY_DROP 1   /* over a limit */
 #define POLICY_DEPART 2 /* no rule allows it */
@@ -457,7 +459,7 @@ CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, str
                          int (*remediable)(void *ctx))
 {
     const struct talk *t = &g->talk;
-    int verdict;
+    int verdict = POLICY_PASS;
 
     (void)read(ctx, g);
     if (g->direction == INGRESS && cordon_impostor(g))
@@ -473,9 +475,11 @@ CORDON_INLINE __u64 look(void *ctx, struct glance *g, int (*read)(void *ctx, str
     find_policy(g);
     if (!g->policy)
         return UNJUDGED;
-    verdict = cordon_policy(g);
-    if (has_changed(g))
+    for (int i = 0; i < POLICY_TRIES; i++) {
         verdict = cordon_policy(g);
+        if (!has_changed(g))
+            break;
+    }
     if (verdict == POLICY_DROP ||
         (verdict == POLICY_DEPART && !remediable(ctx) && cordon_depart(g)))
         return JUDGED(CORDON_ISOLATE, g->by);

@@ -22,7 +22,7 @@
 #define CORDON_TOLD_SHIFT 7                 /**< a window is 2^7 jiffies: 0.1 to 1.3 s */
 #define CORDON_NOTICED_MAX 32               /**< other events per port, CPU and window */
 #define CORDON_PREFIXES 4096                /**< prefixes of each family */
-#define CORDON_PREFIX_DEPTH 8               /**< expired prefixes that are looked behind */
+#define CORDON_PREFIX_LENGTHS 129           /**< so many can hold one address, each of its own */
 #define CORDON_CPUS 1024                    /**< whose packets are added up */
 #define CORDON_RULES 64                     /**< of one policy, each a bit of a word */
 #define CORDON_PEERS 65536                  /**< hosts that rules name, of all policies */

@@ -187,34 +187,34 @@ CORDON_INLINE __u64 judged_by(struct found f)
     return f.slot ? JUDGED(mode_of(f.slot), f.index) : UNJUDGED;
 }
 
-/* The longest prefix whose verdict is in force; an expired one does not hide a shorter one. */
+/* The strictest of all prefixes that hold the address, of equally strict ones the longest. */
 __attribute__((noinline)) __u64 cordon_judge_prefix(__u64 a, __u64 b, __u32 kind)
 {
     struct cordon_lpm4 key4 = {32, {}};
     struct cordon_lpm6 key6 = {128, {}};
+    __u64 judged = UNJUDGED;
 
     *(__u32 *)(void *)key4.bytes = (__u32)a;
     ((__u32 *)(void *)key6.bytes)[0] = (__u32)a;
     ((__u32 *)(void *)key6.bytes)[1] = (__u32)(a >> 32);
     ((__u32 *)(void *)key6.bytes)[2] = (__u32)b;
     ((__u32 *)(void *)key6.bytes)[3] = (__u32)(b >> 32);
-    for (int i = 0; i < CORDON_PREFIX_DEPTH; i++) {
+    for (int i = 0; i < CORDON_PREFIX_LENGTHS && MODE_OF(judged) != CORDON_ISOLATE; i++) {
         __u32 *index = kind == CORDON_IPV4 ? bpf_map_lookup_elem(&cordon_lpm4, &key4)
                                            : bpf_map_lookup_elem(&cordon_lpm6, &key6);
         struct found f;
-        __u64 judged;
 
         if (!index)
-            return UNJUDGED;
+            break;
         f = slot_at(*index);
         if (!f.slot)
-            return UNJUDGED;
-        judged = judged_by(f);
-        if (MODE_OF(judged) != CORDON_PASS || f.slot->prefix_len == 0)
-            return judged;
+            break;
+        judged = stricter(judged, judged_by(f));
+        if (f.slot->prefix_len == 0)
+            break;
         key4.prefix_len = key6.prefix_len = f.slot->prefix_len - 1;
     }
-    return UNJUDGED;
+    return judged;
 }
 
 /* Stricter than before by the verdict on a network address, or on a prefix that holds it? */

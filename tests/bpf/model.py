@@ -14,7 +14,7 @@ destination.
    message): an advertisement claims its target, and so does a
    solicitation from ::; toward a port, a solicitation is for its target. From a port it claims the MAC in
    its link-layer address option: source (RS, RA, NS) or target (NA, redirect), among its first eight.
-3. The strictest verdict among MAC, IP, the longest live prefix, inner MAC and inner IP (with its prefix)
+3. The strictest verdict among MAC, IP, its prefixes, inner MAC and inner IP (with its prefixes)
    counts: isolate, remediate, observe. From a port, a MAC without a slot has the mode for unknown ones, and
    so has one that calls itself by a MAC of OURS.
 4. isolate drops.
@@ -307,13 +307,13 @@ class World:
                 continue
             if address in self.slots:
                 yield self.slots[address].live(), address
-            if len(address) != 6 and (prefix := self.longest(address)):
-                yield self.prefixes[prefix].live(), prefix
+            if len(address) != 6:
+                for prefix in self.prefixes_of(address):
+                    yield self.prefixes[prefix].live(), prefix
 
-    def longest(self, address):
-        live = [(network, bits) for (network, bits), slot in self.prefixes.items()
-                if in_prefix(address, network, bits) and slot.live()]
-        return max(live, key=lambda prefix: prefix[1], default=None)
+    def prefixes_of(self, address):
+        """The longest first."""
+        return sorted((p for p in self.prefixes if in_prefix(address, *p)), key=lambda prefix: -prefix[1])
 
     def counted(self, p):
         if p.outward and is_group(p.own_mac):

@@ -91,6 +91,34 @@ Test(verdicts, an_expired_prefix_does_not_hide_a_shorter_one)
     cr_expect(passes(&k, AT_XDP, &f));
 }
 
+static void judge_net(uint8_t bits, enum gw_verdict_mode mode)
+{
+    struct gw_hwaddr net = gw_hwaddr_ipv6(ipv6_of_who[DEVICE]);
+
+    net.prefix_len = bits;
+    for (size_t i = bits; i < 128; i++)
+        net.bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+    cr_assert_eq(judge_address(&k, &net, mode), 0, "%u", bits);
+}
+
+Test(verdicts, no_prefix_hides_a_stricter_one)
+{
+    struct frame f = {0};
+
+    eth(&f, DEVICE, OTHER, ETH_IP6);
+    ipv6(&f, DEVICE, OTHER, UDP);
+    ports(&f, 1, 2);
+    judge_net(1, GW_MODE_ISOLATE);
+    for (uint8_t bits = 2; bits < 128; bits++)
+        judge_net(bits, bits % 2 ? GW_MODE_OBSERVE : GW_MODE_REMEDIATE);
+    cr_expect_not(passes(&k, AT_XDP, &f));
+    judge_net(1, GW_MODE_NONE);
+    cr_expect_not(passes(&k, AT_XDP, &f), "in remediation");
+    for (uint8_t bits = 2; bits < 128; bits += 2)
+        judge_net(bits, GW_MODE_NONE);
+    cr_expect(passes(&k, AT_XDP, &f), "observed");
+}
+
 Test(verdicts, the_stricter_of_two_counts)
 {
     struct frame f = {0};
