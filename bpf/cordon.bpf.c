@@ -31,7 +31,8 @@ CORDON_INLINE __u32 conversation(__u64 peer_a, __u64 peer_b, __u32 ports)
 
 /*
  * May this packet begin a conversation that its MAC's last packet was not of? TCP says so itself,
- * if it can be read at a glance; of UDP it is what is unlike the one before.
+ * if it can be read at a glance; of UDP it is what is unlike the one before. Of a MAC that is not
+ * known (NULL) only DHCP's answers are news.
  */
 CORDON_INLINE int begins(const struct frame *f, __u32 kind, struct cordon_slot *mac)
 {
@@ -60,15 +61,17 @@ CORDON_INLINE int begins(const struct frame *f, __u32 kind, struct cordon_slot *
     if (protocol == IPPROTO_TCP) {
         __u8 *flags = c.at + TCP_FLAGS;
 
-        return (void *)(flags + 1) > c.end || (*flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+        return mac && ((void *)(flags + 1) > c.end || (*flags & (TCP_SYN | TCP_ACK)) == TCP_SYN);
     }
     if (protocol != IPPROTO_UDP)
-        return protocol == IPPROTO_ICMP;
+        return mac && protocol == IPPROTO_ICMP;
     if (c.at + 4 > c.end)
         return 0;
     if (*(__be16 *)c.at == bpf_htons(PORT_DHCP_SERVER) ||
         *(__be16 *)c.at == bpf_htons(PORT_DHCPV6_SERVER)) /* each of its answers */
         return 1;
+    if (!mac)
+        return 0;
     key = conversation(peer.a, peer.b, *(__u32 *)c.at);
     if (mac->last == key)
         return 0;
@@ -133,9 +136,8 @@ CORDON_INLINE int needs_look(const struct frame *f, __u32 kind, struct found mac
         ((ip.slot && ip.slot->flags & CORDON_CLAIMED) ||
          (mac.slot && mac.slot->flags & CORDON_OWN)))
         return 1;
-    if (!mac.slot)
-        return 0;
-    return mac.slot->policy || (f->direction == INGRESS && kind && begins(f, kind, mac.slot));
+    return (mac.slot && mac.slot->policy) ||
+           (f->direction == INGRESS && kind && begins(f, kind, mac.slot));
 }
 
 /* Who looks thoroughly, at what, and what came of it. */

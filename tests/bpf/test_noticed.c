@@ -184,6 +184,20 @@ static void expect_rogues(bool allowed)
     }
 }
 
+/* Its very first packet. */
+Test(noticed, a_stranger_serves)
+{
+    for (size_t i = 0; i < GW_COUNT(rogues); i++) {
+        struct frame f = {0};
+
+        serve(&f, rogues[i].what, rogues[i].from);
+        f.bytes[11] = (uint8_t)(0x90 + i);
+        forget();
+        cr_expect(passes(&k, AT_XDP, &f));
+        expect_kinds(rogues[i].name, rogues[i].kinds);
+    }
+}
+
 Test(noticed, who_serves_without_being_asked_to)
 {
     struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
