@@ -8,6 +8,7 @@
 
 #include "cordon_policy.h"
 
+#define EPHEMERAL_PORTS 32768    /* from here on, as Linux and others have it */
 #define ANSWER_NS 10000000000ULL /* a name server's answer comes sooner */
 
 /* What the quick look at a packet found, for the thorough one. */
@@ -227,11 +228,11 @@ CORDON_INLINE int is_call(const struct glance *g)
     case IPPROTO_TCP:
         return t->opens;
     case IPPROTO_UDP: /* an answer comes from the service's port, which is the lower one */
-        return t->own >= t->other || t->own >= 32768;
+        return t->own >= t->other || t->own >= EPHEMERAL_PORTS;
     case IPPROTO_ICMP:
-        return t->own == 8;
+        return t->own == ICMP_ECHO;
     case NEXT_ICMPV6:
-        return t->own == 128;
+        return t->own == ICMPV6_ECHO_REQUEST;
     default:
         return 0;
     }

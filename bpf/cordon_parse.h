@@ -111,6 +111,16 @@ struct option {
 #define NEXT_ICMPV6 58
 #define NEXT_DSTOPTS 60
 
+/* Messages of ICMP and ICMPv6 (RFC 792, RFC 4443, RFC 2710, RFC 3810, RFC 4861) */
+#define ICMP_DEST_UNREACH 3
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PARAMPROB 4
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_MGM_QUERY 130
+#define ICMPV6_MLD2_REPORT 143
 #define ND_ROUTER_SOLICIT 133
 #define ND_ROUTER_ADVERT 134
 #define ND_NEIGHBOUR_SOLICIT 135
@@ -431,8 +441,11 @@ CORDON_INLINE void parse_transport(struct talk *t, enum direction direction, str
 CORDON_INLINE int is_error(const struct talk *t)
 {
     if (t->peer.kind == CORDON_IPV4)
-        return t->protocol == IPPROTO_ICMP && (t->own == 3 || t->own == 11 || t->own == 12);
-    return t->protocol == NEXT_ICMPV6 && t->own >= 1 && t->own <= 4;
+        return t->protocol == IPPROTO_ICMP &&
+               (t->own == ICMP_DEST_UNREACH || t->own == ICMP_TIME_EXCEEDED ||
+                t->own == ICMP_PARAMETERPROB);
+    return t->protocol == NEXT_ICMPV6 && t->own >= ICMPV6_DEST_UNREACH &&
+           t->own <= ICMPV6_PARAMPROB;
 }
 
 /* An error begins with 8 bytes of its own (RFC 792, RFC 4443 §3), then quotes what went wrong. */

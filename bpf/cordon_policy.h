@@ -215,7 +215,8 @@ CORDON_INLINE int is_of_link(const struct talk *t)
 {
     if (t->peer.kind == CORDON_IPV4)
         return t->protocol == IGMP;
-    return t->protocol == NEXT_ICMPV6 && ((t->own >= 130 && t->own <= 137) || t->own == 143);
+    return t->protocol == NEXT_ICMPV6 &&
+           ((t->own >= ICMPV6_MGM_QUERY && t->own <= ND_REDIRECT) || t->own == ICMPV6_MLD2_REPORT);
 }
 
 /*

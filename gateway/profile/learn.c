@@ -2,8 +2,16 @@
 #include "profile/learn.h"
 
 #include <errno.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <stdio.h>
+
+#define MLDV2_REPORT 143 /* RFC 3810 §5.2 */
+#define DHCP_SERVER 67   /* RFC 2131 §4.1 */
+#define DHCP_CLIENT 68
+#define DHCPV6_CLIENT 546 /* RFC 8415 §7.2 */
+#define DHCPV6_SERVER 547
 
 struct learning {
     const struct rule_host *hosts;
@@ -91,11 +99,14 @@ static bool always_passes(const struct site *s, const struct gw_learned *c)
     case IPPROTO_IGMP:
         return true;
     case IPPROTO_ICMP:
-        return c->port == 3 || c->port == 11 || c->port == 12;
+        return c->port == ICMP_DEST_UNREACH || c->port == ICMP_TIME_EXCEEDED ||
+               c->port == ICMP_PARAMETERPROB;
     case IPPROTO_ICMPV6:
-        return in(c->port, 1, 4) || in(c->port, 130, 137) || c->port == 143;
+        return in(c->port, ICMP6_DST_UNREACH, ICMP6_PARAM_PROB) ||
+               in(c->port, MLD_LISTENER_QUERY, ND_REDIRECT) || c->port == MLDV2_REPORT;
     case IPPROTO_UDP:
-        return (in(c->port, 67, 68) || in(c->port, 546, 547)) &&
+        return (in(c->port, DHCP_SERVER, DHCP_CLIENT) ||
+                in(c->port, DHCPV6_CLIENT, DHCPV6_SERVER)) &&
                (is_group(&c->peer) || is_own(s, &c->peer));
     default:
         return false;
@@ -111,8 +122,10 @@ static bool has_ports(uint8_t protocol)
 static int icmp_answer(const struct gw_learned *c)
 {
     if (c->protocol == IPPROTO_ICMP)
-        return c->port == 8 ? 0 : c->port == 13 ? 14 : -1;
-    return c->port == 128 ? 129 : -1;
+        return c->port == ICMP_ECHO        ? ICMP_ECHOREPLY
+               : c->port == ICMP_TIMESTAMP ? ICMP_TIMESTAMPREPLY
+                                           : -1;
+    return c->port == ICMP6_ECHO_REQUEST ? ICMP6_ECHO_REPLY : -1;
 }
 
 static int add_icmp(struct learning *l, const struct gw_learned *c)
