@@ -226,7 +226,8 @@ Test(migrate, an_end_comes_at_its_time)
     udp(&f, DEVICE, OTHER, false);
     open_with(256);
     cr_expect_eq(k.table.ends[slot_of("192.0.2.10")], wall_ms + 3000);
-    cr_assert_lt(gw_clock_boot_ns(), end_ns, "a machine this slow shows nothing");
+    if (gw_clock_boot_ns() >= end_ns)
+        cr_skip("a machine this slow shows nothing");
     cr_expect_not(passes(&k, AT_XDP, &f));
     while (gw_clock_boot_ns() < end_ns)
         (void)usleep(10000);
