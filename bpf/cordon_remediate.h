@@ -46,8 +46,10 @@ CORDON_INLINE int is_gateway_service(const struct flow *flow)
 {
     const volatile __u64 *ports =
         flow->protocol == IPPROTO_UDP ? cordon_services.udp : cordon_services.tcp;
+    __u32 port = flow->other;
 
-    return flow->other == PORT_DNS || ports[flow->other / 64] >> flow->other % 64 & 1;
+    CHECK_AGAIN(port); /* 16 bits it has: so that 5.15 sees it, too */
+    return port == PORT_DNS || ports[port / 64 % CORDON_PORT_WORDS] >> port % 64 & 1;
 }
 
 /* Toward servers by broadcast or to the gateway only, so that it is no way out to anybody else. */
