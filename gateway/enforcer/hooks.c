@@ -25,6 +25,8 @@
 #define FILTER_HANDLE 0xc0d
 #define FILTER_PRIORITY 1
 
+#define FRESH "+" /* behind the name of a pin that is to take another's place */
+
 enum hook { HOOK_XDP, HOOK_IN, HOOK_OUT };
 
 static const char *const hook_name[] = {"xdp", "in", "out"};
@@ -58,22 +60,66 @@ static uint32_t link_ifindex(int fd)
     return info.type == BPF_LINK_TYPE_XDP || info.type == LINK_TYPE_TCX ? info.xdp.ifindex : 0;
 }
 
-/* The pinned link, running our program from now on; -1 when there is none that still lives. */
-static int take_over(struct gw_kernel *k, uint32_t ifindex, enum hook hook)
+/* It is on this port still; -1: there is none. */
+static bool lives(int fd, uint32_t ifindex)
+{
+    return fd >= 0 && link_ifindex(fd) == ifindex;
+}
+
+static uint32_t link_id(int fd)
+{
+    struct bpf_link_info info = {0};
+    uint32_t len = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+static bool is_pinned(const struct gw_kernel *k, uint32_t ifindex, enum hook hook, int link)
+{
+    char path[GW_PIN_PATH];
+    GW_CLEANUP(gw_close_fd) int fd = bpf_obj_get(link_path(path, k->pin_root, ifindex, hook));
+
+    return fd >= 0 && link_id(fd) == link_id(link);
+}
+
+/* Pinned as `path`; what was pinned there is let go in the same step. */
+static int pin_link(int fd, const char *path)
+{
+    char fresh[GW_PIN_PATH + sizeof(FRESH)];
+    int err;
+
+    (void)snprintf(fresh, sizeof(fresh), "%s" FRESH, path);
+    (void)unlink(fresh);
+    if (bpf_obj_pin(fd, fresh) != 0)
+        return -errno;
+    if (rename(fresh, path) == 0)
+        return 0;
+    err = -errno;
+    (void)unlink(fresh);
+    return err;
+}
+
+/*
+ * The pinned link, running our program from now on. -ENOENT: there is none that still lives; any
+ * other error: `out_link` does, and goes on with the program that it has.
+ */
+static int take_over(struct gw_kernel *k, uint32_t ifindex, enum hook hook, int *out_link)
 {
     GW_CLEANUP(gw_close_fd) int fd = -1;
     char path[GW_PIN_PATH];
+    int err = 0;
 
     if (!k->pin_root)
-        return -1;
+        return -ENOENT;
     fd = bpf_obj_get(link_path(path, k->pin_root, ifindex, hook));
-    if (fd < 0)
-        return -1;
-    if (link_ifindex(fd) != ifindex || bpf_link_update(fd, program_fd(k, hook), NULL) != 0) {
+    if (!lives(fd, ifindex)) {
         (void)unlink(path);
-        return -1;
+        return -ENOENT;
     }
-    return gw_take_fd(&fd);
+    if (bpf_link_update(fd, program_fd(k, hook), NULL) != 0)
+        err = errno == ENOENT ? -EIO : -errno;
+    *out_link = gw_take_fd(&fd);
+    return err;
 }
 
 static int make_link(struct gw_kernel *k, uint32_t ifindex, enum hook hook, uint32_t flags)
@@ -82,14 +128,15 @@ static int make_link(struct gw_kernel *k, uint32_t ifindex, enum hook hook, uint
     LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
     GW_CLEANUP(gw_close_fd) int fd = -1;
     char path[GW_PIN_PATH];
+    int err = 0;
 
     fd =
         bpf_link_create(program_fd(k, hook), (int)ifindex, (enum bpf_attach_type)type[hook], &opts);
     if (fd < 0)
         return -errno;
-    if (k->pin_root && bpf_obj_pin(fd, link_path(path, k->pin_root, ifindex, hook)) != 0)
-        return -errno;
-    return gw_take_fd(&fd);
+    if (k->pin_root)
+        err = pin_link(fd, link_path(path, k->pin_root, ifindex, hook));
+    return err ? err : gw_take_fd(&fd);
 }
 
 /* The clsact filter of ours at one side of a port. Kernels before 6.6, or 5.9 for XDP. */
@@ -148,45 +195,62 @@ static bool is_chosen(const struct gw_kernel *k, enum gw_ingress mode)
            (k->choice == GW_CHOOSE_GENERIC && mode == GW_INGRESS_GENERIC);
 }
 
-/* tcx, else a filter: `out_link` -1 for the latter. */
+/* tcx, else a filter: `out_link` -1 for the latter. What ran before does so until then. */
 static int attach_tc(struct gw_kernel *k, uint32_t ifindex, enum hook hook, int *out_link)
 {
-    int link = take_over(k, ifindex, hook);
+    GW_CLEANUP(gw_close_fd) int before = -1;
+    int err = take_over(k, ifindex, hook, &before), link;
+    char path[GW_PIN_PATH];
 
-    if (link < 0)
-        link = make_link(k, ifindex, hook, MPROG_BEFORE);
+    if (!err) {
+        *out_link = gw_take_fd(&before);
+        return 0;
+    }
+    link = make_link(k, ifindex, hook, MPROG_BEFORE);
+    err = link < 0 ? filter_set(k, ifindex, hook) : 0;
+    if (err && before >= 0) { /* an old program is better than none */
+        link = gw_take_fd(&before);
+        err = 0;
+    } else if (link < 0 && k->pin_root) {
+        (void)unlink(link_path(path, k->pin_root, ifindex, hook));
+    }
     *out_link = link;
-    return link < 0 ? filter_set(k, ifindex, hook) : 0;
+    return err;
 }
 
 /*
- * Another mode is configured than the pinned link has: its place is needed. A tc program stands in
- * meanwhile, so that nothing gets through between the two.
+ * The pinned link's place is needed: another mode is configured than it has, or it does not take
+ * our program. A tc program stands in meanwhile, so that nothing gets through between the two;
+ * false when none can, and the link stays.
  */
-static void let_go_of_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+static bool let_go_of_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
+    int err = attach_tc(k, ifindex, HOOK_IN, &h->bridging_link);
     char path[GW_PIN_PATH];
 
-    (void)attach_tc(k, ifindex, HOOK_IN, &h->bridging_link);
-    if (k->pin_root)
-        (void)unlink(link_path(path, k->pin_root, ifindex, HOOK_XDP));
+    if (err) {
+        explain(h, "the XDP program of before stays, for none could stand in", err);
+        return false;
+    }
+    (void)unlink(link_path(path, k->pin_root, ifindex, HOOK_XDP));
     gw_close_fd(&h->ingress_link);
     h->ingress = GW_INGRESS_NONE;
+    return true;
 }
 
 static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
-    int native = -EOPNOTSUPP, generic;
+    int native = -EOPNOTSUPP, generic, err = take_over(k, ifindex, HOOK_XDP, &h->ingress_link);
 
-    h->ingress_link = take_over(k, ifindex, HOOK_XDP);
-    if (h->ingress_link >= 0) {
+    if (err != -ENOENT) {
         h->ingress = xdp_mode(ifindex);
-        if (is_chosen(k, h->ingress)) {
+        if (!err && is_chosen(k, h->ingress)) {
             if (h->ingress == GW_INGRESS_GENERIC && k->choice == GW_CHOOSE_AUTO)
                 (void)snprintf(h->reason, sizeof(h->reason), "no native XDP on this port");
             return 0;
         }
-        let_go_of_xdp(k, ifindex, h);
+        if (!let_go_of_xdp(k, ifindex, h))
+            return 0;
     }
     if (k->choice == GW_CHOOSE_TC) {
         (void)snprintf(h->reason, sizeof(h->reason), "isolation.ingress is \"tc\"");
@@ -227,28 +291,63 @@ static void let_go_of_tc(const struct gw_kernel *k, uint32_t ifindex)
     filter_clear(ifindex, BPF_TC_INGRESS);
 }
 
-void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+static void attach_in(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
-    int err;
+    int err = 0;
 
-    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1, .bridging_link = -1};
-    gw_table_port_claim(&k->table, ifindex);
-    if (attach_xdp(k, ifindex, h) != 0) {
+    if (attach_xdp(k, ifindex, h) == 0) {
+        let_go_of_tc(k, ifindex);
+    } else {
         err = attach_tc(k, ifindex, HOOK_IN, &h->ingress_link);
         h->ingress = err ? GW_INGRESS_NONE : GW_INGRESS_TC;
-        if (err)
-            explain(h, "no tc ingress", err);
-    } else {
-        let_go_of_tc(k, ifindex);
     }
+    if (err)
+        explain(h, "no tc ingress", err);
     gw_close_fd(&h->bridging_link);
-    err = attach_tc(k, ifindex, HOOK_OUT, &h->egress_link);
+}
+
+static void attach_out(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    int err = attach_tc(k, ifindex, HOOK_OUT, &h->egress_link);
+
     h->egress = err ? GW_EGRESS_NONE : h->egress_link >= 0 ? GW_EGRESS_TCX : GW_EGRESS_CLSACT;
     if (err)
         explain(h, "no tc egress", err);
     else if (h->egress == GW_EGRESS_CLSACT)
         (void)snprintf(h->reason + strlen(h->reason), sizeof(h->reason) - strlen(h->reason),
                        "%sno tcx in this kernel", *h->reason ? "; " : "");
+}
+
+/* What runs is pinned, whoever took its pin away: then it can be taken over. */
+static void pin_again(const struct gw_kernel *k, uint32_t ifindex, enum hook hook, int fd)
+{
+    char path[GW_PIN_PATH];
+
+    if (k->pin_root && lives(fd, ifindex) && !is_pinned(k, ifindex, hook, fd))
+        (void)pin_link(fd, link_path(path, k->pin_root, ifindex, hook));
+}
+
+void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    struct gw_hooks before = *h;
+
+    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1, .bridging_link = -1};
+    gw_table_port_claim(&k->table, ifindex);
+    pin_again(k, ifindex, before.ingress == GW_INGRESS_TC ? HOOK_IN : HOOK_XDP,
+              before.ingress_link);
+    pin_again(k, ifindex, HOOK_OUT, before.egress_link);
+    attach_in(k, ifindex, h);
+    attach_out(k, ifindex, h);
+    if (h->ingress == GW_INGRESS_NONE && lives(before.ingress_link, ifindex)) {
+        h->ingress = before.ingress;
+        h->ingress_link = gw_take_fd(&before.ingress_link);
+    }
+    if (h->egress == GW_EGRESS_NONE && lives(before.egress_link, ifindex)) {
+        h->egress = before.egress;
+        h->egress_link = gw_take_fd(&before.egress_link);
+    }
+    gw_close_fd(&before.ingress_link);
+    gw_close_fd(&before.egress_link);
 }
 
 void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
@@ -298,7 +397,7 @@ static void sweep_links(const char *pin_root)
         fd = e->d_name[0] == '.' ? -1 : bpf_obj_get(path);
         if (fd < 0)
             continue;
-        if (link_ifindex(fd) == 0)
+        if (link_ifindex(fd) == 0 || strstr(e->d_name, FRESH)) /* or it was never put in place */
             (void)unlink(path);
         (void)close(fd);
     }
@@ -406,13 +505,12 @@ static bool link_held(const struct gw_kernel *k, uint32_t ifindex, int fd, enum 
 {
     struct bpf_link_info info = {0};
     uint32_t len = sizeof(info);
-    char path[GW_PIN_PATH];
 
     if (link_ifindex(fd) != ifindex || bpf_obj_get_info_by_fd(fd, &info, &len) != 0)
         return missing(why, "the link was taken off the port");
     if (info.prog_id != program_id(program_fd(k, hook)))
         return missing(why, "another program runs in our link");
-    if (k->pin_root && access(link_path(path, k->pin_root, ifindex, hook), F_OK) != 0)
+    if (k->pin_root && !is_pinned(k, ifindex, hook, fd))
         return missing(why, "the link is not pinned: it would end with the daemon");
     return true;
 }

@@ -91,7 +91,8 @@ struct gw_hooks {
 
 /**
  * Cover a port both ways with the best that this kernel and driver have, taking over what is pinned
- * for it by an atomic replacement.
+ * for it by an atomic replacement. `h` says how it is covered so far, and then, how it is: what
+ * runs goes on until another is in its place, also where its pin was taken away.
  */
 void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
 /** Uncover a port that is no LAN port any more, or whose interface has gone. */

@@ -281,23 +281,31 @@ static bool has_siblings(const struct gw_guard *g, const struct gw_port *p)
     return false;
 }
 
-/* Somebody with the right to may have taken a program off; then it is put on again. */
+static bool is_held(const struct gw_guard *g, const struct gw_port *p, char *why)
+{
+    return gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, false, why) &&
+           gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, true, why);
+}
+
+/*
+ * Somebody with the right to may have taken a program off, or its pin; then it is put on again. So
+ * is one that could not be attached, whose reason may have passed.
+ */
 static void hold(struct gw_guard *g, struct gw_port *p)
 {
-    char why[GW_HELD_WHY];
-    bool in = p->hooks.ingress == GW_INGRESS_NONE ||
-              gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, false, why);
-    bool out = p->hooks.egress == GW_EGRESS_NONE || !in ||
-               gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, true, why);
+    enum gw_ingress in = p->hooks.ingress;
+    enum gw_egress out = p->hooks.egress;
+    char why[GW_HELD_WHY], still[GW_HELD_WHY];
+    bool was_on = in != GW_INGRESS_NONE && out != GW_EGRESS_NONE;
 
-    if (in && out)
+    if (is_held(g, p, why))
         return;
-    gw_log_error("LAN port was not guarded, and is again name=%s %s: %s", p->name,
-                 in ? "egress" : "ingress", why);
-    gw_close_fd(&p->hooks.ingress_link); /* what still runs is pinned, and taken over */
-    gw_close_fd(&p->hooks.egress_link);
     gw_kernel_attach(&g->kernel, p->ifindex, &p->hooks);
-    log_cover(p);
+    if (was_on)
+        gw_log_error("LAN port was not held name=%s, and is%s again: %s", p->name,
+                     is_held(g, p, still) ? "" : " not", why);
+    if (was_on || p->hooks.ingress != in || p->hooks.egress != out)
+        log_cover(p);
 }
 
 static void look_at(struct gw_guard *g, struct gw_port *p)
