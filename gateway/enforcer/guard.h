@@ -47,6 +47,7 @@ struct gw_network {
     size_t default_count;
     bool default_settled;      /* no further interface becomes an uplink */
     bool stale, lost;          /* something changed; some event was lost: ask for everything */
+    struct gw_timer again;     /* when the kernel did not answer */
     struct gw_log_limit asked; /* resolve may dump the neighbours so often */
 };
 
