@@ -86,8 +86,10 @@ static void peer_remove(struct gw_kernel *k, uint32_t scope, const struct gw_hwa
 
 static void bank_clear(struct gw_kernel *k, uint16_t number, uint32_t which)
 {
-    struct bank *b = &k->policies[number]->bank[which];
+    struct bank *b = k->policies[number] ? &k->policies[number]->bank[which] : NULL;
 
+    if (!b)
+        return;
     for (size_t i = 0; i < b->count; i++)
         peer_remove(k, CORDON_SCOPE(number, which, b->peers[i].address.kind), &b->peers[i].address);
     free(b->peers);
@@ -209,10 +211,25 @@ static bool is_valid(const struct gw_policy *p)
     return true;
 }
 
+static uint32_t next_bank(const struct gw_kernel *k, uint16_t number)
+{
+    return (k->table.meters[number].bank + 1) & 1;
+}
+
+/* The next bank, whose peers are there. Those of the old one stay till the next change: packets are
+ * on their way by it. */
+static void put_in_force(struct gw_kernel *k, const struct gw_policy *p)
+{
+    struct cordon_meter *m = &k->table.meters[p->number];
+
+    write_bank(&k->table.policies[p->number * 2 + next_bank(k, p->number)], p);
+    __atomic_store_n(&m->bank, m->bank + 1, __ATOMIC_RELEASE);
+}
+
 int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p, uint16_t generation)
 {
     struct gw_policy_kept *kept;
-    uint32_t changes, next;
+    uint32_t next;
     int err;
 
     if (!is_valid(p))
@@ -222,16 +239,14 @@ int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p, uint16_t gener
     kept = kept_of(k, p->number);
     if (!kept)
         return -ENOMEM;
-    changes = k->table.meters[p->number].bank + 1;
-    next = changes & 1;
+    next = next_bank(k, p->number);
     bank_clear(k, p->number, next);
     err = bank_fill(k, p, next);
     if (err)
         return err;
-    write_bank(&k->table.policies[p->number * 2 + next], p);
     kept->generation = generation;
-    __atomic_store_n(&k->table.meters[p->number].bank, changes, __ATOMIC_RELEASE);
-    return 0; /* the old bank's peers stay till the next change: packets are on their way by it */
+    put_in_force(k, p);
+    return 0;
 }
 
 static bool does_something(const struct cordon_policy *p)
@@ -370,7 +385,7 @@ void gw_policy_end(struct gw_kernel *k, uint16_t number)
 
     if (number == 0 || number >= k->table.state->policies)
         return;
-    (void)!gw_policy_set(k, &nothing, 0); /* needs room for nothing */
+    put_in_force(k, &nothing); /* takes no memory: a policy can always be ended */
     bank_clear(k, number, 0);
     bank_clear(k, number, 1);
     forget_learned(k, number);

@@ -188,6 +188,20 @@ Test(policy_changes, ended_it_does_nothing)
     repeat(&packet, 10);
 }
 
+/* One that was taken over without peers has none of the enforcer's memory, and needs none to end. */
+Test(policy_changes, one_that_was_taken_over_ends)
+{
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
+    struct cordon_policy *banks = &k.table.policies[2 * 1];
+
+    banks[0] = banks[1] = (struct cordon_policy){.flags = ENFORCE};
+    give_device(1, GW_MODE_NONE);
+    cr_assert_not(passes_as(&packet));
+    gw_policy_end(&k, 1);
+    cr_expect(passes_as(&packet));
+    cr_expect_null(k.policies[1]);
+}
+
 Test(policy_changes, what_no_worker_repeats_ends)
 {
     struct packet packet = {IN, HERE, UDP, 9, 9, 0};
