@@ -78,6 +78,9 @@ struct gw_child {
     struct gw_log_limit refused;
 };
 
+/* What changed since it was written. */
+enum gw_unsaved { GW_UNSAVED_VERDICTS = 1, GW_UNSAVED_POLICIES = 2 };
+
 struct gw_guard {
     const char *config_path;
     gw_config_check *check;
@@ -94,7 +97,7 @@ struct gw_guard {
     uint64_t looked_ms;
     int signal_fd, clock_fd, lock_fd;
     uint64_t saved_ms, save_took_ms; /* the last time */
-    bool policies_changed;           /* since they were written */
+    unsigned unsaved;                /* of enum gw_unsaved */
     bool stopping, unstartable;      /* asked to end; the first worker could not start */
     struct gw_log_limit full;        /* "the tables are full" */
     struct gw_selftest_run *test;    /* NULL: none runs */
@@ -178,8 +181,9 @@ void gw_child_pump(struct gw_guard *g);
 
 /* ---- run.c ---- */
 
-/* A verdict changed: write the copy soon. */
-void gw_guard_save_soon(struct gw_guard *g);
-bool gw_guard_save_due(const struct gw_guard *g);
+/* It changed, and somebody may wait for its copy. */
+void gw_guard_save_soon(struct gw_guard *g, enum gw_unsaved what);
+/* It changed in a way that may be lost. */
+void gw_guard_save_later(struct gw_guard *g, enum gw_unsaved what);
 /* Tell the service manager, if there is one, that verdicts are in force and sockets are bound. */
 void gw_guard_ready(void);

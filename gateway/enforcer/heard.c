@@ -81,7 +81,7 @@ static void protect_slot(struct gw_guard *g, const struct gw_hwaddr *a)
     gw_log_warning("verdict ends: the address is protected now address=%s",
                    gw_hwaddr_text(a, text));
     if (gw_verdict_set(&g->kernel, &none, g->child.generation) == 0)
-        gw_guard_save_soon(g);
+        gw_guard_save_soon(g, GW_UNSAVED_VERDICTS);
 }
 
 /* The address, and every network that holds it. */

@@ -259,6 +259,57 @@ static const struct cordon_policy *in_force(const struct gw_kernel *k, uint32_t 
     return &k->table.policies[number * 2 + (k->table.meters[number].bank & 1)];
 }
 
+static struct gw_policy policy_of(const struct gw_kernel *k, uint32_t number)
+{
+    const struct cordon_policy *c = in_force(k, number);
+    const struct gw_policy_kept *kept = k->policies[number];
+    uint32_t which = k->table.meters[number].bank & 1;
+    struct gw_policy p = {
+        .number = (uint16_t)number,
+        .flags = c->flags,
+        .packets_per_s = (uint32_t)c->packets_per_s,
+        .bytes_per_s = c->bytes_per_s,
+        .any = c->any,
+        .local = c->local,
+        .gateway = c->gateway,
+        .rule_count = GW_MIN(c->rule_count, (uint32_t)GW_POLICY_RULES_MAX),
+        .peers = kept ? kept->bank[which].peers : NULL,
+        .peer_count = kept ? kept->bank[which].count : 0,
+    };
+
+    for (size_t i = 0; i < p.rule_count; i++) {
+        const struct cordon_rule *r = &c->rules[i];
+
+        p.rules[i] = (struct gw_policy_rule){r->egress ? GW_TO_DEVICE : GW_FROM_DEVICE,
+                                             r->protocol,
+                                             r->family,
+                                             r->no_open,
+                                             r->own_min,
+                                             r->own_max,
+                                             r->peer_min,
+                                             r->peer_max};
+    }
+    return p;
+}
+
+bool gw_policy_only_adds(const struct gw_kernel *k, const struct gw_policy *p)
+{
+    struct gw_policy now;
+
+    if (p->number >= k->table.state->policies || !does_something(in_force(k, p->number)))
+        return false;
+    now = policy_of(k, p->number);
+    if (now.flags != p->flags || now.packets_per_s != p->packets_per_s ||
+        now.bytes_per_s != p->bytes_per_s || now.any != p->any || now.local != p->local ||
+        now.gateway != p->gateway || now.rule_count != p->rule_count ||
+        memcmp(now.rules, p->rules, p->rule_count * sizeof(p->rules[0])) != 0)
+        return false;
+    for (size_t i = 0; i < now.peer_count; i++)
+        if (now.peers[i].rules & ~rules_of(p, &now.peers[i]))
+            return false;
+    return true;
+}
+
 size_t gw_policy_sweep(struct gw_kernel *k, uint16_t generation)
 {
     size_t ended = 0;
@@ -515,39 +566,6 @@ int gw_policy_decode(struct gw_slice file, struct gw_policy *out)
 }
 
 /* ---- the copy on disk ---- */
-
-static struct gw_policy policy_of(const struct gw_kernel *k, uint32_t number)
-{
-    const struct cordon_policy *c = in_force(k, number);
-    const struct gw_policy_kept *kept = k->policies[number];
-    uint32_t which = k->table.meters[number].bank & 1;
-    struct gw_policy p = {
-        .number = (uint16_t)number,
-        .flags = c->flags,
-        .packets_per_s = (uint32_t)c->packets_per_s,
-        .bytes_per_s = c->bytes_per_s,
-        .any = c->any,
-        .local = c->local,
-        .gateway = c->gateway,
-        .rule_count = GW_MIN(c->rule_count, (uint32_t)GW_POLICY_RULES_MAX),
-        .peers = kept ? kept->bank[which].peers : NULL,
-        .peer_count = kept ? kept->bank[which].count : 0,
-    };
-
-    for (size_t i = 0; i < p.rule_count; i++) {
-        const struct cordon_rule *r = &c->rules[i];
-
-        p.rules[i] = (struct gw_policy_rule){r->egress ? GW_TO_DEVICE : GW_FROM_DEVICE,
-                                             r->protocol,
-                                             r->family,
-                                             r->no_open,
-                                             r->own_min,
-                                             r->own_max,
-                                             r->peer_min,
-                                             r->peer_max};
-    }
-    return p;
-}
 
 static int append_policy(const struct gw_policy *p, struct gw_buf *out)
 {

@@ -14,6 +14,8 @@
  */
 int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p,
                   uint16_t generation) GW_MUST_CHECK;
+/** True when setting it would leave all as it is, but for more peers, or more rules of some. */
+bool gw_policy_only_adds(const struct gw_kernel *k, const struct gw_policy *p);
 /** It does nothing from now on, and what it learned is forgotten. */
 void gw_policy_end(struct gw_kernel *k, uint16_t number);
 /** End what another generation made. Returns how many. */

@@ -188,7 +188,52 @@ Test(policy_changes, ended_it_does_nothing)
     repeat(&packet, 10);
 }
 
-/* One that was taken over without peers has none of the enforcer's memory, and needs none to end. */
+Test(policy_changes, what_only_adds_peers_is_known_as_such)
+{
+    static const struct {
+        const char *name, *peers[2];
+        uint64_t rules[2];
+        uint32_t packets_per_s;
+        uint8_t protocol;
+        bool only_adds;
+    } rows[] = {
+        {"the same", {HERE}, {1}, 0, TCP, true},
+        {"one more", {HERE, "198.51.100.8"}, {1, 1}, 0, TCP, true},
+        {"one more, in front", {"198.51.100.8", HERE}, {1, 1}, 0, TCP, true},
+        {"a network that holds it", {"198.51.100.0/24", HERE}, {1, 1}, 0, TCP, true},
+        {"more rules for it", {HERE}, {3}, 0, TCP, true},
+        {"none", {0}, {0}, 0, TCP, false},
+        {"another", {"198.51.100.8"}, {1}, 0, TCP, false},
+        {"another rule for it", {HERE}, {2}, 0, TCP, false},
+        {"a limit", {HERE, "198.51.100.8"}, {1, 1}, 9, TCP, false},
+        {"another protocol", {HERE, "198.51.100.8"}, {1, 1}, 0, UDP, false},
+    };
+    struct gw_policy_peer peers[2] = {{address(HERE), 1}};
+    struct gw_policy before = closed(1), p;
+
+    add_rule(&before, FROM, TCP, 80, 80);
+    add_rule(&before, FROM, UDP, 80, 80);
+    before.peers = peers;
+    before.peer_count = 1;
+    p = before;
+    cr_expect_not(gw_policy_only_adds(&k, &p), "nothing was there");
+    set(&before);
+    for (size_t i = 0; i < GW_COUNT(rows); i++) {
+        p.rules[0].protocol = rows[i].protocol;
+        p.packets_per_s = rows[i].packets_per_s;
+        for (p.peer_count = 0; p.peer_count < 2 && rows[i].peers[p.peer_count]; p.peer_count++)
+            peers[p.peer_count] = (struct gw_policy_peer){address(rows[i].peers[p.peer_count]),
+                                                          rows[i].rules[p.peer_count]};
+        cr_expect_eq(gw_policy_only_adds(&k, &p), rows[i].only_adds, "%s", rows[i].name);
+    }
+    p.flags = 0;
+    cr_expect_not(gw_policy_only_adds(&k, &p), "it is not enforced any more");
+    p.number = UINT16_MAX;
+    cr_expect_not(gw_policy_only_adds(&k, &p), "beyond the tables");
+}
+
+/* One that was taken over without peers has none of the enforcer's memory, and needs none to end.
+ */
 Test(policy_changes, one_that_was_taken_over_ends)
 {
     struct packet packet = {IN, HERE, UDP, 9, 9, 0};
