@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "cordon.skel.h"
 #include "enforcer/kept.h"
 #include "enforcer/kernel_priv.h"
@@ -310,6 +311,25 @@ bool gw_policy_only_adds(const struct gw_kernel *k, const struct gw_policy *p)
     return true;
 }
 
+/* What its bearers may do is not known: until the worker says it, nothing but what always passes.
+ */
+static size_t close_unknown(struct gw_kernel *k)
+{
+    size_t closed = 0;
+
+    for (uint32_t i = 0; i < k->table.state->slots; i++) {
+        const struct cordon_slot *s = &k->table.slots[i];
+        struct gw_policy nothing_passes = {.number = s->policy, .flags = GW_POLICY_ENFORCE};
+
+        if (s->kind == 0 || s->policy == 0 || s->policy >= k->table.state->policies ||
+            does_something(in_force(k, s->policy)))
+            continue;
+        put_in_force(k, &nothing_passes);
+        closed++;
+    }
+    return closed;
+}
+
 size_t gw_policy_sweep(struct gw_kernel *k, uint16_t generation)
 {
     size_t ended = 0;
@@ -594,51 +614,63 @@ int gw_policy_save(const struct gw_kernel *k, const char *state_dir)
     return err ? err : gw_kept_save(state_dir, FILE_NAME, MAGIC, count, gw_buf_slice(&all));
 }
 
-/* One policy at the head of `rest`, which is shortened by it; the bytes are copied to be aligned.
- */
-static int load_one(struct gw_kernel *k, struct gw_slice *rest, uint16_t generation)
+/* One policy of the file; its bytes are copied to be aligned. */
+static int load_one(struct gw_kernel *k, struct gw_slice file, uint16_t generation)
 {
-    GW_CLEANUP(gw_free_ptr) uint8_t *file = NULL;
+    GW_CLEANUP(gw_free_ptr) uint8_t *copy = malloc(file.len + 1);
     struct gw_policy p;
-    uint32_t len;
     int err;
 
-    if (rest->len < sizeof(len))
-        return GW_EMALFORMED;
-    memcpy(&len, rest->ptr, sizeof(len));
-    if (len > rest->len - sizeof(len))
-        return GW_EMALFORMED;
-    file = malloc(len + 1);
-    if (!file)
+    if (!copy)
         return -ENOMEM;
-    memcpy(file, rest->ptr + sizeof(len), len);
-    err = gw_policy_decode(GW_SLICE(file, len), &p);
-    if (!err)
-        err = gw_policy_set(k, &p, generation);
-    *rest = GW_SLICE(rest->ptr + sizeof(len) + len, rest->len - sizeof(len) - len);
-    return err;
+    memcpy(copy, file.ptr, file.len);
+    err = gw_policy_decode(GW_SLICE(copy, file.len), &p);
+    return err ? err : gw_policy_set(k, &p, generation);
+}
+
+/* Each of them that can be read. How many; the first error when that was not all of them. */
+static int load_all(struct gw_kernel *k, struct gw_slice rest, uint64_t count, uint16_t generation)
+{
+    int err = 0, set = 0;
+
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t len;
+        int one;
+
+        if (rest.len < sizeof(len))
+            return GW_EMALFORMED;
+        memcpy(&len, rest.ptr, sizeof(len));
+        if (len > rest.len - sizeof(len))
+            return GW_EMALFORMED;
+        one = load_one(k, GW_SLICE(rest.ptr + sizeof(len), len), generation);
+        rest = GW_SLICE(rest.ptr + sizeof(len) + len, rest.len - sizeof(len) - len);
+        set += one == 0;
+        err = err ? err : one;
+    }
+    if (rest.len > 0) /* the count is not under the sum */
+        return GW_EMALFORMED;
+    return err ? err : set;
 }
 
 int gw_policy_load(struct gw_kernel *k, const char *state_dir, uint16_t generation)
 {
     GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = FILE_BYTES_MAX};
     struct gw_kept_header h;
-    struct gw_slice rest;
-    int err = gw_kept_load(state_dir, FILE_NAME, &file, &h), set = 0;
+    int result = gw_kept_load(state_dir, FILE_NAME, &file, &h);
+    size_t closed;
 
-    if (!err && memcmp(h.magic, MAGIC, sizeof(h.magic)) != 0)
-        err = GW_EMALFORMED;
-    if (err)
-        return err;
-    rest = gw_buf_slice(&file);
-    rest = GW_SLICE(rest.ptr + sizeof(h), rest.len - sizeof(h));
-    for (uint64_t i = 0; !err && i < h.count; i++) {
-        err = load_one(k, &rest, generation);
-        set += err == 0;
-        if (err == GW_EFULL) /* the others fit */
-            err = 0;
+    if (!result && memcmp(h.magic, MAGIC, sizeof(h.magic)) != 0)
+        result = GW_EMALFORMED;
+    if (!result) {
+        struct gw_slice all = gw_buf_slice(&file);
+
+        result =
+            load_all(k, GW_SLICE(all.ptr + sizeof(h), all.len - sizeof(h)), h.count, generation);
     }
-    if (!err && rest.len > 0) /* the count is not under the sum */
-        err = GW_EMALFORMED;
-    return err ? err : set;
+    closed = close_unknown(k);
+    if (closed > 0)
+        gw_log_error("what some devices may do cannot be read back: they may do nothing until the "
+                     "worker repeats it policies=%zu",
+                     closed);
+    return result;
 }

@@ -36,5 +36,10 @@ int gw_policy_encode(const struct gw_policy *p, struct gw_buf *out) GW_MUST_CHEC
 /** Write all policies that do something to `state_dir`/policies, as gw_verdict_save() does. -errno.
  */
 int gw_policy_save(const struct gw_kernel *k, const char *state_dir) GW_MUST_CHECK;
-/** Read them back. How many; -ENOENT; GW_EMALFORMED; GW_EPROTECTED. */
+/**
+ * Read them back, after the addresses that bear them: whoever bears one that cannot be read (the
+ * file is damaged, or gone, or has no room) may do nothing until the worker repeats it.
+ * @return how many; the first error when that was not all: -ENOENT, -ENOMEM, GW_EFULL,
+ *         GW_EMALFORMED (a damaged file is refused as a whole), GW_EPROTECTED for another's file.
+ */
 int gw_policy_load(struct gw_kernel *k, const char *state_dir, uint16_t generation) GW_MUST_CHECK;

@@ -179,7 +179,7 @@ static void load_policies(struct gw_guard *g)
     if (count > 0)
         gw_log_info("policies are back in force count=%d", count);
     else if (count < 0 && count != -ENOENT)
-        gw_log_error("the kept policies cannot be used, the worker repeats its own: %s",
+        gw_log_error("not all kept policies can be used, the worker repeats its own: %s",
                      gw_error_text(count));
 }
 
