@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
-#include "enforcer/selftest.h"
 
 #define LOOK_MS 60000
 #define LOOK_PAUSE_MS 1000
@@ -141,7 +140,7 @@ static void cover(struct gw_guard *g, struct gw_port *p)
 {
     p->covered = true;
     if (!g->enforcing) {
-        (void)snprintf(p->hooks.reason, sizeof(p->hooks.reason), "%.95s", g->why);
+        (void)snprintf(p->hooks.reason, sizeof(p->hooks.reason), "%.*s", GW_REASON - 1, g->why);
         return;
     }
     gw_kernel_attach(&g->kernel, p->ifindex, &p->hooks);
@@ -295,7 +294,7 @@ static void hold(struct gw_guard *g, struct gw_port *p)
 {
     enum gw_ingress in = p->hooks.ingress;
     enum gw_egress out = p->hooks.egress;
-    char why[GW_HELD_WHY], still[GW_HELD_WHY];
+    char why[GW_CHECK_DETAIL], still[GW_CHECK_DETAIL];
     bool was_on = in != GW_INGRESS_NONE && out != GW_EGRESS_NONE;
 
     if (is_held(g, p, why))

@@ -352,7 +352,7 @@ static void note_held(struct gw_selftest_run *run, const char *name, const char 
 static void look_at_ports(struct gw_selftest_run *run)
 {
     struct gw_guard *g = run->guard;
-    char why[GW_HELD_WHY] = "";
+    char why[GW_CHECK_DETAIL] = "";
 
     note_held(run, "the maps are pinned", "", gw_kernel_pinned(&g->kernel, why), why);
     GW_LIST_EACH(&g->network.ports, node)

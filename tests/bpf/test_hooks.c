@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/own.h"
-#include "enforcer/selftest.h"
 #include "harness.h"
 
 #define PINS "/sys/fs/bpf/cordon"
@@ -72,7 +71,7 @@ static uint32_t id_of(int fd)
 
 static void expect_held(const char *name)
 {
-    char why[GW_HELD_WHY] = "";
+    char why[GW_CHECK_DETAIL] = "";
 
     cr_expect(gw_hooks_held(&k, port, &h, false, why), "%s: %s", name, why);
     cr_expect(gw_hooks_held(&k, port, &h, true, why), "%s: %s", name, why);
@@ -85,7 +84,7 @@ Test(hooks, a_link_that_lost_its_pin_goes_on_and_is_pinned_again)
     for (int out = 0; out < 2; out++) {
         const char *name = out ? "out" : "xdp";
         uint32_t in_id, out_id;
-        char why[GW_HELD_WHY];
+        char why[GW_CHECK_DETAIL];
 
         gw_kernel_attach(&k, port, &h);
         expect_held(name);
@@ -102,7 +101,7 @@ Test(hooks, a_link_that_lost_its_pin_goes_on_and_is_pinned_again)
 
 Test(hooks, a_pin_of_something_else_is_replaced)
 {
-    char why[GW_HELD_WHY];
+    char why[GW_CHECK_DETAIL];
     uint32_t id;
 
     gw_kernel_attach(&k, port, &h);
@@ -117,7 +116,7 @@ Test(hooks, a_pin_of_something_else_is_replaced)
 
 Test(hooks, a_side_that_was_not_covered_is_tried_again)
 {
-    char why[GW_HELD_WHY];
+    char why[GW_CHECK_DETAIL];
     uint32_t id;
 
     gw_kernel_attach(&k, port, &h);
