@@ -23,7 +23,6 @@
 #define CORDON_NOTICED_MAX 32               /**< other events per port, CPU and window */
 #define CORDON_PREFIXES 4096                /**< prefixes of each family */
 #define CORDON_PREFIX_DEPTH 8               /**< expired prefixes that are looked behind */
-#define CORDON_OURS 4096                    /**< the gateway's own addresses */
 #define CORDON_RULES 64                     /**< of one policy, each a bit of a word */
 #define CORDON_PEERS 65536                  /**< hosts that rules name, of all policies */
 #define CORDON_NETS 16384                   /**< networks that rules name, of all policies */

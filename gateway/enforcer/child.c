@@ -360,7 +360,7 @@ static bool fill_sighting(struct gw_guard *g, uint32_t slot, struct gw_sighting 
     }
     gw_table_mac(t->slots[mac].a, out->mac);
     out->ifindex = t->slots[mac].owner;
-    port = gw_network_port(g, out->ifindex);
+    port = gw_network_port(&g->network, out->ifindex);
     if (port)
         memcpy(out->ifname, port->name, sizeof(out->ifname));
     return true;

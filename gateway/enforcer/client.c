@@ -128,17 +128,6 @@ int gw_enforcer_receive_bundle(int fd, struct gw_buf *out)
     return err;
 }
 
-const char *gw_wire_kind_text(enum gw_wire_kind kind)
-{
-    static const char *const texts[] = {
-#define X(name, text) [GW_WIRE_##name] = text,
-        GW_WIRE_KINDS(X)
-#undef X
-    };
-
-    return texts[kind];
-}
-
 /* ---- what the enforcer says ---- */
 
 static void keep_link(struct gw_enforcer *e, const struct gw_link_report *r)

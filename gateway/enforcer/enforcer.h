@@ -208,9 +208,6 @@ struct gw_wire_event {
     char ifname[IFNAMSIZ];
 };
 
-/** "scan-hosts" and so on: as alerts and rules name it. */
-const char *gw_wire_kind_text(enum gw_wire_kind kind);
-
 /* ---- the isolation, proven ---- */
 
 #define GW_CHECKS_MAX 4096

@@ -112,7 +112,7 @@ void gw_network_close(struct gw_guard *g);
 void gw_network_refresh(struct gw_guard *g);
 /* The interface of a default route. */
 bool gw_network_has_default(const struct gw_network *n, uint32_t ifindex);
-const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex);
+struct gw_port *gw_network_port(const struct gw_network *n, uint32_t ifindex);
 /* Ask the neighbour table now; what it knows is heard. */
 void gw_network_neighbours(struct gw_guard *g);
 
@@ -165,9 +165,9 @@ int gw_child_start(struct gw_guard *g) GW_MUST_CHECK;
 /* SIGCHLD: start it again later, or end. */
 void gw_child_reap(struct gw_guard *g);
 void gw_child_stop(struct gw_guard *g);
-/* The new configuration, or why the present one stays. */
 /* A listening socket for the admin address of this index; taken. */
 void gw_child_listener(struct gw_guard *g, uint32_t index, int fd);
+/* The new configuration, or why the present one stays. */
 void gw_child_reload(struct gw_guard *g, const char *error);
 void gw_child_close(struct gw_guard *g);
 /* Tell one thing; a worker that does not listen is told later, or told again when it starts. */

@@ -155,7 +155,7 @@ static bool known(struct gw_guard *g, const struct gw_hwaddr *a, uint32_t *out)
 static void tell_plainly(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
                          uint32_t ifindex)
 {
-    const struct gw_port *port = gw_network_port(g, ifindex);
+    const struct gw_port *port = gw_network_port(&g->network, ifindex);
     struct gw_note n = {.kind = GW_NOTE_SIGHTING, .sighting = {.ifindex = ifindex}};
 
     memcpy(n.sighting.mac, mac, sizeof(n.sighting.mac));
@@ -188,8 +188,8 @@ static bool may_have(const struct gw_guard *g, const struct gw_hwaddr *ip, uint3
 static void place(struct gw_guard *g, uint32_t mac, uint32_t ifindex)
 {
     struct cordon_slot *s = &g->kernel.table.slots[mac];
-    const struct gw_port *now = gw_network_port(g, ifindex);
-    const struct gw_port *before = gw_network_port(g, s->owner);
+    const struct gw_port *now = gw_network_port(&g->network, ifindex);
+    const struct gw_port *before = gw_network_port(&g->network, s->owner);
 
     if (s->owner == ifindex || (before && before->covered && !(now && now->covered)))
         return;
@@ -278,7 +278,7 @@ static struct gw_hwaddr claim_of(uint64_t a, uint64_t b, uint32_t kind)
 static void tell_wire(struct gw_guard *g, const struct cordon_event *e)
 {
     enum gw_wire_kind kind = (enum gw_wire_kind)(e->what - CORDON_WIRE);
-    const struct gw_port *port = gw_network_port(g, e->ifindex);
+    const struct gw_port *port = gw_network_port(&g->network, e->ifindex);
     struct gw_note n = {.kind = GW_NOTE_WIRE};
     struct gw_wire_event *w = &n.wire;
 

@@ -42,6 +42,8 @@ void gw_kernel_copy_live(struct gw_kernel *k);
 /* The slots are the authority for the prefixes too: a daemon may have died between two steps. */
 void gw_kernel_adopt_prefixes(struct gw_kernel *k);
 int gw_kernel_adopt_flags(struct gw_kernel *k) GW_MUST_CHECK;
+/* A network as policies' rules name it. */
+struct cordon_net gw_net_key(uint32_t scope, const struct gw_hwaddr *a);
 
 /*
  * Copy what the maps of another layout or size hold, pinned in the directory `name`: addresses,

@@ -152,7 +152,7 @@ static struct old_slot old_3(const struct source *s, uint32_t i)
         .until_wall_ms = ((const int64_t *)s->ends.at)[i],
         .flags = at->flags & (CORDON_DEFAULT | CORDON_BOUND),
         .policy = at->policy,
-        .decided = gw_table_decided(at),
+        .decided = gw_table_is_kept(at),
     };
 }
 

@@ -39,11 +39,11 @@ static int failed(int nl_err)
     }
 }
 
-const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex)
+struct gw_port *gw_network_port(const struct gw_network *n, uint32_t ifindex)
 {
-    GW_LIST_EACH(&g->network.ports, node)
+    GW_LIST_EACH(&n->ports, node)
     {
-        const struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+        struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
 
         if (p->ifindex == ifindex)
             return p;
@@ -74,14 +74,10 @@ static bool hwaddr_of(const struct nl_addr *a, struct gw_hwaddr *out)
 
 static struct gw_port *port_for(struct gw_guard *g, uint32_t ifindex)
 {
-    struct gw_port *p;
+    struct gw_port *p = gw_network_port(&g->network, ifindex);
 
-    GW_LIST_EACH(&g->network.ports, node)
-    {
-        p = GW_LIST_ENTRY(node, struct gw_port, node);
-        if (p->ifindex == ifindex)
-            return p;
-    }
+    if (p)
+        return p;
     p = calloc(1, sizeof(*p));
     if (!p)
         return NULL;

@@ -240,7 +240,7 @@ void gw_note_queue_fini(struct gw_note_queue *q)
 
 int gw_note_file(struct gw_slice bytes, int *out_fd)
 {
-    GW_CLEANUP(gw_close_fd) int fd = memfd_create("cordon-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    GW_CLEANUP(gw_close_fd) int fd = memfd_create("cordon-note", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return -errno;

@@ -46,14 +46,6 @@ static int learned_fd(const struct gw_kernel *k)
 
 /* ---- peers ---- */
 
-static struct cordon_net net_key(uint32_t scope, const struct gw_hwaddr *a)
-{
-    struct cordon_net key = {.prefix_len = 32U + a->prefix_len, .scope = scope};
-
-    memcpy(key.words, a->bytes, sizeof(key.words));
-    return key;
-}
-
 static struct cordon_peer peer_key(uint32_t scope, const struct gw_hwaddr *a)
 {
     uint64_t words[2];
@@ -64,7 +56,7 @@ static struct cordon_peer peer_key(uint32_t scope, const struct gw_hwaddr *a)
 
 static int peer_put(struct gw_kernel *k, uint32_t scope, const struct gw_policy_peer *p)
 {
-    struct cordon_net net = net_key(scope, &p->address);
+    struct cordon_net net = gw_net_key(scope, &p->address);
     struct cordon_peer host = peer_key(scope, &p->address);
     bool network = gw_table_is_network(&p->address);
     int fd = network ? nets_fd(k) : peers_fd(k);
@@ -76,7 +68,7 @@ static int peer_put(struct gw_kernel *k, uint32_t scope, const struct gw_policy_
 
 static void peer_remove(struct gw_kernel *k, uint32_t scope, const struct gw_hwaddr *a)
 {
-    struct cordon_net net = net_key(scope, a);
+    struct cordon_net net = gw_net_key(scope, a);
     struct cordon_peer host = peer_key(scope, a);
 
     if (gw_table_is_network(a))

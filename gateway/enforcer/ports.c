@@ -20,18 +20,6 @@ static bool is_named(const struct gw_config *c, const char *name)
     return false;
 }
 
-static const struct gw_port *port_at(const struct gw_network *n, uint32_t ifindex)
-{
-    GW_LIST_EACH(&n->ports, node)
-    {
-        const struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
-
-        if (p->ifindex == ifindex)
-            return p;
-    }
-    return NULL;
-}
-
 /*
  * auto: Ethernet-like and without the default route. A bridge is covered on its ports, since what
  * goes from one to another never reaches the bridge device; a bond on itself, whose members carry
@@ -39,7 +27,7 @@ static const struct gw_port *port_at(const struct gw_network *n, uint32_t ifinde
  */
 static bool is_automatic(const struct gw_network *n, const struct gw_port *p, int depth)
 {
-    const struct gw_port *lower = p->vlan ? port_at(n, p->lower) : NULL;
+    const struct gw_port *lower = p->vlan ? gw_network_port(n, p->lower) : NULL;
 
     if (!p->ethernet || p->bridge || p->bond_member || gw_network_has_default(n, p->ifindex))
         return false;
@@ -56,7 +44,7 @@ static bool is_lan(const struct gw_guard *g, const struct gw_port *p)
 /* `top` is this interface, has it as a member, or is a VLAN over either. */
 static bool is_over(const struct gw_network *n, uint32_t top, uint32_t ifindex, int depth)
 {
-    const struct gw_port *upper = port_at(n, top), *lower = port_at(n, ifindex);
+    const struct gw_port *upper = gw_network_port(n, top), *lower = gw_network_port(n, ifindex);
 
     if (top == ifindex)
         return true;
@@ -78,7 +66,7 @@ bool gw_ports_uplink(const struct gw_guard *g, uint32_t ifindex)
 
 bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth)
 {
-    const struct gw_port *p = port_at(&g->network, ifindex);
+    const struct gw_port *p = gw_network_port(&g->network, ifindex);
 
     if (!p || depth > 3)
         return false;

@@ -285,7 +285,7 @@ bool gw_table_spreads(const uint64_t factor[2], uint32_t buckets)
  * After a start the index is held against the slots, which are the authority: a daemon may have
  * died between two stores.
  */
-static int reconcile(struct gw_table *t)
+static void reconcile(struct gw_table *t)
 {
     for (uint32_t i = 0; i < t->state->slots; i++) {
         struct gw_hwaddr a;
@@ -311,7 +311,15 @@ static int reconcile(struct gw_table *t)
     }
     for (uint32_t bucket = 0; bucket < t->state->buckets; bucket++)
         filter_rebuild(t, bucket);
-    return 0;
+}
+
+static void find_unused(struct gw_table *t)
+{
+    t->unused_at = t->unused_count = 0;
+    for (uint32_t i = 0; i < t->state->slots; i++) {
+        if (t->slots[i].kind == 0)
+            t->unused[t->unused_count++] = i;
+    }
 }
 
 int gw_table_init(struct gw_table *t)
@@ -319,18 +327,11 @@ int gw_table_init(struct gw_table *t)
     t->unused = calloc(t->state->slots, sizeof(*t->unused));
     if (!t->unused)
         return -ENOMEM;
-    t->unused_at = t->unused_count = t->hand = 0;
-    for (uint32_t i = 0; i < t->state->slots; i++) {
-        if (t->slots[i].kind == 0)
-            t->unused[t->unused_count++] = i;
-    }
-    if (t->unused_count == t->state->slots)
-        return 0;
-    t->unused_count = 0;
-    (void)reconcile(t);
-    for (uint32_t i = 0; i < t->state->slots; i++) {
-        if (t->slots[i].kind == 0)
-            t->unused[t->unused_count++] = i;
+    t->hand = 0;
+    find_unused(t);
+    if (t->unused_count < t->state->slots) {
+        reconcile(t);
+        find_unused(t);
     }
     return 0;
 }
@@ -355,15 +356,26 @@ void gw_table_flag(struct gw_table *t, uint32_t slot, uint16_t flags, bool set)
 }
 
 /* lan.new_devices' verdict is nobody's: it comes again with the address. */
-bool gw_table_decided(const struct cordon_slot *s)
+bool gw_table_has_verdict(const struct cordon_slot *s)
 {
-    return s->kind != 0 && ((s->verdict != 0 && !(s->flags & CORDON_DEFAULT)) || s->policy != 0 ||
+    return s->verdict != 0 && !(s->flags & CORDON_DEFAULT);
+}
+
+bool gw_table_judged(const struct cordon_slot *s)
+{
+    return s->kind != 0 && !(s->flags & CORDON_TEST) &&
+           (gw_table_has_verdict(s) || s->policy != 0 || s->flags & CORDON_BOUND);
+}
+
+bool gw_table_is_kept(const struct cordon_slot *s)
+{
+    return s->kind != 0 && (gw_table_has_verdict(s) || s->policy != 0 ||
                             s->flags & (CORDON_CLAIMED | CORDON_SERVER));
 }
 
 static bool is_idle(const struct cordon_slot *s, uint64_t mono_ns, uint64_t idle_ns)
 {
-    return s->kind != 0 && !gw_table_decided(s) && s->seen_ns + idle_ns <= mono_ns;
+    return s->kind != 0 && !gw_table_is_kept(s) && s->seen_ns + idle_ns <= mono_ns;
 }
 
 /* Free one idle slot, the hand going round over at most `probes`. */

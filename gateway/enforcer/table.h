@@ -74,8 +74,13 @@ void gw_table_judge(struct gw_table *t, uint32_t slot, enum gw_verdict_mode mode
                     uint64_t until_boot_ns);
 /** Set or clear flags of the slot. */
 void gw_table_flag(struct gw_table *t, uint32_t slot, uint16_t flags, bool set);
-/** True when somebody decided about the address: its slot is not another's for the asking. */
-bool gw_table_decided(const struct cordon_slot *slot);
+/** Somebody's verdict, as against lan.new_devices'. */
+bool gw_table_has_verdict(const struct cordon_slot *slot);
+/** The worker decided something about the address: verdict, policy or owner. */
+bool gw_table_judged(const struct cordon_slot *slot);
+/** It did, or the test, or the address is one of the site's own: the slot is not another's for the
+ * asking. */
+bool gw_table_is_kept(const struct cordon_slot *slot);
 /** The mode in a slot, also when its time has passed. */
 enum gw_verdict_mode gw_table_mode(const struct cordon_slot *slot);
 
