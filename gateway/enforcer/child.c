@@ -477,6 +477,8 @@ static void on_policy(struct gw_guard *g, const struct gw_note *n, const struct 
 
     if (!g->enforcing)
         a.err = GW_EUNSUPPORTED;
+    else if (n->policy.number == gw_policy_of_tests(&g->kernel))
+        a.err = GW_EFULL;
     else if (n->kind == GW_NOTE_POLICY)
         a.err = set_policy(g, n, fds, &only_more);
     else
@@ -497,7 +499,7 @@ static void on_learn(struct gw_guard *g, const struct gw_note *n)
     struct gw_note reply = {.kind = GW_NOTE_LEARNED};
     int fd = -1, err = GW_EUNSUPPORTED;
 
-    if (g->enforcing)
+    if (g->enforcing && nothing.number != gw_policy_of_tests(&g->kernel))
         err =
             gw_policy_learned(&g->kernel, (uint16_t)n->policy.number, n->policy.forget != 0, &out);
     if (err) {

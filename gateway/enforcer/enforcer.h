@@ -4,7 +4,8 @@
  * The privileged process, and the worker's client for it. The enforcer loads, attaches and pins the
  * kernel programs, follows links and neighbours, applies verdicts, reads the files that the
  * configuration names, and starts the worker again when it dies. Everything pinned survives the
- * death of both. The client side: loop thread only.
+ * death of both. The client side: loop thread only. It is long for it is the whole boundary between
+ * the two processes.
  */
 #pragma once
 
@@ -104,7 +105,9 @@ struct gw_traffic {
 
 #define GW_POLICY_RULES_MAX 64   /**< of one policy: each is a bit of a word */
 #define GW_POLICY_PEERS_MAX 1024 /**< of one policy */
-#define GW_POLICIES_MAX 65535    /**< by number, from 1; the kernel's tables may hold fewer */
+#define GW_POLICIES_MAX                                                                            \
+    65535 /**< by number, from 1; the kernel's tables may hold fewer, and                          \
+               their last one is the self-test's */
 
 enum gw_policy_flag {
     GW_POLICY_LEARN = 1,   /**< keep what it does, see gw_enforcer_learned() */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "enforcer/policy.h"
 
 /* Layout 2 and before: the verdict's end in wall time was in the slot. */
 struct slot_2 {
@@ -188,7 +189,7 @@ static int copy_slot(struct gw_kernel *k, struct source *s, uint32_t from, const
     to = &t->slots[slot];
     to->seen_ns = o->seen_ns;
     to->flags = o->flags;
-    to->policy = o->policy < t->state->policies ? o->policy : 0;
+    to->policy = o->policy < gw_policy_of_tests(k) ? o->policy : 0;
     to->owner = o->address.kind == GW_ADDR_MAC ? o->owner : CORDON_NO_OWNER;
     to->verdict = o->verdict;
     t->ends[slot] = o->until_wall_ms;

@@ -241,20 +241,25 @@ static const struct cordon_policy *in_force(const struct gw_kernel *k, uint32_t 
     return &k->table.policies[number * 2 + (k->table.meters[number].bank & 1)];
 }
 
-bool gw_policy_is_set(const struct gw_kernel *k, uint16_t number)
+uint16_t gw_policy_of_tests(const struct gw_kernel *k)
+{
+    return (uint16_t)GW_MIN(k->table.state->policies - 1, (uint32_t)GW_POLICIES_MAX);
+}
+
+bool gw_policy_is_set(const struct gw_kernel *k, uint32_t number)
 {
     const struct cordon_policy *p = in_force(k, number);
 
     return p->flags != 0 || p->packets_per_s != 0 || p->bytes_per_s != 0 || p->rule_count != 0;
 }
 
-struct gw_policy gw_policy_get(const struct gw_kernel *k, uint16_t number)
+struct gw_policy gw_policy_get(const struct gw_kernel *k, uint32_t number)
 {
     const struct cordon_policy *c = in_force(k, number);
     const struct gw_policy_kept *kept = k->policies[number];
     uint32_t which = k->table.meters[number].bank & 1;
     struct gw_policy p = {
-        .number = number,
+        .number = (uint16_t)number,
         .flags = c->flags,
         .packets_per_s = (uint32_t)c->packets_per_s,
         .bytes_per_s = c->bytes_per_s,
@@ -325,7 +330,7 @@ size_t gw_policy_sweep(struct gw_kernel *k, uint16_t generation)
     for (uint32_t i = 1; i < k->table.state->policies; i++) {
         const struct gw_policy_kept *kept = k->policies[i];
 
-        if (!gw_policy_is_set(k, (uint16_t)i) || (kept && kept->generation == generation))
+        if (!gw_policy_is_set(k, i) || (kept && kept->generation == generation))
             continue;
         gw_policy_end(k, (uint16_t)i);
         ended++;

@@ -14,12 +14,17 @@
  */
 int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p,
                   uint16_t generation) GW_MUST_CHECK;
+/**
+ * The last number is the self-test's: whatever a worker or a file says of it is refused as one that
+ * is not in the tables, so a test can always run, and meets nobody's policy.
+ */
+uint16_t gw_policy_of_tests(const struct gw_kernel *k);
 /** It has sound rules and peers, whatever the tables hold. */
 bool gw_policy_valid(const struct gw_policy *p);
 /** The number does something: it was set, and has not ended. */
-bool gw_policy_is_set(const struct gw_kernel *k, uint16_t number);
+bool gw_policy_is_set(const struct gw_kernel *k, uint32_t number);
 /** What it does; the peers are borrowed until the next change. */
-struct gw_policy gw_policy_get(const struct gw_kernel *k, uint16_t number);
+struct gw_policy gw_policy_get(const struct gw_kernel *k, uint32_t number);
 /** True when setting it would leave all as it is, but for more peers, or more rules of some. */
 bool gw_policy_only_adds(const struct gw_kernel *k, const struct gw_policy *p);
 /** It does nothing from now on, and what it learned is forgotten. */

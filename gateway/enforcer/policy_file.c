@@ -85,9 +85,9 @@ int gw_policy_save(const struct gw_kernel *k, const char *state_dir)
     for (uint32_t i = 1; !err && i < k->table.state->policies; i++) {
         struct gw_policy p;
 
-        if (!gw_policy_is_set(k, (uint16_t)i))
+        if (!gw_policy_is_set(k, i))
             continue;
-        p = gw_policy_get(k, (uint16_t)i);
+        p = gw_policy_get(k, i);
         err = append_policy(&p, &all);
         count++;
     }
@@ -105,6 +105,8 @@ static int load_one(struct gw_kernel *k, struct gw_slice file, uint16_t generati
         return -ENOMEM;
     memcpy(copy, file.ptr, file.len);
     err = gw_policy_decode(GW_SLICE(copy, file.len), &p);
+    if (!err && p.number == gw_policy_of_tests(k))
+        err = GW_EFULL;
     return err ? err : gw_policy_set(k, &p, generation);
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforcer/kept.h"
+#include "enforcer/policy.h"
 
 #define FILE_NAME "verdicts"
 #define MAGIC "CORDONv2"
@@ -80,7 +81,7 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
         v.mode = GW_MODE_NONE;
     if (gw_table_is_network(&v.address)) /* nobody's: it has no policy, and no owner */
         v.policy = v.bound = 0;
-    if (v.policy != 0 && v.policy >= k->table.state->policies) {
+    if (v.policy >= gw_policy_of_tests(k)) {
         if (v.mode == GW_MODE_NONE)
             return GW_EFULL;
         v.policy = 0; /* a verdict holds all the same */

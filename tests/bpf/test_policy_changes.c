@@ -116,7 +116,7 @@ Test(policy_changes, a_number_beyond_the_tables_is_refused)
 {
     struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
     struct packet packet = {IN, HERE, UDP, 9, 9, 0};
-    uint16_t last = (uint16_t)(k.table.state->policies - 1);
+    uint16_t last = (uint16_t)(k.table.state->policies - 2); /* behind it is the self-test's */
     struct gw_verdict_record v = {.address = mac, .policy = (uint16_t)(last + 1)};
     struct gw_policy p = closed(last);
 
@@ -124,15 +124,21 @@ Test(policy_changes, a_number_beyond_the_tables_is_refused)
     set(&p);
     give_device(last, GW_MODE_NONE);
     cr_assert_not(passes_as(&packet));
-    p.number++;
+    p.number = (uint16_t)(last + 2);
     cr_expect_eq(gw_policy_set(&k, &p, 1), GW_EFULL);
     p.number = GW_POLICIES_MAX;
     cr_expect_eq(gw_policy_set(&k, &p, 1), GW_EFULL);
+    cr_expect_eq(gw_verdict_set(&k, &v, 1), GW_EFULL, "the self-test's");
+    v.policy++;
     cr_expect_eq(gw_verdict_set(&k, &v, 1), GW_EFULL);
     cr_expect_not(passes_as(&packet), "the old one stays");
-    gw_policy_end(&k, (uint16_t)(last + 1)); /* nobody's */
+    gw_policy_end(&k, (uint16_t)(last + 2)); /* nobody's */
     gw_policy_end(&k, 0);
     cr_expect_not(passes_as(&packet), "still");
+    v.policy = gw_policy_of_tests(&k);
+    v.mode = GW_MODE_ISOLATE;
+    cr_expect_eq(gw_verdict_set(&k, &v, 1), 0, "a verdict holds all the same");
+    cr_expect_eq(k.table.slots[gw_table_find(&k.table, &mac)].policy, 0);
 }
 
 /* The i-th network of 256 addresses in 11.0.0.0/8. */

@@ -428,6 +428,17 @@ Test(kept_policies, whoever_has_one_that_cannot_be_read_back_is_closed)
     expect_sound("the other one is read all the same");
 }
 
+Test(kept_policies, the_self_tests_number_is_not_read_back)
+{
+    set_sound(1);
+    set_sound(gw_policy_of_tests(&k));
+    cr_assert_eq(gw_policy_save(&k, dir), 0);
+    reopen();
+    cr_expect_eq(gw_policy_load(&k, dir, 0), GW_EFULL);
+    cr_expect(gw_policy_is_set(&k, 1));
+    cr_expect_not(gw_policy_is_set(&k, gw_policy_of_tests(&k)));
+}
+
 Test(kept_policies, one_that_finds_no_room_is_closed)
 {
     static struct gw_policy_peer peers[GW_POLICY_PEERS_MAX];

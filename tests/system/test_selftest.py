@@ -275,6 +275,23 @@ def process_of_test(lab):
     return None
 
 
+def test_no_device_gets_the_policy_of_the_test(lab):
+    """The tables hold 64 numbers, from 0: the last one is never a device's, so that a test finds it free."""
+    lab.daemon.configure(isolation={"addresses": 256}).start()
+    lab.device("one")
+    macs = [f"0a:00:00:00:00:{i:02x}" for i in range(1, 64)]
+    (lab.dir / "neighbours").write_text("".join(
+        f"neigh replace 10.0.0.{i} lladdr {mac} dev br0 nud permanent\n" for i, mac in enumerate(macs, 1)))
+    lab.gateway.run("ip", "-batch", lab.dir / "neighbours")
+    wait_until(lambda: lab.daemon.json("status")["devices"]["known"] >= 63, 10, "the devices")
+    for i, mac in enumerate(macs, 1):
+        got = lab.daemon.cordon("limit", "mac-" + mac.replace(":", ""), "--packets", "1000", check=False)
+        assert (got.returncode == 0) == (i < 63), (i, got.stdout, got.stderr)
+    assert "no room" in got.stderr
+    run_test(lab)
+    run_test(lab)
+
+
 def test_a_killed_test_says_so_and_leaves_nothing(pair):
     """Its process is stopped, so that it hangs in the middle, then killed."""
     before = prefixes(pair)
