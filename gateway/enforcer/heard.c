@@ -275,6 +275,14 @@ static struct gw_hwaddr claim_of(uint64_t a, uint64_t b, uint32_t kind)
     return kind == 0 ? none : gw_table_from_words(a, b, kind, kind == CORDON_IPV4 ? 32 : 128);
 }
 
+/* The programs' kinds are the worker's. */
+#define X(name, text)                                                                              \
+    _Static_assert((int)NOTICED_##name == (int)GW_WIRE_##name, text " is one kind on both sides");
+GW_WIRE_KINDS(X)
+#undef X
+_Static_assert((int)NOTICED_COUNT == (int)GW_WIRE_COUNT, "and there are no others");
+_Static_assert(CORDON_WIRE + NOTICED_COUNT <= 1 << CORDON_WHAT_BITS, "what is remembered as told");
+
 static void tell_wire(struct gw_guard *g, const struct cordon_event *e)
 {
     enum gw_wire_kind kind = (enum gw_wire_kind)(e->what - CORDON_WIRE);
