@@ -331,7 +331,7 @@ static bool known(const struct gw_enforcer *e, const struct gw_hwaddr *ip, struc
     const struct gw_link_report *link;
     uint32_t slot, mac;
 
-    if (!e->has_tables || !gw_table_valid(ip))
+    if (!e->has_tables || !gw_hwaddr_valid(ip))
         return false;
     slot = gw_table_find(t, ip);
     mac = slot == GW_SLOT_NONE ? GW_SLOT_NONE : gw_table_owner(t, slot);
@@ -508,7 +508,7 @@ bool gw_enforcer_traffic(const struct gw_enforcer *e, const struct gw_hwaddr *a,
 {
     uint32_t slot;
 
-    if (!e || !e->has_tables || !gw_table_valid(a))
+    if (!e || !e->has_tables || !gw_hwaddr_valid(a))
         return false;
     slot = gw_table_find(&e->table, a);
     if (slot == GW_SLOT_NONE)

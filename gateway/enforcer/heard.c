@@ -9,36 +9,13 @@
 
 /* ---- never cut off ---- */
 
-static bool overlaps(const struct gw_hwaddr *a, const struct gw_hwaddr *b)
-{
-    return gw_hwaddr_contains(a, b) || gw_hwaddr_contains(b, a);
-}
-
 static bool in_list(const struct gw_addresses *list, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < list->count; i++) {
-        if (overlaps(&list->at[i], a))
+        if (gw_hwaddr_overlaps(&list->at[i], a))
             return true;
     }
     return false;
-}
-
-/* Nobody's address: multicast, broadcast, unspecified, loopback. */
-static bool is_nobody(const struct gw_hwaddr *a)
-{
-    static const uint8_t zero[16], loopback6[16] = {[15] = 1};
-
-    if (memcmp(a->bytes, zero, sizeof(zero)) == 0)
-        return true;
-    switch ((enum gw_addr_kind)a->kind) {
-    case GW_ADDR_MAC:
-        return a->bytes[0] & 1;
-    case GW_ADDR_IPV4:
-        return a->bytes[0] == 0 || a->bytes[0] == 127 || a->bytes[0] >= 224;
-    case GW_ADDR_IPV6:
-        return a->bytes[0] == 0xff || memcmp(a->bytes, loopback6, sizeof(loopback6)) == 0;
-    }
-    return true;
 }
 
 /* The router's link address is known by its network address. */
@@ -61,11 +38,12 @@ static bool is_router_mac(const struct gw_guard *g, const struct gw_hwaddr *a)
 int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < g->config->quarantine.protected_count; i++) {
-        if (overlaps(&g->config->quarantine.protected_addrs[i], a))
+        if (gw_hwaddr_overlaps(&g->config->quarantine.protected_addrs[i], a))
             return GW_EPROTECTED;
     }
-    if (is_nobody(a) || in_list(&g->network.own, a) || in_list(&g->network.routers, a) ||
-        in_list(&g->network.broadcasts, a) || is_router_mac(g, a))
+    if (!gw_hwaddr_is_unicast(a) || in_list(&g->network.own, a) ||
+        in_list(&g->network.routers, a) || in_list(&g->network.broadcasts, a) ||
+        is_router_mac(g, a))
         return GW_EPROTECTED;
     return 0;
 }
@@ -93,8 +71,7 @@ static void protect_one(struct gw_guard *g, const struct gw_hwaddr *a)
     if (a->kind == GW_ADDR_MAC || !g->kernel.table.state->prefixes[a->kind == GW_ADDR_IPV6])
         return;
     while (net.prefix_len > 0) {
-        net.prefix_len--;
-        net.bytes[net.prefix_len / 8] &= (uint8_t)(0xff00 >> net.prefix_len % 8);
+        net = gw_hwaddr_masked(a, net.prefix_len - 1U);
         protect_slot(g, &net);
     }
 }
@@ -179,7 +156,7 @@ static bool is_own(const struct gw_guard *g, const struct gw_hwaddr *a)
  */
 static bool may_have(const struct gw_guard *g, const struct gw_hwaddr *ip, uint32_t ifindex)
 {
-    if (is_nobody(ip) || is_own(g, ip))
+    if (!gw_hwaddr_is_unicast(ip) || is_own(g, ip))
         return false;
     return !in_list(&g->network.routers, ip) || gw_ports_uplink(g, ifindex);
 }
@@ -225,7 +202,7 @@ void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *
     struct gw_hwaddr link = gw_hwaddr_mac(mac);
     uint32_t m, i;
 
-    if (is_nobody(&link) || is_own(g, &link))
+    if (!gw_hwaddr_is_unicast(&link) || is_own(g, &link))
         return;
     if (ip && !may_have(g, ip, ifindex))
         ip = NULL;

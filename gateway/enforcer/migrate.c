@@ -179,7 +179,7 @@ static int copy_slot(struct gw_kernel *k, struct source *s, uint32_t from, const
     int err;
 
     err = gw_table_add(t, &o->address, o->decided, gw_clock_mono_ms() * 1000000, &slot);
-    if (!err && gw_table_is_network(&o->address)) {
+    if (!err && !gw_hwaddr_is_host(&o->address)) {
         err = gw_kernel_prefix_add(k, &o->address, slot);
         if (err)
             gw_table_remove(t, slot);
@@ -220,7 +220,7 @@ static int copy_all(struct gw_kernel *k, struct source *s)
         for (uint32_t i = 0; i < s->state.slots; i++) {
             struct old_slot o = old_slot(s, i);
 
-            if (!o.used || o.decided != (decided != 0) || !gw_table_valid(&o.address))
+            if (!o.used || o.decided != (decided != 0) || !gw_hwaddr_valid(&o.address))
                 continue;
             if (copy_slot(k, s, i, &o) == 0)
                 copied++;

@@ -160,13 +160,11 @@ static bool broadcast_of(struct gw_hwaddr *a, int prefix_len)
 }
 
 /* The network that `a`, with so long a prefix, is in. */
-static int add_net(struct gw_network *n, uint32_t ifindex, struct gw_hwaddr a, int prefix_len)
+static int add_net(struct gw_network *n, uint32_t ifindex, const struct gw_hwaddr *a,
+                   int prefix_len)
 {
     struct gw_net *more;
 
-    a.prefix_len = (uint8_t)prefix_len;
-    for (unsigned bit = a.prefix_len; bit < 8 * sizeof(a.bytes); bit++)
-        a.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
     if (n->net_count == GW_ADDRESSES_MAX)
         return GW_EFULL;
     if (n->net_count == n->net_cap) {
@@ -176,7 +174,7 @@ static int add_net(struct gw_network *n, uint32_t ifindex, struct gw_hwaddr a, i
         n->nets = more;
         n->net_cap = n->net_cap * 2 + 16;
     }
-    n->nets[n->net_count++] = (struct gw_net){ifindex, a};
+    n->nets[n->net_count++] = (struct gw_net){ifindex, gw_hwaddr_masked(a, (unsigned)prefix_len)};
     return 0;
 }
 
@@ -195,7 +193,7 @@ static int read_addresses(struct gw_guard *g)
         if (!hwaddr_of(rtnl_addr_get_local(one), &a))
             continue;
         (void)!gw_addresses_add(&g->network.own, &a);
-        (void)add_net(&g->network, (uint32_t)rtnl_addr_get_ifindex(one), a,
+        (void)add_net(&g->network, (uint32_t)rtnl_addr_get_ifindex(one), &a,
                       rtnl_addr_get_prefixlen(one));
         if (broadcast_of(&a, rtnl_addr_get_prefixlen(one)))
             (void)!gw_addresses_add(&g->network.broadcasts, &a);

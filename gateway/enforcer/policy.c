@@ -52,7 +52,7 @@ static int peer_put(struct gw_kernel *k, uint32_t scope, const struct gw_policy_
 {
     struct cordon_net net = gw_net_key(scope, &p->address);
     struct cordon_peer host = peer_key(scope, &p->address);
-    bool network = gw_table_is_network(&p->address);
+    bool network = !gw_hwaddr_is_host(&p->address);
     int fd = network ? nets_fd(k) : peers_fd(k);
 
     if (bpf_map_update_elem(fd, network ? (void *)&net : (void *)&host, &p->rules, BPF_ANY) == 0)
@@ -65,7 +65,7 @@ static void peer_remove(struct gw_kernel *k, uint32_t scope, const struct gw_hwa
     struct cordon_net net = gw_net_key(scope, a);
     struct cordon_peer host = peer_key(scope, a);
 
-    if (gw_table_is_network(a))
+    if (!gw_hwaddr_is_host(a))
         (void)bpf_map_delete_elem(nets_fd(k), &net);
     else
         (void)bpf_map_delete_elem(peers_fd(k), &host);
@@ -107,7 +107,7 @@ static uint64_t rules_of(const struct gw_policy *p, const struct gw_policy_peer 
         const struct gw_hwaddr *a = &p->peers[i].address;
 
         if (memcmp(a, &peer->address, sizeof(*a)) == 0 ||
-            (gw_table_is_network(&peer->address) && gw_hwaddr_contains(a, &peer->address)))
+            (!gw_hwaddr_is_host(&peer->address) && gw_hwaddr_contains(a, &peer->address)))
             rules |= p->peers[i].rules;
     }
     return rules;
@@ -192,7 +192,7 @@ bool gw_policy_valid(const struct gw_policy *p)
         if (!rule_ok(&p->rules[i]))
             return false;
     for (size_t i = 0; i < p->peer_count; i++)
-        if (!gw_table_valid(&p->peers[i].address) || p->peers[i].address.kind == GW_ADDR_MAC ||
+        if (!gw_hwaddr_valid(&p->peers[i].address) || p->peers[i].address.kind == GW_ADDR_MAC ||
             p->peers[i].rules & ~mask)
             return false;
     return true;

@@ -60,10 +60,7 @@ static struct gw_hwaddr address_of(const struct gw_cast *c, enum gw_who who, enu
                          : kind == GW_ADDR_IPV4 ? gw_hwaddr_ipv4(c->ipv4[who])
                                                 : gw_hwaddr_ipv6(c->ipv6[who]);
 
-    a.prefix_len = (uint8_t)prefix_len;
-    for (unsigned bit = prefix_len; bit < 8 * sizeof(a.bytes); bit++)
-        a.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-    return a;
+    return gw_hwaddr_masked(&a, prefix_len);
 }
 
 static bool is_free(const struct gw_guard *g, const struct gw_hwaddr *a)

@@ -16,40 +16,9 @@ struct key {
     uint8_t family, prefix_len;
 };
 
-static unsigned full_len(uint32_t family)
-{
-    switch (family) {
-    case CORDON_MAC:
-        return 48;
-    case CORDON_IPV4:
-        return 32;
-    default:
-        return 128;
-    }
-}
-
-bool gw_table_valid(const struct gw_hwaddr *a)
-{
-    unsigned bits = full_len(a->kind);
-
-    if (a->kind < GW_ADDR_MAC || a->kind > GW_ADDR_IPV6 || a->prefix_len > bits ||
-        (a->kind == GW_ADDR_MAC && a->prefix_len != bits) || a->pad[0] || a->pad[1])
-        return false;
-    for (unsigned bit = a->prefix_len; bit < 8 * sizeof(a->bytes); bit++) {
-        if (a->bytes[bit / 8] & 0x80 >> bit % 8)
-            return false;
-    }
-    return true;
-}
-
-bool gw_table_is_network(const struct gw_hwaddr *a)
-{
-    return a->prefix_len < full_len(a->kind);
-}
-
 bool gw_table_is_prefix(const struct cordon_slot *slot)
 {
-    return slot->kind != 0 && slot->prefix_len < full_len(slot->kind);
+    return slot->kind != 0 && slot->prefix_len < gw_hwaddr_bits(slot->kind);
 }
 
 void gw_table_words(const struct gw_hwaddr *a, uint64_t *out_a, uint64_t *out_b)
@@ -68,7 +37,7 @@ static struct key key_of(const struct gw_hwaddr *a)
     struct key k = {.family = a->kind, .prefix_len = a->prefix_len};
 
     gw_table_words(a, &k.a, &k.b);
-    k.kind = a->prefix_len == full_len(a->kind) ? (enum cordon_kind)a->kind : CORDON_PREFIX;
+    k.kind = a->prefix_len == gw_hwaddr_bits(a->kind) ? (enum cordon_kind)a->kind : CORDON_PREFIX;
     return k;
 }
 
@@ -85,7 +54,7 @@ static struct key slot_key(const struct cordon_slot *s)
 {
     struct key k = {s->a, s->b, CORDON_PREFIX, (uint8_t)s->kind, (uint8_t)s->prefix_len};
 
-    if (s->prefix_len == full_len(s->kind))
+    if (s->prefix_len == gw_hwaddr_bits(s->kind))
         k.kind = (enum cordon_kind)s->kind;
     return k;
 }
@@ -144,7 +113,7 @@ void gw_table_mac(uint64_t a, uint8_t out[6])
 struct gw_hwaddr gw_table_ip(uint64_t a, uint64_t b, uint32_t kind)
 {
     uint32_t w[4] = {(uint32_t)a, (uint32_t)(a >> 32), (uint32_t)b, (uint32_t)(b >> 32)};
-    struct gw_hwaddr out = {.kind = (uint8_t)kind, .prefix_len = (uint8_t)full_len(kind)};
+    struct gw_hwaddr out = {.kind = (uint8_t)kind, .prefix_len = (uint8_t)gw_hwaddr_bits(kind)};
 
     memcpy(out.bytes, w, kind == CORDON_IPV4 ? 4 : sizeof(w));
     return out;

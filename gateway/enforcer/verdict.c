@@ -79,7 +79,7 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
 
     if (v.until_wall_ms != 0 && v.until_wall_ms <= gw_clock_wall_ms())
         v.mode = GW_MODE_NONE;
-    if (gw_table_is_network(&v.address)) /* nobody's: it has no policy, and no owner */
+    if (!gw_hwaddr_is_host(&v.address)) /* nobody's: it has no policy, and no owner */
         v.policy = v.bound = 0;
     if (v.policy >= gw_policy_of_tests(k)) {
         if (v.mode == GW_MODE_NONE)
@@ -243,7 +243,7 @@ static int read_record(const uint8_t *at, const struct gw_kept_header *h,
         out->bound = 0;
         out->policy = 0;
     }
-    return gw_table_valid(&out->address) && out->mode <= GW_MODE_OBSERVE && out->bound <= 1 &&
+    return gw_hwaddr_valid(&out->address) && out->mode <= GW_MODE_OBSERVE && out->bound <= 1 &&
                    out->until_wall_ms >= 0
                ? 0
                : GW_EMALFORMED;

@@ -483,7 +483,7 @@ Test(migrate, slots_that_hold_nonsense_are_left_out)
     for (uint32_t i = 0; i < k.table.state->slots; i++) {
         struct gw_hwaddr a = gw_table_address(&k.table.slots[i]);
 
-        cr_expect(k.table.slots[i].kind == 0 || gw_table_valid(&a), "%u", i);
+        cr_expect(k.table.slots[i].kind == 0 || gw_hwaddr_valid(&a), "%u", i);
     }
     udp(&f, DEVICE, OTHER, false);
     cr_expect_not(passes(&k, AT_XDP, &f), "what is whole goes along");
