@@ -245,9 +245,25 @@ struct cordon_lpm6 {
     __u8 bytes[16];
 };
 
-/** What the programs tell through the ring buffer; a sighting, or an event of the wire. */
-enum cordon_what { CORDON_SIGHTING, CORDON_WIRE }; /**< CORDON_WIRE + enum gw_wire_kind */
+/** What is noticed, by the names and in the order of enum gw_wire_kind. */
+enum cordon_noticed {
+    NOTICED_HOSTS,
+    NOTICED_PORTS,
+    NOTICED_NEIGHBOURS,
+    NOTICED_FLOOD,
+    NOTICED_FORGED,
+    NOTICED_SPOOFED,
+    NOTICED_MOVES,
+    NOTICED_DHCP,
+    NOTICED_ROUTER,
+    NOTICED_DEPARTURE,
+    NOTICED_COUNT
+};
 
+enum cordon_what { CORDON_SIGHTING, CORDON_WIRE }; /**< CORDON_WIRE + enum cordon_noticed */
+#define CORDON_WHAT_BITS 4                         /**< hold each of them */
+
+/** What the programs tell through the ring buffer; a sighting, or an event of the wire. */
 struct cordon_event {
     __u64 mac;
     __u64 a, b;           /**< the address it used */

@@ -8,20 +8,6 @@
 
 #include "cordon_table.h"
 
-/* In the order of enum gw_wire_kind. */
-enum noticed {
-    NOTICED_HOSTS,
-    NOTICED_PORTS,
-    NOTICED_NEIGHBOURS,
-    NOTICED_FLOOD,
-    NOTICED_FORGED,
-    NOTICED_SPOOFED,
-    NOTICED_MOVES,
-    NOTICED_DHCP,
-    NOTICED_ROUTER,
-    NOTICED_DEPARTURE
-};
-
 #define MS 1000000ULL
 
 SHARED_ARRAY(cordon_told, struct cordon_told, CORDON_TOLD);
@@ -91,7 +77,7 @@ __attribute__((noinline)) int cordon_tell(struct cordon_event *e)
     if (!e || is_group(e->mac) || e->mac == 0)
         return 0;
     c = (struct claim){e->a, e->b, e->kind};
-    told = told_at(e->mac, c, e->ifindex << 4 | e->what, &tag);
+    told = told_at(e->mac, c, e->ifindex << CORDON_WHAT_BITS | e->what, &tag);
     if (!told || (told->tag == tag && told->window == window) ||
         !within_quota(e->ifindex, window, e->what == CORDON_SIGHTING))
         return 0;
@@ -140,7 +126,7 @@ CORDON_INLINE __u32 bits_of(__u64 v)
 }
 
 /* Once for each kind in the window. */
-CORDON_INLINE void notice(struct cordon_watch *w, struct cordon_event *e, enum noticed kind,
+CORDON_INLINE void notice(struct cordon_watch *w, struct cordon_event *e, enum cordon_noticed kind,
                           __u32 count, __u32 limit)
 {
     if (limit == 0 || count < limit || w->told >> kind & 1)

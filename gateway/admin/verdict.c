@@ -83,11 +83,6 @@ static int release(struct gw_admin *a, const char *id, const struct gw_verdict *
     return gw_quarantine_release_addr(a->rooms.quarantine, &addr, by, pending_done, wait);
 }
 
-static bool is_host(const struct gw_hwaddr *a)
-{
-    return a->prefix_len == (a->kind == GW_ADDR_MAC ? 48 : a->kind == GW_ADDR_IPV4 ? 32 : 128);
-}
-
 void on_device_release(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
@@ -103,7 +98,7 @@ void on_device_release(void *owner, struct gw_http_request *req)
         gw_http_problem(req, 404, "\"%.64s\" is not quarantined.", id);
         return;
     }
-    if (!*v->device && !is_host(&v->addr)) {
+    if (!*v->device && !gw_hwaddr_is_host(&v->addr)) {
         gw_http_problem(req, 409, "\"%.64s\" is cut off with all of %s: release that.", id,
                         gw_hwaddr_text(&v->addr, text));
         return;

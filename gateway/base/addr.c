@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-static unsigned bits_of(uint8_t kind)
+unsigned gw_hwaddr_bits(unsigned kind)
 {
     switch (kind) {
     case GW_ADDR_MAC:
@@ -14,15 +14,6 @@ static unsigned bits_of(uint8_t kind)
     default:
         return 128;
     }
-}
-
-static bool host_bits_clear(const struct gw_hwaddr *a)
-{
-    for (unsigned bit = a->prefix_len; bit < bits_of(a->kind); bit++) {
-        if (a->bytes[bit / 8] & 0x80 >> bit % 8)
-            return false;
-    }
-    return true;
 }
 
 static int hex_digit(char c)
@@ -84,10 +75,10 @@ static int parse_ip(const char *text, const char *len, struct gw_hwaddr *out)
     if (len) {
         if (a.kind == GW_ADDR_IPV4 && strchr(text, ':')) /* a mapped address is one host */
             return GW_EMALFORMED;
-        err = parse_len(len, bits_of(a.kind), &a.prefix_len);
+        err = parse_len(len, gw_hwaddr_bits(a.kind), &a.prefix_len);
         if (err)
             return err;
-        if (!host_bits_clear(&a))
+        if (!gw_hwaddr_valid(&a))
             return GW_EMALFORMED;
     }
     *out = a;
@@ -130,7 +121,7 @@ char *gw_hwaddr_text(const struct gw_hwaddr *a, char out[GW_HWADDR_TEXT])
     }
     if (!inet_ntop(a->kind == GW_ADDR_IPV4 ? AF_INET : AF_INET6, a->bytes, out, GW_HWADDR_TEXT))
         out[0] = '\0'; /* cannot be: 64 bytes hold every address */
-    if (a->prefix_len < bits_of(a->kind)) {
+    if (a->prefix_len < gw_hwaddr_bits(a->kind)) {
         len = strlen(out);
         (void)snprintf(out + len, GW_HWADDR_TEXT - len, "/%u", a->prefix_len);
     }
@@ -169,7 +160,77 @@ bool gw_hwaddr_contains(const struct gw_hwaddr *net, const struct gw_hwaddr *hos
     unsigned whole = net->prefix_len / 8, rest = net->prefix_len % 8;
 
     if (net->kind != host->kind || net->prefix_len > host->prefix_len ||
-        net->prefix_len > bits_of(net->kind) || memcmp(net->bytes, host->bytes, whole) != 0)
+        net->prefix_len > gw_hwaddr_bits(net->kind) || memcmp(net->bytes, host->bytes, whole) != 0)
         return false;
     return rest == 0 || ((net->bytes[whole] ^ host->bytes[whole]) & 0xff00 >> rest & 0xff) == 0;
+}
+
+bool gw_hwaddr_overlaps(const struct gw_hwaddr *a, const struct gw_hwaddr *b)
+{
+    return gw_hwaddr_contains(a, b) || gw_hwaddr_contains(b, a);
+}
+
+struct gw_hwaddr gw_hwaddr_masked(const struct gw_hwaddr *a, unsigned prefix_len)
+{
+    struct gw_hwaddr net = *a;
+
+    net.prefix_len = (uint8_t)prefix_len;
+    for (unsigned bit = prefix_len; bit < 8 * sizeof(net.bytes); bit++)
+        net.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+    return net;
+}
+
+bool gw_hwaddr_valid(const struct gw_hwaddr *a)
+{
+    struct gw_hwaddr net = gw_hwaddr_masked(a, a->prefix_len);
+
+    return a->kind >= GW_ADDR_MAC && a->kind <= GW_ADDR_IPV6 &&
+           a->prefix_len <= gw_hwaddr_bits(a->kind) &&
+           (a->kind != GW_ADDR_MAC || gw_hwaddr_is_host(a)) && !a->pad[0] && !a->pad[1] &&
+           memcmp(a->bytes, net.bytes, sizeof(net.bytes)) == 0;
+}
+
+bool gw_hwaddr_is_host(const struct gw_hwaddr *a)
+{
+    return a->prefix_len == gw_hwaddr_bits(a->kind);
+}
+
+bool gw_hwaddr_is_group(const struct gw_hwaddr *a)
+{
+    static const uint8_t everybody[4] = {255, 255, 255, 255}; /* RFC 919 §7 */
+
+    switch ((enum gw_addr_kind)a->kind) {
+    case GW_ADDR_MAC:
+        return a->bytes[0] & 1; /* IEEE 802-2014 §8.2.2 */
+    case GW_ADDR_IPV4:
+        return (a->bytes[0] & 0xf0) == 0xe0 || memcmp(a->bytes, everybody, 4) == 0;
+    case GW_ADDR_IPV6:
+        return a->bytes[0] == 0xff; /* RFC 4291 §2.7 */
+    }
+    return false;
+}
+
+bool gw_hwaddr_is_unicast(const struct gw_hwaddr *a)
+{
+    static const uint8_t zero[16];
+    const uint8_t *b = a->bytes;
+
+    switch ((enum gw_addr_kind)a->kind) {
+    case GW_ADDR_MAC:
+        return !gw_hwaddr_is_group(a) && memcmp(b, zero, 6) != 0;
+    case GW_ADDR_IPV4:
+        return b[0] != 0 && b[0] != 127 && b[0] < 224; /* RFC 6890 */
+    case GW_ADDR_IPV6:
+        return !gw_hwaddr_is_group(a) && (memcmp(b, zero, 15) != 0 || b[15] > 1);
+    }
+    return false;
+}
+
+bool gw_hwaddr_is_link_local(const struct gw_hwaddr *a)
+{
+    const uint8_t *b = a->bytes;
+
+    if (a->kind == GW_ADDR_IPV4)
+        return b[0] == 169 && b[1] == 254;                                   /* RFC 3927 */
+    return a->kind == GW_ADDR_IPV6 && b[0] == 0xfe && (b[1] & 0xc0) == 0x80; /* RFC 4291 §2.4 */
 }

@@ -34,6 +34,23 @@ struct gw_hwaddr gw_hwaddr_ipv4(const uint8_t ip[4]);
 struct gw_hwaddr gw_hwaddr_ipv6(const uint8_t ip[16]);
 /** True when `net` is `host` or a network that holds it. Same kind only. */
 bool gw_hwaddr_contains(const struct gw_hwaddr *net, const struct gw_hwaddr *host);
+/** They have an address in common. */
+bool gw_hwaddr_overlaps(const struct gw_hwaddr *a, const struct gw_hwaddr *b);
+/** The network of this length that `a` is in. */
+struct gw_hwaddr gw_hwaddr_masked(const struct gw_hwaddr *a, unsigned prefix_len);
+
+/** Of one host: 48, 32 or 128. */
+unsigned gw_hwaddr_bits(unsigned kind);
+/** A known kind, a length that it may have, and no bit behind it: what came from elsewhere is. */
+bool gw_hwaddr_valid(const struct gw_hwaddr *a);
+/** Not a network. */
+bool gw_hwaddr_is_host(const struct gw_hwaddr *a);
+/** Multicast or broadcast; of a network: its first address. So are the next two. */
+bool gw_hwaddr_is_group(const struct gw_hwaddr *a);
+/** One host may have it: no group, nor unspecified, loopback or reserved. */
+bool gw_hwaddr_is_unicast(const struct gw_hwaddr *a);
+/** An IP address that is good on one link only. */
+bool gw_hwaddr_is_link_local(const struct gw_hwaddr *a);
 
 static inline struct gw_slice gw_hwaddr_key(const struct gw_hwaddr *a)
 {

@@ -5,32 +5,10 @@
 
 #include "base/clock.h"
 
-static const uint8_t zeros[16];
-
-static bool ipv4_bindable(const uint8_t *ip)
-{
-    return ip[0] != 0 && ip[0] != 127 && ip[0] < 224; /* RFC 6890: no "this", loopback, group */
-}
-
-static bool ipv6_bindable(const uint8_t *ip)
-{
-    if (ip[0] == 0xff) /* RFC 4291 §2.7 */
-        return false;
-    return memcmp(ip, zeros, 15) != 0 || ip[15] > 1; /* neither :: nor ::1 */
-}
-
 /* One host's own address, never a group's: a verdict on one of those would hit bystanders. */
 bool device_addr_bindable(const struct gw_hwaddr *a)
 {
-    switch ((enum gw_addr_kind)a->kind) {
-    case GW_ADDR_MAC:
-        return a->prefix_len == 48 && !(a->bytes[0] & 1) && memcmp(a->bytes, zeros, 6) != 0;
-    case GW_ADDR_IPV4:
-        return a->prefix_len == 32 && ipv4_bindable(a->bytes);
-    case GW_ADDR_IPV6:
-        return a->prefix_len == 128 && ipv6_bindable(a->bytes);
-    }
-    return false;
+    return gw_hwaddr_is_host(a) && gw_hwaddr_is_unicast(a);
 }
 
 static struct gw_device_addr *slot_of(const struct record *r, const struct gw_hwaddr *a)

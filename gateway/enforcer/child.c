@@ -360,7 +360,7 @@ static bool fill_sighting(struct gw_guard *g, uint32_t slot, struct gw_sighting 
     }
     gw_table_mac(t->slots[mac].a, out->mac);
     out->ifindex = t->slots[mac].owner;
-    port = gw_network_port(g, out->ifindex);
+    port = gw_network_port(&g->network, out->ifindex);
     if (port)
         memcpy(out->ifname, port->name, sizeof(out->ifname));
     return true;
@@ -407,9 +407,9 @@ void gw_child_kept(struct gw_guard *g)
 }
 
 /* In force now; answered when it is kept for a reboot, too. */
-static void answer_when_kept(struct gw_guard *g, const struct gw_answer *a)
+static void answer_when_kept(struct gw_guard *g, const struct gw_answer *a, enum gw_unsaved what)
 {
-    gw_guard_save_soon(g);
+    gw_guard_save_soon(g, what);
     if (gw_buf_append(&g->child.answers, GW_SLICE(a, sizeof(*a))) != 0)
         answer(g, a);
 }
@@ -427,7 +427,8 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
     };
     static const uint8_t nobody[6];
     char text[GW_HWADDR_TEXT];
-    bool kept = !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !gw_guard_save_due(g));
+    bool kept =
+        !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !(g->unsaved & GW_UNSAVED_VERDICTS));
 
     if (!g->enforcing)
         a.err = GW_EUNSUPPORTED;
@@ -446,12 +447,14 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
     if (a.err || kept)
         answer(g, &a);
     else
-        answer_when_kept(g, &a);
+        answer_when_kept(g, &a, GW_UNSAVED_VERDICTS);
 }
 
 /* ---- policies ---- */
 
-static int set_policy(struct gw_guard *g, const struct gw_note *n, const struct gw_note_fds *fds)
+/* `out_more`: it only names more peers, as DNS answers make it; a copy without them allows less. */
+static int set_policy(struct gw_guard *g, const struct gw_note *n, const struct gw_note_fds *fds,
+                      bool *out_more)
 {
     GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = POLICY_BYTES};
     struct gw_policy p;
@@ -461,25 +464,32 @@ static int set_policy(struct gw_guard *g, const struct gw_note *n, const struct 
         err = gw_policy_decode(gw_buf_slice(&file), &p);
     if (!err && p.number != n->policy.number)
         err = GW_EMALFORMED;
-    return err ? err : gw_policy_set(&g->kernel, &p, g->child.generation);
+    if (err)
+        return err;
+    *out_more = gw_policy_only_adds(&g->kernel, &p);
+    return gw_policy_set(&g->kernel, &p, g->child.generation);
 }
 
 static void on_policy(struct gw_guard *g, const struct gw_note *n, const struct gw_note_fds *fds)
 {
     struct gw_answer a = {.token = n->policy.token};
+    bool only_more = false;
 
     if (!g->enforcing)
         a.err = GW_EUNSUPPORTED;
+    else if (n->policy.number == gw_policy_of_tests(&g->kernel))
+        a.err = GW_EFULL;
     else if (n->kind == GW_NOTE_POLICY)
-        a.err = set_policy(g, n, fds);
+        a.err = set_policy(g, n, fds, &only_more);
     else
         gw_policy_end(&g->kernel, (uint16_t)n->policy.number);
-    if (a.err) {
+    only_more = only_more && gw_buf_len(&g->child.answers) == 0; /* or what came before is lost */
+    if (!a.err && only_more)
+        gw_guard_save_later(g, GW_UNSAVED_POLICIES);
+    if (a.err || only_more)
         answer(g, &a);
-        return;
-    }
-    g->policies_changed = true;
-    answer_when_kept(g, &a);
+    else
+        answer_when_kept(g, &a, GW_UNSAVED_POLICIES);
 }
 
 static void on_learn(struct gw_guard *g, const struct gw_note *n)
@@ -489,7 +499,7 @@ static void on_learn(struct gw_guard *g, const struct gw_note *n)
     struct gw_note reply = {.kind = GW_NOTE_LEARNED};
     int fd = -1, err = GW_EUNSUPPORTED;
 
-    if (g->enforcing)
+    if (g->enforcing && nothing.number != gw_policy_of_tests(&g->kernel))
         err =
             gw_policy_learned(&g->kernel, (uint16_t)n->policy.number, n->policy.forget != 0, &out);
     if (err) {
@@ -516,13 +526,11 @@ static void on_complete(struct gw_guard *g)
         return;
     cleared = gw_verdict_sweep(&g->kernel, g->child.generation);
     gw_verdict_unknown_end(&g->kernel);
-    if (gw_policy_sweep(&g->kernel, g->child.generation) > 0) {
-        g->policies_changed = true;
-        gw_guard_save_soon(g);
-    }
+    if (gw_policy_sweep(&g->kernel, g->child.generation) > 0)
+        gw_guard_save_soon(g, GW_UNSAVED_POLICIES);
     if (cleared > 0) {
         gw_log_info("verdicts that the registry does not hold are cleared count=%zu", cleared);
-        gw_guard_save_soon(g);
+        gw_guard_save_soon(g, GW_UNSAVED_VERDICTS);
     }
 }
 

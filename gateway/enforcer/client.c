@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The worker's side of the process boundary. */
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 
 #include "base/log.h"
+#include "enforcer/client_copies.h"
 #include "enforcer/kernel.h"
 #include "enforcer/note.h"
 #include "enforcer/policy.h"
@@ -16,13 +16,6 @@
 #define TURN_NOTES 256
 #define ASKED_MAX 64
 
-/* What the programs copied, which the enforcer never reads: the worker has the ring itself. */
-struct copies {
-    struct ring_buffer *ring;
-    struct gw_io io;
-    struct gw_enforcer *reader;
-};
-
 struct gw_enforcer {
     struct gw_loop *loop;
     const struct gw_enforcer_ops *ops;
@@ -33,7 +26,7 @@ struct gw_enforcer {
     struct gw_table table;
     size_t bytes[GW_MAP_SHARED];
     bool has_tables;
-    struct copies *copies; /* NULL: isolation is off */
+    struct gw_copies *copies; /* NULL: isolation is off */
     struct gw_link_report *links;
     size_t link_count;
     struct gw_hwaddr asked[ASKED_MAX]; /* answered at the turn's end: */
@@ -47,56 +40,8 @@ static struct {
     struct gw_table table;
     size_t bytes[GW_MAP_SHARED];
     bool has_tables;
-    struct copies *copies;
+    struct gw_copies *copies;
 } received;
-
-static int on_copy(void *copies, void *data, size_t size)
-{
-    const struct copies *c = copies;
-    const struct cordon_copy *copy = data;
-    uint8_t mac[6];
-
-    if (!c->reader || size < sizeof(*copy) || copy->len > sizeof(copy->bytes))
-        return 0;
-    gw_table_mac(copy->mac, mac);
-    c->reader->ops->dns(c->reader->owner, mac, GW_SLICE(copy->bytes, copy->len));
-    return 0;
-}
-
-/* The kernel is asked about the ring here, which the sandbox does not allow any more. */
-static void open_copies(int fd)
-{
-    struct copies *c = calloc(1, sizeof(*c));
-
-    gw_kernel_quiet();
-    if (c)
-        c->ring = ring_buffer__new(fd, on_copy, c, NULL);
-    if (c && c->ring) {
-        received.copies = c;
-        return;
-    }
-    gw_log_error("DNS answers cannot be watched: %s", gw_error_text(-errno));
-    free(c);
-}
-
-static void copies_free(struct copies **copies)
-{
-    struct copies *c = GW_TAKE(*copies);
-
-    if (!c)
-        return;
-    gw_io_stop(&c->io);
-    ring_buffer__free(c->ring);
-    free(c);
-}
-
-static void on_copies(void *copies, uint32_t events)
-{
-    struct copies *c = copies;
-
-    (void)events;
-    (void)ring_buffer__consume(c->ring);
-}
 
 static void map_tables(const struct gw_note_fds *fds)
 {
@@ -109,7 +54,7 @@ static void map_tables(const struct gw_note_fds *fds)
     if (err)
         gw_log_error("the kernel's counters cannot be read: %s", gw_error_text(err));
     else
-        open_copies(fds->fd[1 + GW_MAP_SHARED]);
+        received.copies = gw_copies_open(fds->fd[1 + GW_MAP_SHARED]);
 }
 
 int gw_enforcer_receive_bundle(int fd, struct gw_buf *out)
@@ -126,17 +71,6 @@ int gw_enforcer_receive_bundle(int fd, struct gw_buf *out)
     if (!err)
         map_tables(&fds);
     return err;
-}
-
-const char *gw_wire_kind_text(enum gw_wire_kind kind)
-{
-    static const char *const texts[] = {
-#define X(name, text) [GW_WIRE_##name] = text,
-        GW_WIRE_KINDS(X)
-#undef X
-    };
-
-    return texts[kind];
 }
 
 /* ---- what the enforcer says ---- */
@@ -397,7 +331,7 @@ static bool known(const struct gw_enforcer *e, const struct gw_hwaddr *ip, struc
     const struct gw_link_report *link;
     uint32_t slot, mac;
 
-    if (!e->has_tables || !gw_table_valid(ip))
+    if (!e->has_tables || !gw_hwaddr_valid(ip))
         return false;
     slot = gw_table_find(t, ip);
     mac = slot == GW_SLOT_NONE ? GW_SLOT_NONE : gw_table_owner(t, slot);
@@ -466,11 +400,8 @@ int gw_enforcer_connect(struct gw_loop *loop, int fd, const struct gw_enforcer_o
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         return -errno;
     err = gw_io_start(loop, &e->io, fd, EPOLLIN, on_io, e);
-    if (!err && e->copies) {
-        e->copies->reader = e;
-        err = gw_io_start(loop, &e->copies->io, ring_buffer__epoll_fd(e->copies->ring), EPOLLIN,
-                          on_copies, e->copies);
-    }
+    if (!err && e->copies)
+        err = gw_copies_start(e->copies, loop, ops, owner);
     if (err)
         return err;
     *out = GW_TAKE(e);
@@ -488,7 +419,7 @@ void gw_enforcer_free(struct gw_enforcer **enforcer)
     gw_task_cancel(&e->answers);
     gw_close_fd(&e->queue.fd);
     gw_note_queue_fini(&e->queue);
-    copies_free(&e->copies);
+    gw_copies_free(&e->copies);
     gw_kernel_view_close(&e->table, e->bytes);
     listeners_drop(e);
     free(e->links);
@@ -577,7 +508,7 @@ bool gw_enforcer_traffic(const struct gw_enforcer *e, const struct gw_hwaddr *a,
 {
     uint32_t slot;
 
-    if (!e || !e->has_tables || !gw_table_valid(a))
+    if (!e || !e->has_tables || !gw_hwaddr_valid(a))
         return false;
     slot = gw_table_find(&e->table, a);
     if (slot == GW_SLOT_NONE)

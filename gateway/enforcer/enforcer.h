@@ -4,7 +4,8 @@
  * The privileged process, and the worker's client for it. The enforcer loads, attaches and pins the
  * kernel programs, follows links and neighbours, applies verdicts, reads the files that the
  * configuration names, and starts the worker again when it dies. Everything pinned survives the
- * death of both. The client side: loop thread only.
+ * death of both. The client side: loop thread only. It is long for it is the whole boundary between
+ * the two processes.
  */
 #pragma once
 
@@ -79,6 +80,8 @@ enum gw_bypass {
 };
 const char *gw_bypass_text(enum gw_bypass_bit bit);
 
+#define GW_REASON 96
+
 /** A LAN port as it stands; sent at every change. */
 struct gw_link_report {
     uint32_t ifindex;
@@ -87,8 +90,8 @@ struct gw_link_report {
     bool up;      /**< carrier */
     enum gw_ingress ingress;
     enum gw_egress egress;
-    char reason[96]; /**< why not the best mode; "" : it is the best */
-    uint32_t bypass; /**< of enum gw_bypass; looked at at every change and once a minute */
+    char reason[GW_REASON]; /**< why not the best mode; "" : it is the best */
+    uint32_t bypass;        /**< of enum gw_bypass; looked at at every change and once a minute */
 };
 
 /** Counted in the kernel since the programs were first pinned. rx: from the address, tx: to it. */
@@ -102,7 +105,9 @@ struct gw_traffic {
 
 #define GW_POLICY_RULES_MAX 64   /**< of one policy: each is a bit of a word */
 #define GW_POLICY_PEERS_MAX 1024 /**< of one policy */
-#define GW_POLICIES_MAX 65535    /**< by number, from 1; the kernel's tables may hold fewer */
+#define GW_POLICIES_MAX                                                                            \
+    65535 /**< by number, from 1; the kernel's tables may hold fewer, and                          \
+               their last one is the self-test's */
 
 enum gw_policy_flag {
     GW_POLICY_LEARN = 1,   /**< keep what it does, see gw_enforcer_learned() */
@@ -206,22 +211,20 @@ struct gw_wire_event {
     char ifname[IFNAMSIZ];
 };
 
-/** "scan-hosts" and so on: as alerts and rules name it. */
-const char *gw_wire_kind_text(enum gw_wire_kind kind);
-
 /* ---- the isolation, proven ---- */
 
 #define GW_CHECKS_MAX 4096
 #define GW_CHECK_WHERE 24
+#define GW_CHECK_DETAIL 92
 
 enum gw_outcome { GW_CHECK_PASSED, GW_CHECK_FAILED, GW_CHECK_SKIPPED };
 
 /** One thing that the self-test looked at. */
 struct gw_check {
-    char name[64];              /**< what must hold: "isolated by MAC" */
-    char where[GW_CHECK_WHERE]; /**< "native", "generic", "tc", "egress", or a LAN port */
-    uint32_t outcome;           /**< enum gw_outcome */
-    char detail[92];            /**< what was seen instead, or why it was left out; "": nothing */
+    char name[64];                /**< what must hold: "isolated by MAC" */
+    char where[GW_CHECK_WHERE];   /**< "native", "generic", "tc", "egress", or a LAN port */
+    uint32_t outcome;             /**< enum gw_outcome */
+    char detail[GW_CHECK_DETAIL]; /**< what was seen instead, or why it was left out; "": nothing */
 };
 
 /** All of them. */
@@ -292,7 +295,7 @@ int gw_enforcer_judge(struct gw_enforcer *e, const struct gw_hwaddr *a,
 /** Make or replace a policy; `applied` answers with `token`: GW_EFULL, GW_EUNSUPPORTED. */
 int gw_enforcer_policy(struct gw_enforcer *e, const struct gw_policy *p,
                        uint64_t token) GW_MUST_CHECK;
-/** It ends, with what was learned; addresses that have it are let go. */
+/** It ends, with what was learned. The caller takes it off its addresses first. */
 int gw_enforcer_policy_end(struct gw_enforcer *e, uint16_t number, uint64_t token) GW_MUST_CHECK;
 /** Ask what was learned; `learned` tells. `forget`: and begin anew. */
 int gw_enforcer_learned(struct gw_enforcer *e, uint16_t number, bool forget) GW_MUST_CHECK;
@@ -316,6 +319,6 @@ int gw_enforcer_resolve(struct gw_enforcer *e, const struct gw_hwaddr *ip) GW_MU
 bool gw_enforcer_traffic(const struct gw_enforcer *e, const struct gw_hwaddr *a,
                          struct gw_traffic *out);
 
-/** The LAN ports as last reported; `out_dropped` gets packets and bytes dropped on port i. */
+/** The LAN ports as last reported; `out_traffic` gets packets and bytes dropped on port i. */
 size_t gw_enforcer_links(const struct gw_enforcer *e, struct gw_link_report *out,
                          struct gw_traffic *out_traffic, size_t max);

@@ -158,7 +158,7 @@ static void unflag(struct gw_kernel *k, enum cordon_flag flag, const struct gw_h
     if (!s)
         return;
     gw_table_flag(&k->table, slot, (uint16_t)flag, false);
-    if (s->seen_ns == 0 && !gw_table_decided(s))
+    if (s->seen_ns == 0 && !gw_table_is_kept(s))
         gw_table_remove(&k->table, slot);
 }
 
@@ -196,13 +196,17 @@ int gw_kernel_flag(struct gw_kernel *k, enum cordon_flag flag, const struct gw_a
 
 /* ---- the local networks ---- */
 
-static struct cordon_net local_key(const struct gw_hwaddr *a)
+struct cordon_net gw_net_key(uint32_t scope, const struct gw_hwaddr *a)
 {
-    struct cordon_net key = {.prefix_len = 32U + a->prefix_len,
-                             .scope = CORDON_SCOPE(0, 0, a->kind)};
+    struct cordon_net key = {.prefix_len = 32U + a->prefix_len, .scope = scope};
 
     memcpy(key.words, a->bytes, sizeof(key.words));
     return key;
+}
+
+static struct cordon_net local_key(const struct gw_hwaddr *a)
+{
+    return gw_net_key(CORDON_SCOPE(0, 0, a->kind), a);
 }
 
 static bool is_local_key(const struct cordon_net *key, const struct gw_addresses *all)

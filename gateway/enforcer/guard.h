@@ -47,6 +47,7 @@ struct gw_network {
     size_t default_count;
     bool default_settled;      /* no further interface becomes an uplink */
     bool stale, lost;          /* something changed; some event was lost: ask for everything */
+    struct gw_timer again;     /* when the kernel did not answer */
     struct gw_log_limit asked; /* resolve may dump the neighbours so often */
 };
 
@@ -77,6 +78,9 @@ struct gw_child {
     struct gw_log_limit refused;
 };
 
+/* What changed since it was written. */
+enum gw_unsaved { GW_UNSAVED_VERDICTS = 1, GW_UNSAVED_POLICIES = 2 };
+
 struct gw_guard {
     const char *config_path;
     gw_config_check *check;
@@ -93,7 +97,7 @@ struct gw_guard {
     uint64_t looked_ms;
     int signal_fd, clock_fd, lock_fd;
     uint64_t saved_ms, save_took_ms; /* the last time */
-    bool policies_changed;           /* since they were written */
+    unsigned unsaved;                /* of enum gw_unsaved */
     bool stopping, unstartable;      /* asked to end; the first worker could not start */
     struct gw_log_limit full;        /* "the tables are full" */
     struct gw_selftest_run *test;    /* NULL: none runs */
@@ -108,7 +112,7 @@ void gw_network_close(struct gw_guard *g);
 void gw_network_refresh(struct gw_guard *g);
 /* The interface of a default route. */
 bool gw_network_has_default(const struct gw_network *n, uint32_t ifindex);
-const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex);
+struct gw_port *gw_network_port(const struct gw_network *n, uint32_t ifindex);
 /* Ask the neighbour table now; what it knows is heard. */
 void gw_network_neighbours(struct gw_guard *g);
 
@@ -161,9 +165,9 @@ int gw_child_start(struct gw_guard *g) GW_MUST_CHECK;
 /* SIGCHLD: start it again later, or end. */
 void gw_child_reap(struct gw_guard *g);
 void gw_child_stop(struct gw_guard *g);
-/* The new configuration, or why the present one stays. */
 /* A listening socket for the admin address of this index; taken. */
 void gw_child_listener(struct gw_guard *g, uint32_t index, int fd);
+/* The new configuration, or why the present one stays. */
 void gw_child_reload(struct gw_guard *g, const char *error);
 void gw_child_close(struct gw_guard *g);
 /* Tell one thing; a worker that does not listen is told later, or told again when it starts. */
@@ -177,8 +181,9 @@ void gw_child_pump(struct gw_guard *g);
 
 /* ---- run.c ---- */
 
-/* A verdict changed: write the copy soon. */
-void gw_guard_save_soon(struct gw_guard *g);
-bool gw_guard_save_due(const struct gw_guard *g);
+/* It changed, and somebody may wait for its copy. */
+void gw_guard_save_soon(struct gw_guard *g, enum gw_unsaved what);
+/* It changed in a way that may be lost. */
+void gw_guard_save_later(struct gw_guard *g, enum gw_unsaved what);
 /* Tell the service manager, if there is one, that verdicts are in force and sockets are bound. */
 void gw_guard_ready(void);

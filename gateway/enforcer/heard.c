@@ -9,36 +9,13 @@
 
 /* ---- never cut off ---- */
 
-static bool overlaps(const struct gw_hwaddr *a, const struct gw_hwaddr *b)
-{
-    return gw_hwaddr_contains(a, b) || gw_hwaddr_contains(b, a);
-}
-
 static bool in_list(const struct gw_addresses *list, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < list->count; i++) {
-        if (overlaps(&list->at[i], a))
+        if (gw_hwaddr_overlaps(&list->at[i], a))
             return true;
     }
     return false;
-}
-
-/* Nobody's address: multicast, broadcast, unspecified, loopback. */
-static bool is_nobody(const struct gw_hwaddr *a)
-{
-    static const uint8_t zero[16], loopback6[16] = {[15] = 1};
-
-    if (memcmp(a->bytes, zero, sizeof(zero)) == 0)
-        return true;
-    switch ((enum gw_addr_kind)a->kind) {
-    case GW_ADDR_MAC:
-        return a->bytes[0] & 1;
-    case GW_ADDR_IPV4:
-        return a->bytes[0] == 0 || a->bytes[0] == 127 || a->bytes[0] >= 224;
-    case GW_ADDR_IPV6:
-        return a->bytes[0] == 0xff || memcmp(a->bytes, loopback6, sizeof(loopback6)) == 0;
-    }
-    return true;
 }
 
 /* The router's link address is known by its network address. */
@@ -61,11 +38,12 @@ static bool is_router_mac(const struct gw_guard *g, const struct gw_hwaddr *a)
 int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < g->config->quarantine.protected_count; i++) {
-        if (overlaps(&g->config->quarantine.protected_addrs[i], a))
+        if (gw_hwaddr_overlaps(&g->config->quarantine.protected_addrs[i], a))
             return GW_EPROTECTED;
     }
-    if (is_nobody(a) || in_list(&g->network.own, a) || in_list(&g->network.routers, a) ||
-        in_list(&g->network.broadcasts, a) || is_router_mac(g, a))
+    if (!gw_hwaddr_is_unicast(a) || in_list(&g->network.own, a) ||
+        in_list(&g->network.routers, a) || in_list(&g->network.broadcasts, a) ||
+        is_router_mac(g, a))
         return GW_EPROTECTED;
     return 0;
 }
@@ -81,7 +59,7 @@ static void protect_slot(struct gw_guard *g, const struct gw_hwaddr *a)
     gw_log_warning("verdict ends: the address is protected now address=%s",
                    gw_hwaddr_text(a, text));
     if (gw_verdict_set(&g->kernel, &none, g->child.generation) == 0)
-        gw_guard_save_soon(g);
+        gw_guard_save_soon(g, GW_UNSAVED_VERDICTS);
 }
 
 /* The address, and every network that holds it. */
@@ -93,8 +71,7 @@ static void protect_one(struct gw_guard *g, const struct gw_hwaddr *a)
     if (a->kind == GW_ADDR_MAC || !g->kernel.table.state->prefixes[a->kind == GW_ADDR_IPV6])
         return;
     while (net.prefix_len > 0) {
-        net.prefix_len--;
-        net.bytes[net.prefix_len / 8] &= (uint8_t)(0xff00 >> net.prefix_len % 8);
+        net = gw_hwaddr_masked(a, net.prefix_len - 1U);
         protect_slot(g, &net);
     }
 }
@@ -155,7 +132,7 @@ static bool known(struct gw_guard *g, const struct gw_hwaddr *a, uint32_t *out)
 static void tell_plainly(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *ip,
                          uint32_t ifindex)
 {
-    const struct gw_port *port = gw_network_port(g, ifindex);
+    const struct gw_port *port = gw_network_port(&g->network, ifindex);
     struct gw_note n = {.kind = GW_NOTE_SIGHTING, .sighting = {.ifindex = ifindex}};
 
     memcpy(n.sighting.mac, mac, sizeof(n.sighting.mac));
@@ -179,7 +156,7 @@ static bool is_own(const struct gw_guard *g, const struct gw_hwaddr *a)
  */
 static bool may_have(const struct gw_guard *g, const struct gw_hwaddr *ip, uint32_t ifindex)
 {
-    if (is_nobody(ip) || is_own(g, ip))
+    if (!gw_hwaddr_is_unicast(ip) || is_own(g, ip))
         return false;
     return !in_list(&g->network.routers, ip) || gw_ports_uplink(g, ifindex);
 }
@@ -188,8 +165,8 @@ static bool may_have(const struct gw_guard *g, const struct gw_hwaddr *ip, uint3
 static void place(struct gw_guard *g, uint32_t mac, uint32_t ifindex)
 {
     struct cordon_slot *s = &g->kernel.table.slots[mac];
-    const struct gw_port *now = gw_network_port(g, ifindex);
-    const struct gw_port *before = gw_network_port(g, s->owner);
+    const struct gw_port *now = gw_network_port(&g->network, ifindex);
+    const struct gw_port *before = gw_network_port(&g->network, s->owner);
 
     if (s->owner == ifindex || (before && before->covered && !(now && now->covered)))
         return;
@@ -225,7 +202,7 @@ void gw_heard(struct gw_guard *g, const uint8_t mac[6], const struct gw_hwaddr *
     struct gw_hwaddr link = gw_hwaddr_mac(mac);
     uint32_t m, i;
 
-    if (is_nobody(&link) || is_own(g, &link))
+    if (!gw_hwaddr_is_unicast(&link) || is_own(g, &link))
         return;
     if (ip && !may_have(g, ip, ifindex))
         ip = NULL;
@@ -275,10 +252,18 @@ static struct gw_hwaddr claim_of(uint64_t a, uint64_t b, uint32_t kind)
     return kind == 0 ? none : gw_table_from_words(a, b, kind, kind == CORDON_IPV4 ? 32 : 128);
 }
 
+/* The programs' kinds are the worker's. */
+#define X(name, text)                                                                              \
+    _Static_assert((int)NOTICED_##name == (int)GW_WIRE_##name, text " is one kind on both sides");
+GW_WIRE_KINDS(X)
+#undef X
+_Static_assert((int)NOTICED_COUNT == (int)GW_WIRE_COUNT, "and there are no others");
+_Static_assert(CORDON_WIRE + NOTICED_COUNT <= 1 << CORDON_WHAT_BITS, "what is remembered as told");
+
 static void tell_wire(struct gw_guard *g, const struct cordon_event *e)
 {
     enum gw_wire_kind kind = (enum gw_wire_kind)(e->what - CORDON_WIRE);
-    const struct gw_port *port = gw_network_port(g, e->ifindex);
+    const struct gw_port *port = gw_network_port(&g->network, e->ifindex);
     struct gw_note n = {.kind = GW_NOTE_WIRE};
     struct gw_wire_event *w = &n.wire;
 

@@ -15,21 +15,14 @@
 #include "cordon.skel.h"
 #include "enforcer/selftest.h"
 
-/* libbpf 1.1 and the headers of 6.1 do not know tcx yet (6.6). */
-#define TCX_INGRESS 46
-#define TCX_EGRESS 47
 #define MPROG_BEFORE (1U << 3) /* in front of everybody else's program */
 #define LINK_TYPE_TCX 11
 
-/* Filters of ours where there are no links; found again by these. */
-#define FILTER_HANDLE 0xc0d
-#define FILTER_PRIORITY 1
-
-enum hook { HOOK_XDP, HOOK_IN, HOOK_OUT };
+#define FRESH "+" /* behind the name of a pin that is to take another's place */
 
 static const char *const hook_name[] = {"xdp", "in", "out"};
 
-static char *link_path(char out[GW_PIN_PATH], const char *root, uint32_t ifindex, enum hook hook)
+char *gw_link_path(char out[GW_PIN_PATH], const char *root, uint32_t ifindex, enum gw_hook hook)
 {
     char name[32];
 
@@ -37,17 +30,16 @@ static char *link_path(char out[GW_PIN_PATH], const char *root, uint32_t ifindex
     return gw_pin_path(out, root, GW_PIN_LINKS, name);
 }
 
-static int program_fd(const struct gw_kernel *k, enum hook hook)
+int gw_hook_program(const struct gw_kernel *k, enum gw_hook hook)
 {
     const struct cordon *s = k->skeleton;
 
-    return bpf_program__fd(hook == HOOK_XDP  ? s->progs.cordon_xdp
-                           : hook == HOOK_IN ? s->progs.cordon_in
-                                             : s->progs.cordon_out);
+    return bpf_program__fd(hook == GW_HOOK_XDP  ? s->progs.cordon_xdp
+                           : hook == GW_HOOK_IN ? s->progs.cordon_in
+                                                : s->progs.cordon_out);
 }
 
-/* The interface that a link is on; 0 when that has gone. */
-static uint32_t link_ifindex(int fd)
+uint32_t gw_link_ifindex(int fd)
 {
     struct bpf_link_info info = {0};
     uint32_t len = sizeof(info);
@@ -58,47 +50,92 @@ static uint32_t link_ifindex(int fd)
     return info.type == BPF_LINK_TYPE_XDP || info.type == LINK_TYPE_TCX ? info.xdp.ifindex : 0;
 }
 
-/* The pinned link, running our program from now on; -1 when there is none that still lives. */
-static int take_over(struct gw_kernel *k, uint32_t ifindex, enum hook hook)
+/* It is on this port still; -1: there is none. */
+static bool lives(int fd, uint32_t ifindex)
+{
+    return fd >= 0 && gw_link_ifindex(fd) == ifindex;
+}
+
+static uint32_t link_id(int fd)
+{
+    struct bpf_link_info info = {0};
+    uint32_t len = sizeof(info);
+
+    return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+bool gw_link_pinned(const struct gw_kernel *k, uint32_t ifindex, enum gw_hook hook, int link)
+{
+    char path[GW_PIN_PATH];
+    GW_CLEANUP(gw_close_fd) int fd = bpf_obj_get(gw_link_path(path, k->pin_root, ifindex, hook));
+
+    return fd >= 0 && link_id(fd) == link_id(link);
+}
+
+/* Pinned as `path`; what was pinned there is let go in the same step. */
+static int pin_link(int fd, const char *path)
+{
+    char fresh[GW_PIN_PATH + sizeof(FRESH)];
+    int err;
+
+    (void)snprintf(fresh, sizeof(fresh), "%s" FRESH, path);
+    (void)unlink(fresh);
+    if (bpf_obj_pin(fd, fresh) != 0)
+        return -errno;
+    if (rename(fresh, path) == 0)
+        return 0;
+    err = -errno;
+    (void)unlink(fresh);
+    return err;
+}
+
+/*
+ * The pinned link, running our program from now on. -ENOENT: there is none that still lives; any
+ * other error: `out_link` does, and goes on with the program that it has.
+ */
+static int take_over(struct gw_kernel *k, uint32_t ifindex, enum gw_hook hook, int *out_link)
 {
     GW_CLEANUP(gw_close_fd) int fd = -1;
     char path[GW_PIN_PATH];
+    int err = 0;
 
     if (!k->pin_root)
-        return -1;
-    fd = bpf_obj_get(link_path(path, k->pin_root, ifindex, hook));
-    if (fd < 0)
-        return -1;
-    if (link_ifindex(fd) != ifindex || bpf_link_update(fd, program_fd(k, hook), NULL) != 0) {
+        return -ENOENT;
+    fd = bpf_obj_get(gw_link_path(path, k->pin_root, ifindex, hook));
+    if (!lives(fd, ifindex)) {
         (void)unlink(path);
-        return -1;
+        return -ENOENT;
     }
-    return gw_take_fd(&fd);
+    if (bpf_link_update(fd, gw_hook_program(k, hook), NULL) != 0)
+        err = errno == ENOENT ? -EIO : -errno;
+    *out_link = gw_take_fd(&fd);
+    return err;
 }
 
-static int make_link(struct gw_kernel *k, uint32_t ifindex, enum hook hook, uint32_t flags)
+static int make_link(struct gw_kernel *k, uint32_t ifindex, enum gw_hook hook, uint32_t flags)
 {
-    static const int type[] = {BPF_XDP, TCX_INGRESS, TCX_EGRESS};
+    static const int type[] = {BPF_XDP, GW_TCX_INGRESS, GW_TCX_EGRESS};
     LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
     GW_CLEANUP(gw_close_fd) int fd = -1;
     char path[GW_PIN_PATH];
+    int err = 0;
 
-    fd =
-        bpf_link_create(program_fd(k, hook), (int)ifindex, (enum bpf_attach_type)type[hook], &opts);
+    fd = bpf_link_create(gw_hook_program(k, hook), (int)ifindex, (enum bpf_attach_type)type[hook],
+                         &opts);
     if (fd < 0)
         return -errno;
-    if (k->pin_root && bpf_obj_pin(fd, link_path(path, k->pin_root, ifindex, hook)) != 0)
-        return -errno;
-    return gw_take_fd(&fd);
+    if (k->pin_root)
+        err = pin_link(fd, gw_link_path(path, k->pin_root, ifindex, hook));
+    return err ? err : gw_take_fd(&fd);
 }
 
 /* The clsact filter of ours at one side of a port. Kernels before 6.6, or 5.9 for XDP. */
-static int filter_set(struct gw_kernel *k, uint32_t ifindex, enum hook hook)
+static int filter_set(struct gw_kernel *k, uint32_t ifindex, enum gw_hook hook)
 {
     LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = (int)ifindex,
-                .attach_point = hook == HOOK_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
-                .prog_fd = program_fd(k, hook), .flags = BPF_TC_F_REPLACE);
+                .attach_point = hook == GW_HOOK_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = GW_FILTER_HANDLE, .priority = GW_FILTER_PRIORITY,
+                .prog_fd = gw_hook_program(k, hook), .flags = BPF_TC_F_REPLACE);
     int err = bpf_tc_hook_create(&at);
 
     if (err && err != -EEXIST)
@@ -109,8 +146,8 @@ static int filter_set(struct gw_kernel *k, uint32_t ifindex, enum hook hook)
 static void filter_clear(uint32_t ifindex, enum bpf_tc_attach_point side)
 {
     LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = (int)ifindex, .attach_point = side);
-    LIBBPF_OPTS(bpf_tc_opts, found, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
-    LIBBPF_OPTS(bpf_tc_opts, gone, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+    LIBBPF_OPTS(bpf_tc_opts, found, .handle = GW_FILTER_HANDLE, .priority = GW_FILTER_PRIORITY);
+    LIBBPF_OPTS(bpf_tc_opts, gone, .handle = GW_FILTER_HANDLE, .priority = GW_FILTER_PRIORITY);
 
     if (bpf_tc_query(&at, &found) == 0)
         (void)bpf_tc_detach(&at, &gone);
@@ -148,45 +185,62 @@ static bool is_chosen(const struct gw_kernel *k, enum gw_ingress mode)
            (k->choice == GW_CHOOSE_GENERIC && mode == GW_INGRESS_GENERIC);
 }
 
-/* tcx, else a filter: `out_link` -1 for the latter. */
-static int attach_tc(struct gw_kernel *k, uint32_t ifindex, enum hook hook, int *out_link)
+/* tcx, else a filter: `out_link` -1 for the latter. What ran before does so until then. */
+static int attach_tc(struct gw_kernel *k, uint32_t ifindex, enum gw_hook hook, int *out_link)
 {
-    int link = take_over(k, ifindex, hook);
+    GW_CLEANUP(gw_close_fd) int before = -1;
+    int err = take_over(k, ifindex, hook, &before), link;
+    char path[GW_PIN_PATH];
 
-    if (link < 0)
-        link = make_link(k, ifindex, hook, MPROG_BEFORE);
+    if (!err) {
+        *out_link = gw_take_fd(&before);
+        return 0;
+    }
+    link = make_link(k, ifindex, hook, MPROG_BEFORE);
+    err = link < 0 ? filter_set(k, ifindex, hook) : 0;
+    if (err && before >= 0) { /* an old program is better than none */
+        link = gw_take_fd(&before);
+        err = 0;
+    } else if (link < 0 && k->pin_root) {
+        (void)unlink(gw_link_path(path, k->pin_root, ifindex, hook));
+    }
     *out_link = link;
-    return link < 0 ? filter_set(k, ifindex, hook) : 0;
+    return err;
 }
 
 /*
- * Another mode is configured than the pinned link has: its place is needed. A tc program stands in
- * meanwhile, so that nothing gets through between the two.
+ * The pinned link's place is needed: another mode is configured than it has, or it does not take
+ * our program. A tc program stands in meanwhile, so that nothing gets through between the two;
+ * false when none can, and the link stays.
  */
-static void let_go_of_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+static bool let_go_of_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
+    int err = attach_tc(k, ifindex, GW_HOOK_IN, &h->bridging_link);
     char path[GW_PIN_PATH];
 
-    (void)attach_tc(k, ifindex, HOOK_IN, &h->bridging_link);
-    if (k->pin_root)
-        (void)unlink(link_path(path, k->pin_root, ifindex, HOOK_XDP));
+    if (err) {
+        explain(h, "the XDP program of before stays, for none could stand in", err);
+        return false;
+    }
+    (void)unlink(gw_link_path(path, k->pin_root, ifindex, GW_HOOK_XDP));
     gw_close_fd(&h->ingress_link);
     h->ingress = GW_INGRESS_NONE;
+    return true;
 }
 
 static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
-    int native = -EOPNOTSUPP, generic;
+    int native = -EOPNOTSUPP, generic, err = take_over(k, ifindex, GW_HOOK_XDP, &h->ingress_link);
 
-    h->ingress_link = take_over(k, ifindex, HOOK_XDP);
-    if (h->ingress_link >= 0) {
+    if (err != -ENOENT) {
         h->ingress = xdp_mode(ifindex);
-        if (is_chosen(k, h->ingress)) {
+        if (!err && is_chosen(k, h->ingress)) {
             if (h->ingress == GW_INGRESS_GENERIC && k->choice == GW_CHOOSE_AUTO)
                 (void)snprintf(h->reason, sizeof(h->reason), "no native XDP on this port");
             return 0;
         }
-        let_go_of_xdp(k, ifindex, h);
+        if (!let_go_of_xdp(k, ifindex, h))
+            return 0;
     }
     if (k->choice == GW_CHOOSE_TC) {
         (void)snprintf(h->reason, sizeof(h->reason), "isolation.ingress is \"tc\"");
@@ -195,7 +249,7 @@ static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
     if (k->choice == GW_CHOOSE_GENERIC)
         (void)snprintf(h->reason, sizeof(h->reason), "isolation.ingress is \"generic\"");
     else
-        native = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_DRV_MODE);
+        native = make_link(k, ifindex, GW_HOOK_XDP, XDP_FLAGS_DRV_MODE);
     if (native >= 0) {
         h->ingress_link = native;
         h->ingress = GW_INGRESS_NATIVE;
@@ -207,7 +261,7 @@ static int attach_xdp(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
     }
     if (k->choice != GW_CHOOSE_GENERIC)
         explain(h, "no native XDP", native);
-    generic = make_link(k, ifindex, HOOK_XDP, XDP_FLAGS_SKB_MODE);
+    generic = make_link(k, ifindex, GW_HOOK_XDP, XDP_FLAGS_SKB_MODE);
     if (generic < 0) {
         explain(h, "no generic XDP", generic);
         return generic;
@@ -223,26 +277,29 @@ static void let_go_of_tc(const struct gw_kernel *k, uint32_t ifindex)
     char path[GW_PIN_PATH];
 
     if (k->pin_root)
-        (void)unlink(link_path(path, k->pin_root, ifindex, HOOK_IN));
+        (void)unlink(gw_link_path(path, k->pin_root, ifindex, GW_HOOK_IN));
     filter_clear(ifindex, BPF_TC_INGRESS);
 }
 
-void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+static void attach_in(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
-    int err;
+    int err = 0;
 
-    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1, .bridging_link = -1};
-    gw_table_port_claim(&k->table, ifindex);
-    if (attach_xdp(k, ifindex, h) != 0) {
-        err = attach_tc(k, ifindex, HOOK_IN, &h->ingress_link);
-        h->ingress = err ? GW_INGRESS_NONE : GW_INGRESS_TC;
-        if (err)
-            explain(h, "no tc ingress", err);
-    } else {
+    if (attach_xdp(k, ifindex, h) == 0) {
         let_go_of_tc(k, ifindex);
+    } else {
+        err = attach_tc(k, ifindex, GW_HOOK_IN, &h->ingress_link);
+        h->ingress = err ? GW_INGRESS_NONE : GW_INGRESS_TC;
     }
+    if (err)
+        explain(h, "no tc ingress", err);
     gw_close_fd(&h->bridging_link);
-    err = attach_tc(k, ifindex, HOOK_OUT, &h->egress_link);
+}
+
+static void attach_out(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    int err = attach_tc(k, ifindex, GW_HOOK_OUT, &h->egress_link);
+
     h->egress = err ? GW_EGRESS_NONE : h->egress_link >= 0 ? GW_EGRESS_TCX : GW_EGRESS_CLSACT;
     if (err)
         explain(h, "no tc egress", err);
@@ -251,12 +308,44 @@ void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
                        "%sno tcx in this kernel", *h->reason ? "; " : "");
 }
 
+/* What runs is pinned, whoever took its pin away: then it can be taken over. */
+static void pin_again(const struct gw_kernel *k, uint32_t ifindex, enum gw_hook hook, int fd)
+{
+    char path[GW_PIN_PATH];
+
+    if (k->pin_root && lives(fd, ifindex) && !gw_link_pinned(k, ifindex, hook, fd))
+        (void)pin_link(fd, gw_link_path(path, k->pin_root, ifindex, hook));
+}
+
+void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
+{
+    struct gw_hooks before = *h;
+
+    *h = (struct gw_hooks){.ingress_link = -1, .egress_link = -1, .bridging_link = -1};
+    gw_table_port_claim(&k->table, ifindex);
+    pin_again(k, ifindex, before.ingress == GW_INGRESS_TC ? GW_HOOK_IN : GW_HOOK_XDP,
+              before.ingress_link);
+    pin_again(k, ifindex, GW_HOOK_OUT, before.egress_link);
+    attach_in(k, ifindex, h);
+    attach_out(k, ifindex, h);
+    if (h->ingress == GW_INGRESS_NONE && lives(before.ingress_link, ifindex)) {
+        h->ingress = before.ingress;
+        h->ingress_link = gw_take_fd(&before.ingress_link);
+    }
+    if (h->egress == GW_EGRESS_NONE && lives(before.egress_link, ifindex)) {
+        h->egress = before.egress;
+        h->egress_link = gw_take_fd(&before.egress_link);
+    }
+    gw_close_fd(&before.ingress_link);
+    gw_close_fd(&before.egress_link);
+}
+
 void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h)
 {
     char path[GW_PIN_PATH];
 
-    for (enum hook hook = HOOK_XDP; k->pin_root && hook <= HOOK_OUT; hook++)
-        (void)unlink(link_path(path, k->pin_root, ifindex, hook));
+    for (enum gw_hook hook = GW_HOOK_XDP; k->pin_root && hook <= GW_HOOK_OUT; hook++)
+        (void)unlink(gw_link_path(path, k->pin_root, ifindex, hook));
     if (h->ingress == GW_INGRESS_TC && h->ingress_link < 0)
         filter_clear(ifindex, BPF_TC_INGRESS);
     if (h->egress == GW_EGRESS_CLSACT)
@@ -298,7 +387,7 @@ static void sweep_links(const char *pin_root)
         fd = e->d_name[0] == '.' ? -1 : bpf_obj_get(path);
         if (fd < 0)
             continue;
-        if (link_ifindex(fd) == 0)
+        if (gw_link_ifindex(fd) == 0 || strstr(e->d_name, FRESH)) /* or it was never put in place */
             (void)unlink(path);
         (void)close(fd);
     }
@@ -351,7 +440,7 @@ int gw_kernel_unpin(const char *pin_root)
     return gw_pin_remove_dir(pin_root, true);
 }
 
-/* ---- for the self-test ---- */
+/* ---- one program at one place, for the self-test ---- */
 
 int gw_place_attach(const struct gw_kernel *k, uint32_t ifindex, enum gw_place at, int *out_link)
 {
@@ -362,16 +451,16 @@ int gw_place_attach(const struct gw_kernel *k, uint32_t ifindex, enum gw_place a
     switch (at) {
     case GW_AT_NATIVE:
     case GW_AT_GENERIC:
-        link = make_link(&unpinned, ifindex, HOOK_XDP,
+        link = make_link(&unpinned, ifindex, GW_HOOK_XDP,
                          at == GW_AT_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
         if (link < 0)
             return link;
         *out_link = link;
         return 0;
     case GW_AT_TC:
-        return attach_tc(&unpinned, ifindex, HOOK_IN, out_link);
+        return attach_tc(&unpinned, ifindex, GW_HOOK_IN, out_link);
     case GW_AT_EGRESS:
-        return attach_tc(&unpinned, ifindex, HOOK_OUT, out_link);
+        return attach_tc(&unpinned, ifindex, GW_HOOK_OUT, out_link);
     case GW_PLACES:
         break;
     }
@@ -385,131 +474,4 @@ void gw_place_detach(uint32_t ifindex, enum gw_place at, int *link)
     else if (*link < 0 && at == GW_AT_EGRESS)
         filter_clear(ifindex, BPF_TC_EGRESS);
     gw_close_fd(link);
-}
-
-static uint32_t program_id(int fd)
-{
-    struct bpf_prog_info info = {0};
-    uint32_t len = sizeof(info);
-
-    return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
-}
-
-static bool missing(char *why, const char *what)
-{
-    (void)snprintf(why, GW_HELD_WHY, "%s", what);
-    return false;
-}
-
-static bool link_held(const struct gw_kernel *k, uint32_t ifindex, int fd, enum hook hook,
-                      char *why)
-{
-    struct bpf_link_info info = {0};
-    uint32_t len = sizeof(info);
-    char path[GW_PIN_PATH];
-
-    if (link_ifindex(fd) != ifindex || bpf_obj_get_info_by_fd(fd, &info, &len) != 0)
-        return missing(why, "the link was taken off the port");
-    if (info.prog_id != program_id(program_fd(k, hook)))
-        return missing(why, "another program runs in our link");
-    if (k->pin_root && access(link_path(path, k->pin_root, ifindex, hook), F_OK) != 0)
-        return missing(why, "the link is not pinned: it would end with the daemon");
-    return true;
-}
-
-static bool filter_held(const struct gw_kernel *k, uint32_t ifindex, enum hook hook, char *why)
-{
-    LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = (int)ifindex,
-                .attach_point = hook == HOOK_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-    LIBBPF_OPTS(bpf_tc_opts, found, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
-
-    if (bpf_tc_query(&at, &found) != 0)
-        return missing(why, "our filter was taken off the port");
-    if (found.prog_id != program_id(program_fd(k, hook)))
-        return missing(why, "another program runs in our filter");
-    return true;
-}
-
-static bool xdp_held(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h,
-                     char *why)
-{
-    LIBBPF_OPTS(bpf_xdp_query_opts, opts);
-    uint32_t id;
-
-    if (!link_held(k, ifindex, h->ingress_link, HOOK_XDP, why))
-        return false;
-    if (bpf_xdp_query((int)ifindex, 0, &opts) != 0)
-        return missing(why, "the kernel does not tell which XDP program runs");
-    id = h->ingress == GW_INGRESS_GENERIC ? opts.skb_prog_id : opts.drv_prog_id;
-    if (id != program_id(program_fd(k, HOOK_XDP)))
-        return missing(why, "another XDP program runs on the port");
-    return true;
-}
-
-bool gw_hooks_held(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h,
-                   bool egress, char *why)
-{
-    enum hook hook = egress ? HOOK_OUT : HOOK_IN;
-    int fd = egress ? h->egress_link : h->ingress_link;
-
-    if (egress ? h->egress == GW_EGRESS_NONE : h->ingress == GW_INGRESS_NONE)
-        return missing(why, "no program could be attached");
-    if (!egress && h->ingress != GW_INGRESS_TC)
-        return xdp_held(k, ifindex, h, why);
-    return fd >= 0 ? link_held(k, ifindex, fd, hook, why) : filter_held(k, ifindex, hook, why);
-}
-
-/* Of all programs at a tcx hook ours is the first. */
-static bool is_first(const struct gw_kernel *k, uint32_t ifindex, enum hook hook)
-{
-    uint32_t ids[64] = {0};
-    LIBBPF_OPTS(bpf_prog_query_opts, opts, .prog_ids = ids, .prog_cnt = GW_COUNT(ids));
-
-    /* The place of a target's descriptor is that of an ifindex. */
-    if (bpf_prog_query_opts((int)ifindex,
-                            (enum bpf_attach_type)(hook == HOOK_IN ? TCX_INGRESS : TCX_EGRESS),
-                            &opts) != 0)
-        return true;
-    return opts.prog_cnt == 0 || ids[0] == program_id(program_fd(k, hook));
-}
-
-bool gw_hooks_behind(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h)
-{
-    LIBBPF_OPTS(bpf_xdp_query_opts, xdp);
-
-    if (h->ingress == GW_INGRESS_TC) {
-        if (bpf_xdp_query((int)ifindex, 0, &xdp) == 0 && xdp.attach_mode != XDP_ATTACHED_NONE)
-            return true;
-        if (h->ingress_link >= 0 && !is_first(k, ifindex, HOOK_IN))
-            return true;
-    }
-    return h->egress == GW_EGRESS_TCX && !is_first(k, ifindex, HOOK_OUT);
-}
-
-static uint32_t map_id(int fd)
-{
-    struct bpf_map_info info = {0};
-    uint32_t len = sizeof(info);
-
-    return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
-}
-
-bool gw_kernel_pinned(const struct gw_kernel *k, char *why)
-{
-    const struct bpf_map *map;
-
-    bpf_object__for_each_map(map, k->skeleton->obj)
-    {
-        GW_CLEANUP(gw_close_fd) int fd = -1;
-        char path[GW_PIN_PATH];
-
-        if (bpf_map__is_internal(map))
-            continue;
-        fd = bpf_obj_get(gw_pin_path(path, k->pin_root, k->pin_maps, bpf_map__name(map)));
-        if (fd < 0 || map_id(fd) != map_id(bpf_map__fd(map))) {
-            (void)snprintf(why, GW_HELD_WHY, "the map %s is not pinned", bpf_map__name(map));
-            return false;
-        }
-    }
-    return true;
 }

@@ -89,16 +89,29 @@ struct gw_hooks {
     int bridging_link;             /**< only while one ingress mode gives way to another; else -1 */
     enum gw_ingress ingress;
     enum gw_egress egress;
-    char reason[96]; /**< why not the best; "": it is */
+    char reason[GW_REASON]; /**< why not the best; "": it is */
 };
 
 /**
  * Cover a port both ways with the best that this kernel and driver have, taking over what is pinned
- * for it by an atomic replacement.
+ * for it by an atomic replacement. `h` says how it is covered so far, and then, how it is: what
+ * runs goes on until another is in its place, also where its pin was taken away.
  */
 void gw_kernel_attach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
 /** Uncover a port that is no LAN port any more, or whose interface has gone. */
 void gw_kernel_detach(struct gw_kernel *k, uint32_t ifindex, struct gw_hooks *h);
+
+/**
+ * What runs on the port, one way, is the loaded program, in the mode that is reported, and its pin
+ * is there. False with `why` (GW_CHECK_DETAIL bytes) when not.
+ */
+bool gw_hooks_held(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h,
+                   bool egress, char *why);
+/** Another program sees frames of this port before ours does, and could take them elsewhere. */
+bool gw_hooks_behind(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h);
+/** The pinned maps are the loaded ones. */
+bool gw_kernel_pinned(const struct gw_kernel *k, char *why);
+
 /** Forget pinned links whose interface has gone, and all maps but those in use. */
 void gw_kernel_sweep(const struct gw_kernel *k);
 /** Remove every program, filter and map pinned under `pin_root`. -errno. */

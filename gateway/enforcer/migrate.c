@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "enforcer/policy.h"
 
 /* Layout 2 and before: the verdict's end in wall time was in the slot. */
 struct slot_2 {
@@ -152,7 +153,7 @@ static struct old_slot old_3(const struct source *s, uint32_t i)
         .until_wall_ms = ((const int64_t *)s->ends.at)[i],
         .flags = at->flags & (CORDON_DEFAULT | CORDON_BOUND),
         .policy = at->policy,
-        .decided = gw_table_decided(at),
+        .decided = gw_table_is_kept(at),
     };
 }
 
@@ -178,7 +179,7 @@ static int copy_slot(struct gw_kernel *k, struct source *s, uint32_t from, const
     int err;
 
     err = gw_table_add(t, &o->address, o->decided, gw_clock_mono_ms() * 1000000, &slot);
-    if (!err && gw_table_is_network(&o->address)) {
+    if (!err && !gw_hwaddr_is_host(&o->address)) {
         err = gw_kernel_prefix_add(k, &o->address, slot);
         if (err)
             gw_table_remove(t, slot);
@@ -188,7 +189,7 @@ static int copy_slot(struct gw_kernel *k, struct source *s, uint32_t from, const
     to = &t->slots[slot];
     to->seen_ns = o->seen_ns;
     to->flags = o->flags;
-    to->policy = o->policy < t->state->policies ? o->policy : 0;
+    to->policy = o->policy < gw_policy_of_tests(k) ? o->policy : 0;
     to->owner = o->address.kind == GW_ADDR_MAC ? o->owner : CORDON_NO_OWNER;
     to->verdict = o->verdict;
     t->ends[slot] = o->until_wall_ms;
@@ -219,7 +220,7 @@ static int copy_all(struct gw_kernel *k, struct source *s)
         for (uint32_t i = 0; i < s->state.slots; i++) {
             struct old_slot o = old_slot(s, i);
 
-            if (!o.used || o.decided != (decided != 0) || !gw_table_valid(&o.address))
+            if (!o.used || o.decided != (decided != 0) || !gw_hwaddr_valid(&o.address))
                 continue;
             if (copy_slot(k, s, i, &o) == 0)
                 copied++;

@@ -22,6 +22,8 @@
 #include "enforcer/guard.h"
 
 #define EVENT_BUFFER (1 << 20)
+#define TURN_EVENTS 256 /* read before others get their turn */
+#define RETRY_MS 1000
 #define CARRIER 0x10000U /* IFF_LOWER_UP, which only the kernel header that clashes has */
 
 /* libnl's errors are its own. */
@@ -37,11 +39,11 @@ static int failed(int nl_err)
     }
 }
 
-const struct gw_port *gw_network_port(const struct gw_guard *g, uint32_t ifindex)
+struct gw_port *gw_network_port(const struct gw_network *n, uint32_t ifindex)
 {
-    GW_LIST_EACH(&g->network.ports, node)
+    GW_LIST_EACH(&n->ports, node)
     {
-        const struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
+        struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
 
         if (p->ifindex == ifindex)
             return p;
@@ -72,14 +74,10 @@ static bool hwaddr_of(const struct nl_addr *a, struct gw_hwaddr *out)
 
 static struct gw_port *port_for(struct gw_guard *g, uint32_t ifindex)
 {
-    struct gw_port *p;
+    struct gw_port *p = gw_network_port(&g->network, ifindex);
 
-    GW_LIST_EACH(&g->network.ports, node)
-    {
-        p = GW_LIST_ENTRY(node, struct gw_port, node);
-        if (p->ifindex == ifindex)
-            return p;
-    }
+    if (p)
+        return p;
     p = calloc(1, sizeof(*p));
     if (!p)
         return NULL;
@@ -162,13 +160,11 @@ static bool broadcast_of(struct gw_hwaddr *a, int prefix_len)
 }
 
 /* The network that `a`, with so long a prefix, is in. */
-static int add_net(struct gw_network *n, uint32_t ifindex, struct gw_hwaddr a, int prefix_len)
+static int add_net(struct gw_network *n, uint32_t ifindex, const struct gw_hwaddr *a,
+                   int prefix_len)
 {
     struct gw_net *more;
 
-    a.prefix_len = (uint8_t)prefix_len;
-    for (unsigned bit = a.prefix_len; bit < 8 * sizeof(a.bytes); bit++)
-        a.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
     if (n->net_count == GW_ADDRESSES_MAX)
         return GW_EFULL;
     if (n->net_count == n->net_cap) {
@@ -178,7 +174,7 @@ static int add_net(struct gw_network *n, uint32_t ifindex, struct gw_hwaddr a, i
         n->nets = more;
         n->net_cap = n->net_cap * 2 + 16;
     }
-    n->nets[n->net_count++] = (struct gw_net){ifindex, a};
+    n->nets[n->net_count++] = (struct gw_net){ifindex, gw_hwaddr_masked(a, (unsigned)prefix_len)};
     return 0;
 }
 
@@ -197,7 +193,7 @@ static int read_addresses(struct gw_guard *g)
         if (!hwaddr_of(rtnl_addr_get_local(one), &a))
             continue;
         (void)!gw_addresses_add(&g->network.own, &a);
-        (void)add_net(&g->network, (uint32_t)rtnl_addr_get_ifindex(one), a,
+        (void)add_net(&g->network, (uint32_t)rtnl_addr_get_ifindex(one), &a,
                       rtnl_addr_get_prefixlen(one));
         if (broadcast_of(&a, rtnl_addr_get_prefixlen(one)))
             (void)!gw_addresses_add(&g->network.broadcasts, &a);
@@ -336,8 +332,10 @@ void gw_network_refresh(struct gw_guard *g)
     n->stale = false;
     n->own = n->broadcasts = (struct gw_addresses){0};
     err = read_all(g);
-    if (err) { /* what is covered stays covered, and what is protected too; the next event asks */
+    if (err) { /* what is covered stays covered, and what is protected too */
         gw_log_error("the kernel does not tell its links and addresses: %s", gw_error_text(err));
+        n->stale = true;
+        gw_timer_start(g->loop, &n->again, RETRY_MS);
         free(n->own.at);
         free(n->broadcasts.at);
         n->own = own;
@@ -372,8 +370,11 @@ void gw_network_neighbours(struct gw_guard *g)
 {
     struct nl_cache *all = NULL;
 
-    if (rtnl_neigh_alloc_cache(g->network.questions, &all) < 0)
-        return; /* the next event brings what it would have told */
+    if (rtnl_neigh_alloc_cache(g->network.questions, &all) < 0) {
+        g->network.lost = true;
+        gw_timer_start(g->loop, &g->network.again, RETRY_MS);
+        return;
+    }
     for (struct nl_object *o = nl_cache_get_first(all); o; o = nl_cache_get_next(o))
         on_neighbour(g, (struct rtnl_neigh *)o);
     nl_cache_free(all);
@@ -411,23 +412,35 @@ static int on_message(struct nl_msg *m, void *guard)
     return NL_OK;
 }
 
+static void catch_up(void *guard)
+{
+    struct gw_guard *g = guard;
+
+    if (g->network.stale || g->network.lost)
+        gw_network_refresh(g);
+    if (!g->network.lost)
+        return;
+    g->network.lost = false;
+    gw_network_neighbours(g);
+}
+
+/*
+ * A socket that overflowed says so once, and takes nothing more before it has been read to its end
+ * (netlink(7), ENOBUFS): only what is asked for from then on is the whole.
+ */
 static void on_events(void *guard, uint32_t events)
 {
     struct gw_guard *g = guard;
-    int err;
+    int err = 0;
 
     (void)events;
-    do {
+    for (int i = 0; i < TURN_EVENTS && (err >= 0 || err == -NLE_NOMEM); i++) {
         err = nl_recvmsgs_default(g->network.events);
-    } while (err >= 0);
-    if (err != -NLE_AGAIN) /* the kernel had more to say than the socket holds */
-        g->network.lost = true;
-    if (g->network.stale || g->network.lost)
-        gw_network_refresh(g);
-    if (g->network.lost) {
-        g->network.lost = false;
-        gw_network_neighbours(g);
+        if (err < 0 && err != -NLE_AGAIN)
+            g->network.lost = true;
     }
+    if (err == -NLE_AGAIN || !g->network.lost)
+        catch_up(g);
 }
 
 /*
@@ -465,7 +478,8 @@ static int open_events(struct gw_guard *g)
         return failed(err);
     if (leave_out_bridges(nl_socket_get_fd(s)) != 0)
         gw_log_debug("the bridges' events are read, and left out here");
-    (void)nl_socket_set_buffer_size(s, EVENT_BUFFER, 0); /* a smaller one loses, and asks again */
+    (void)setsockopt(nl_socket_get_fd(s), SOL_SOCKET, SO_RCVBUFFORCE, &(int){EVENT_BUFFER},
+                     sizeof(int)); /* a smaller one loses, and asks again */
     err = nl_socket_add_memberships(s, RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR,
                                     RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
     if (err < 0)
@@ -491,6 +505,7 @@ int gw_network_open(struct gw_guard *g)
 
     gw_list_init(&g->network.ports);
     g->network.asked = (struct gw_log_limit){.burst = 10, .per_ms = 1000};
+    gw_timer_init(&g->network.again, catch_up, g);
     err = open_events(g);
     if (!err)
         err = open_questions(g);
@@ -508,6 +523,7 @@ void gw_network_close(struct gw_guard *g)
 
     gw_io_stop(&n->io);
     gw_timer_stop(&g->look);
+    gw_timer_stop(&n->again);
     if (n->events)
         nl_socket_free(n->events);
     if (n->questions)

@@ -40,7 +40,7 @@ static bool sighting_ok(const struct gw_sighting *s)
 {
     if (!is_flag(&s->has_ip) || !is_text(s->ifname, sizeof(s->ifname)))
         return false;
-    return !s->has_ip || (gw_table_valid(&s->ip) && s->ip.kind != GW_ADDR_MAC);
+    return !s->has_ip || (gw_hwaddr_valid(&s->ip) && s->ip.kind != GW_ADDR_MAC);
 }
 
 static bool link_ok(const struct gw_link_report *r)
@@ -52,7 +52,7 @@ static bool link_ok(const struct gw_link_report *r)
 
 static bool is_claim(const struct gw_hwaddr *a)
 {
-    return a->kind == 0 || gw_table_valid(a);
+    return a->kind == 0 || gw_hwaddr_valid(a);
 }
 
 static bool wire_ok(const struct gw_wire_event *ev)
@@ -100,7 +100,7 @@ int gw_note_check_to_enforcer(const struct gw_note *n)
 {
     switch (n->kind) {
     case GW_NOTE_VERDICT:
-        return gw_table_valid(&n->verdict.address) && judgement_ok(&n->verdict.judgement)
+        return gw_hwaddr_valid(&n->verdict.address) && judgement_ok(&n->verdict.judgement)
                    ? 0
                    : GW_EMALFORMED;
     case GW_NOTE_POLICY:
@@ -109,7 +109,7 @@ int gw_note_check_to_enforcer(const struct gw_note *n)
     case GW_NOTE_LEARN:
         return number_ok(n->policy.number) && n->policy.forget <= 1 ? 0 : GW_EMALFORMED;
     case GW_NOTE_RESOLVE:
-        return gw_table_valid(&n->address) && n->address.kind != GW_ADDR_MAC ? 0 : GW_EMALFORMED;
+        return gw_hwaddr_valid(&n->address) && n->address.kind != GW_ADDR_MAC ? 0 : GW_EMALFORMED;
     case GW_NOTE_COMPLETE:
     case GW_NOTE_TEST:
         return 0;
@@ -240,7 +240,7 @@ void gw_note_queue_fini(struct gw_note_queue *q)
 
 int gw_note_file(struct gw_slice bytes, int *out_fd)
 {
-    GW_CLEANUP(gw_close_fd) int fd = memfd_create("cordon-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    GW_CLEANUP(gw_close_fd) int fd = memfd_create("cordon-note", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return -errno;

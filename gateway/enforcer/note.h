@@ -125,7 +125,10 @@ int gw_note_receive(int fd, struct gw_note *out, struct gw_note_fds *out_fds) GW
 /** Send at once, with descriptors (borrowed), without a queue; may block. -errno. */
 int gw_note_send(int fd, const struct gw_note *n, const int *fds, size_t fd_count) GW_MUST_CHECK;
 
-/** Send, or queue behind what waits. `fd` -1: none; else taken, also on failure. GW_EFULL. */
+/**
+ * Send, or queue behind what waits. `fd` -1: none; else taken, also on failure.
+ * GW_EFULL, -ENOMEM; -errno of sendmsg(2).
+ */
 int gw_note_post(struct gw_note_queue *q, const struct gw_note *n, int fd) GW_MUST_CHECK;
 /** Send what waits; 0 when nothing is left; -EAGAIN; -errno. */
 int gw_note_flush(struct gw_note_queue *q);

@@ -8,13 +8,8 @@
 
 #include "base/clock.h"
 #include "cordon.skel.h"
-#include "enforcer/kept.h"
 #include "enforcer/kernel_priv.h"
-#include "enforcer/note.h"
 
-#define FILE_NAME "policies"
-#define MAGIC "CORDONp1"
-#define FILE_BYTES_MAX (64 << 20)
 #define BATCH 1024
 
 /* What is in the maps of one bank, to take it out again. */
@@ -45,14 +40,6 @@ static int learned_fd(const struct gw_kernel *k)
 
 /* ---- peers ---- */
 
-static struct cordon_net net_key(uint32_t scope, const struct gw_hwaddr *a)
-{
-    struct cordon_net key = {.prefix_len = 32U + a->prefix_len, .scope = scope};
-
-    memcpy(key.words, a->bytes, sizeof(key.words));
-    return key;
-}
-
 static struct cordon_peer peer_key(uint32_t scope, const struct gw_hwaddr *a)
 {
     uint64_t words[2];
@@ -63,9 +50,9 @@ static struct cordon_peer peer_key(uint32_t scope, const struct gw_hwaddr *a)
 
 static int peer_put(struct gw_kernel *k, uint32_t scope, const struct gw_policy_peer *p)
 {
-    struct cordon_net net = net_key(scope, &p->address);
+    struct cordon_net net = gw_net_key(scope, &p->address);
     struct cordon_peer host = peer_key(scope, &p->address);
-    bool network = gw_table_is_network(&p->address);
+    bool network = !gw_hwaddr_is_host(&p->address);
     int fd = network ? nets_fd(k) : peers_fd(k);
 
     if (bpf_map_update_elem(fd, network ? (void *)&net : (void *)&host, &p->rules, BPF_ANY) == 0)
@@ -75,10 +62,10 @@ static int peer_put(struct gw_kernel *k, uint32_t scope, const struct gw_policy_
 
 static void peer_remove(struct gw_kernel *k, uint32_t scope, const struct gw_hwaddr *a)
 {
-    struct cordon_net net = net_key(scope, a);
+    struct cordon_net net = gw_net_key(scope, a);
     struct cordon_peer host = peer_key(scope, a);
 
-    if (gw_table_is_network(a))
+    if (!gw_hwaddr_is_host(a))
         (void)bpf_map_delete_elem(nets_fd(k), &net);
     else
         (void)bpf_map_delete_elem(peers_fd(k), &host);
@@ -86,8 +73,10 @@ static void peer_remove(struct gw_kernel *k, uint32_t scope, const struct gw_hwa
 
 static void bank_clear(struct gw_kernel *k, uint16_t number, uint32_t which)
 {
-    struct bank *b = &k->policies[number]->bank[which];
+    struct bank *b = k->policies[number] ? &k->policies[number]->bank[which] : NULL;
 
+    if (!b)
+        return;
     for (size_t i = 0; i < b->count; i++)
         peer_remove(k, CORDON_SCOPE(number, which, b->peers[i].address.kind), &b->peers[i].address);
     free(b->peers);
@@ -118,7 +107,7 @@ static uint64_t rules_of(const struct gw_policy *p, const struct gw_policy_peer 
         const struct gw_hwaddr *a = &p->peers[i].address;
 
         if (memcmp(a, &peer->address, sizeof(*a)) == 0 ||
-            (gw_table_is_network(&peer->address) && gw_hwaddr_contains(a, &peer->address)))
+            (!gw_hwaddr_is_host(&peer->address) && gw_hwaddr_contains(a, &peer->address)))
             rules |= p->peers[i].rules;
     }
     return rules;
@@ -190,7 +179,7 @@ static bool rule_ok(const struct gw_policy_rule *r)
            (r->family == 0 || r->family == GW_ADDR_IPV4 || r->family == GW_ADDR_IPV6);
 }
 
-static bool is_valid(const struct gw_policy *p)
+bool gw_policy_valid(const struct gw_policy *p)
 {
     uint64_t mask = rules_mask(p->rule_count);
 
@@ -203,45 +192,135 @@ static bool is_valid(const struct gw_policy *p)
         if (!rule_ok(&p->rules[i]))
             return false;
     for (size_t i = 0; i < p->peer_count; i++)
-        if (!gw_table_valid(&p->peers[i].address) || p->peers[i].address.kind == GW_ADDR_MAC ||
+        if (!gw_hwaddr_valid(&p->peers[i].address) || p->peers[i].address.kind == GW_ADDR_MAC ||
             p->peers[i].rules & ~mask)
             return false;
     return true;
 }
 
+static uint32_t next_bank(const struct gw_kernel *k, uint16_t number)
+{
+    return (k->table.meters[number].bank + 1) & 1;
+}
+
+/* The next bank, whose peers are there. Those of the old one stay till the next change: packets are
+ * on their way by it. */
+static void put_in_force(struct gw_kernel *k, const struct gw_policy *p)
+{
+    struct cordon_meter *m = &k->table.meters[p->number];
+
+    write_bank(&k->table.policies[p->number * 2 + next_bank(k, p->number)], p);
+    __atomic_store_n(&m->bank, m->bank + 1, __ATOMIC_RELEASE);
+}
+
 int gw_policy_set(struct gw_kernel *k, const struct gw_policy *p, uint16_t generation)
 {
     struct gw_policy_kept *kept;
-    uint32_t changes, next;
+    uint32_t next;
     int err;
 
-    if (!is_valid(p))
+    if (!gw_policy_valid(p))
         return GW_EMALFORMED;
     if (p->number >= k->table.state->policies)
         return GW_EFULL;
     kept = kept_of(k, p->number);
     if (!kept)
         return -ENOMEM;
-    changes = k->table.meters[p->number].bank + 1;
-    next = changes & 1;
+    next = next_bank(k, p->number);
     bank_clear(k, p->number, next);
     err = bank_fill(k, p, next);
     if (err)
         return err;
-    write_bank(&k->table.policies[p->number * 2 + next], p);
     kept->generation = generation;
-    __atomic_store_n(&k->table.meters[p->number].bank, changes, __ATOMIC_RELEASE);
-    return 0; /* the old bank's peers stay till the next change: packets are on their way by it */
-}
-
-static bool does_something(const struct cordon_policy *p)
-{
-    return p->flags != 0 || p->packets_per_s != 0 || p->bytes_per_s != 0 || p->rule_count != 0;
+    put_in_force(k, p);
+    return 0;
 }
 
 static const struct cordon_policy *in_force(const struct gw_kernel *k, uint32_t number)
 {
     return &k->table.policies[number * 2 + (k->table.meters[number].bank & 1)];
+}
+
+uint16_t gw_policy_of_tests(const struct gw_kernel *k)
+{
+    return (uint16_t)GW_MIN(k->table.state->policies - 1, (uint32_t)GW_POLICIES_MAX);
+}
+
+bool gw_policy_is_set(const struct gw_kernel *k, uint32_t number)
+{
+    const struct cordon_policy *p = in_force(k, number);
+
+    return p->flags != 0 || p->packets_per_s != 0 || p->bytes_per_s != 0 || p->rule_count != 0;
+}
+
+struct gw_policy gw_policy_get(const struct gw_kernel *k, uint32_t number)
+{
+    const struct cordon_policy *c = in_force(k, number);
+    const struct gw_policy_kept *kept = k->policies[number];
+    uint32_t which = k->table.meters[number].bank & 1;
+    struct gw_policy p = {
+        .number = (uint16_t)number,
+        .flags = c->flags,
+        .packets_per_s = (uint32_t)c->packets_per_s,
+        .bytes_per_s = c->bytes_per_s,
+        .any = c->any,
+        .local = c->local,
+        .gateway = c->gateway,
+        .rule_count = GW_MIN(c->rule_count, (uint32_t)GW_POLICY_RULES_MAX),
+        .peers = kept ? kept->bank[which].peers : NULL,
+        .peer_count = kept ? kept->bank[which].count : 0,
+    };
+
+    for (size_t i = 0; i < p.rule_count; i++) {
+        const struct cordon_rule *r = &c->rules[i];
+
+        p.rules[i] = (struct gw_policy_rule){r->egress ? GW_TO_DEVICE : GW_FROM_DEVICE,
+                                             r->protocol,
+                                             r->family,
+                                             r->no_open,
+                                             r->own_min,
+                                             r->own_max,
+                                             r->peer_min,
+                                             r->peer_max};
+    }
+    return p;
+}
+
+bool gw_policy_only_adds(const struct gw_kernel *k, const struct gw_policy *p)
+{
+    struct gw_policy now;
+
+    if (p->number >= k->table.state->policies || !gw_policy_is_set(k, p->number))
+        return false;
+    now = gw_policy_get(k, p->number);
+    if (now.flags != p->flags || now.packets_per_s != p->packets_per_s ||
+        now.bytes_per_s != p->bytes_per_s || now.any != p->any || now.local != p->local ||
+        now.gateway != p->gateway || now.rule_count != p->rule_count ||
+        memcmp(now.rules, p->rules, p->rule_count * sizeof(p->rules[0])) != 0)
+        return false;
+    for (size_t i = 0; i < now.peer_count; i++)
+        if (now.peers[i].rules & ~rules_of(p, &now.peers[i]))
+            return false;
+    return true;
+}
+
+/* What its bearers may do is not known: until the worker says it, nothing but what always passes.
+ */
+size_t gw_policy_close_unknown(struct gw_kernel *k)
+{
+    size_t closed = 0;
+
+    for (uint32_t i = 0; i < k->table.state->slots; i++) {
+        const struct cordon_slot *s = &k->table.slots[i];
+        struct gw_policy nothing_passes = {.number = s->policy, .flags = GW_POLICY_ENFORCE};
+
+        if (s->kind == 0 || s->policy == 0 || s->policy >= k->table.state->policies ||
+            gw_policy_is_set(k, s->policy))
+            continue;
+        put_in_force(k, &nothing_passes);
+        closed++;
+    }
+    return closed;
 }
 
 size_t gw_policy_sweep(struct gw_kernel *k, uint16_t generation)
@@ -251,7 +330,7 @@ size_t gw_policy_sweep(struct gw_kernel *k, uint16_t generation)
     for (uint32_t i = 1; i < k->table.state->policies; i++) {
         const struct gw_policy_kept *kept = k->policies[i];
 
-        if (!does_something(in_force(k, i)) || (kept && kept->generation == generation))
+        if (!gw_policy_is_set(k, i) || (kept && kept->generation == generation))
             continue;
         gw_policy_end(k, (uint16_t)i);
         ended++;
@@ -370,7 +449,7 @@ void gw_policy_end(struct gw_kernel *k, uint16_t number)
 
     if (number == 0 || number >= k->table.state->policies)
         return;
-    (void)!gw_policy_set(k, &nothing, 0); /* needs room for nothing */
+    put_in_force(k, &nothing); /* takes no memory: a policy can always be ended */
     bank_clear(k, number, 0);
     bank_clear(k, number, 1);
     forget_learned(k, number);
@@ -444,168 +523,4 @@ void gw_policy_fini(struct gw_kernel *k)
     }
     free(k->policies);
     k->policies = NULL;
-}
-
-/* ---- as bytes ---- */
-
-int gw_policy_encode(const struct gw_policy *p, struct gw_buf *out)
-{
-    struct gw_note_policy head = {
-        .number = p->number,
-        .flags = p->flags,
-        .packets_per_s = p->packets_per_s,
-        .rule_count = (uint32_t)p->rule_count,
-        .peer_count = (uint32_t)p->peer_count,
-        .bytes_per_s = p->bytes_per_s,
-        .any = p->any,
-        .local = p->local,
-        .gateway = p->gateway,
-    };
-    int err;
-
-    if (p->rule_count > GW_POLICY_RULES_MAX || p->peer_count > GW_POLICY_PEERS_MAX)
-        return GW_EFULL;
-    memcpy(head.rules, p->rules, p->rule_count * sizeof(head.rules[0]));
-    err = gw_buf_append(out, GW_SLICE(&head, sizeof(head)));
-    if (!err && p->peer_count > 0)
-        err = gw_buf_append(out, GW_SLICE(p->peers, p->peer_count * sizeof(*p->peers)));
-    return err;
-}
-
-int gw_policy_decode(struct gw_slice file, struct gw_policy *out)
-{
-    struct gw_note_policy head;
-
-    if (file.len < sizeof(head))
-        return GW_EMALFORMED;
-    memcpy(&head, file.ptr, sizeof(head));
-    if (head.number == 0 || head.number > GW_POLICIES_MAX ||
-        head.rule_count > GW_POLICY_RULES_MAX || head.peer_count > GW_POLICY_PEERS_MAX ||
-        file.len != sizeof(head) + head.peer_count * sizeof(struct gw_policy_peer))
-        return GW_EMALFORMED;
-    *out = (struct gw_policy){
-        .number = (uint16_t)head.number,
-        .flags = head.flags,
-        .packets_per_s = head.packets_per_s,
-        .bytes_per_s = head.bytes_per_s,
-        .any = head.any,
-        .local = head.local,
-        .gateway = head.gateway,
-        .rule_count = head.rule_count,
-        .peer_count = head.peer_count,
-        .peers = (const void *)(file.ptr + sizeof(head)),
-    };
-    memcpy(out->rules, head.rules, head.rule_count * sizeof(head.rules[0]));
-    return is_valid(out) ? 0 : GW_EMALFORMED;
-}
-
-/* ---- the copy on disk ---- */
-
-static struct gw_policy policy_of(const struct gw_kernel *k, uint32_t number)
-{
-    const struct cordon_policy *c = in_force(k, number);
-    const struct gw_policy_kept *kept = k->policies[number];
-    uint32_t which = k->table.meters[number].bank & 1;
-    struct gw_policy p = {
-        .number = (uint16_t)number,
-        .flags = c->flags,
-        .packets_per_s = (uint32_t)c->packets_per_s,
-        .bytes_per_s = c->bytes_per_s,
-        .any = c->any,
-        .local = c->local,
-        .gateway = c->gateway,
-        .rule_count = GW_MIN(c->rule_count, (uint32_t)GW_POLICY_RULES_MAX),
-        .peers = kept ? kept->bank[which].peers : NULL,
-        .peer_count = kept ? kept->bank[which].count : 0,
-    };
-
-    for (size_t i = 0; i < p.rule_count; i++) {
-        const struct cordon_rule *r = &c->rules[i];
-
-        p.rules[i] = (struct gw_policy_rule){r->egress ? GW_TO_DEVICE : GW_FROM_DEVICE,
-                                             r->protocol,
-                                             r->family,
-                                             r->no_open,
-                                             r->own_min,
-                                             r->own_max,
-                                             r->peer_min,
-                                             r->peer_max};
-    }
-    return p;
-}
-
-static int append_policy(const struct gw_policy *p, struct gw_buf *out)
-{
-    uint32_t len =
-        (uint32_t)(sizeof(struct gw_note_policy) + p->peer_count * sizeof(struct gw_policy_peer));
-    int err = gw_buf_append(out, GW_SLICE(&len, sizeof(len)));
-
-    return err ? err : gw_policy_encode(p, out);
-}
-
-int gw_policy_save(const struct gw_kernel *k, const char *state_dir)
-{
-    GW_CLEANUP(gw_buf_fini) struct gw_buf all = {.max = FILE_BYTES_MAX};
-    uint64_t count = 0;
-    int err = 0;
-
-    for (uint32_t i = 1; !err && i < k->table.state->policies; i++) {
-        struct gw_policy p;
-
-        if (!does_something(in_force(k, i)))
-            continue;
-        p = policy_of(k, i);
-        err = append_policy(&p, &all);
-        count++;
-    }
-    return err ? err : gw_kept_save(state_dir, FILE_NAME, MAGIC, count, gw_buf_slice(&all));
-}
-
-/* One policy at the head of `rest`, which is shortened by it; the bytes are copied to be aligned.
- */
-static int load_one(struct gw_kernel *k, struct gw_slice *rest, uint16_t generation)
-{
-    GW_CLEANUP(gw_free_ptr) uint8_t *file = NULL;
-    struct gw_policy p;
-    uint32_t len;
-    int err;
-
-    if (rest->len < sizeof(len))
-        return GW_EMALFORMED;
-    memcpy(&len, rest->ptr, sizeof(len));
-    if (len > rest->len - sizeof(len))
-        return GW_EMALFORMED;
-    file = malloc(len + 1);
-    if (!file)
-        return -ENOMEM;
-    memcpy(file, rest->ptr + sizeof(len), len);
-    err = gw_policy_decode(GW_SLICE(file, len), &p);
-    if (!err)
-        err = gw_policy_set(k, &p, generation);
-    *rest = GW_SLICE(rest->ptr + sizeof(len) + len, rest->len - sizeof(len) - len);
-    return err;
-}
-
-int gw_policy_load(struct gw_kernel *k, const char *state_dir, uint16_t generation)
-{
-    GW_CLEANUP(gw_buf_fini) struct gw_buf file = {.max = FILE_BYTES_MAX};
-    struct gw_kept_header h;
-    struct gw_slice rest;
-    int err = gw_kept_load(state_dir, FILE_NAME, &file, &h), set = 0;
-
-    if (!err && memcmp(h.magic, MAGIC, sizeof(h.magic)) != 0)
-        err = GW_EMALFORMED;
-    if (err)
-        return err;
-    rest = gw_buf_slice(&file);
-    rest = GW_SLICE(rest.ptr + sizeof(h), rest.len - sizeof(h));
-    for (uint64_t i = 0; !err && i < h.count; i++) {
-        err = load_one(k, &rest, generation);
-        set += err == 0;
-        if (err == GW_EFULL) /* the others fit */
-            err = 0;
-    }
-    if (!err && rest.len > 0) /* the count is not under the sum */
-        err = GW_EMALFORMED;
-    return err ? err : set;
 }

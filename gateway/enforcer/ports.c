@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "enforcer/guard.h"
-#include "enforcer/selftest.h"
 
 #define LOOK_MS 60000
 #define LOOK_PAUSE_MS 1000
@@ -21,18 +20,6 @@ static bool is_named(const struct gw_config *c, const char *name)
     return false;
 }
 
-static const struct gw_port *port_at(const struct gw_network *n, uint32_t ifindex)
-{
-    GW_LIST_EACH(&n->ports, node)
-    {
-        const struct gw_port *p = GW_LIST_ENTRY(node, struct gw_port, node);
-
-        if (p->ifindex == ifindex)
-            return p;
-    }
-    return NULL;
-}
-
 /*
  * auto: Ethernet-like and without the default route. A bridge is covered on its ports, since what
  * goes from one to another never reaches the bridge device; a bond on itself, whose members carry
@@ -40,7 +27,7 @@ static const struct gw_port *port_at(const struct gw_network *n, uint32_t ifinde
  */
 static bool is_automatic(const struct gw_network *n, const struct gw_port *p, int depth)
 {
-    const struct gw_port *lower = p->vlan ? port_at(n, p->lower) : NULL;
+    const struct gw_port *lower = p->vlan ? gw_network_port(n, p->lower) : NULL;
 
     if (!p->ethernet || p->bridge || p->bond_member || gw_network_has_default(n, p->ifindex))
         return false;
@@ -57,7 +44,7 @@ static bool is_lan(const struct gw_guard *g, const struct gw_port *p)
 /* `top` is this interface, has it as a member, or is a VLAN over either. */
 static bool is_over(const struct gw_network *n, uint32_t top, uint32_t ifindex, int depth)
 {
-    const struct gw_port *upper = port_at(n, top), *lower = port_at(n, ifindex);
+    const struct gw_port *upper = gw_network_port(n, top), *lower = gw_network_port(n, ifindex);
 
     if (top == ifindex)
         return true;
@@ -79,7 +66,7 @@ bool gw_ports_uplink(const struct gw_guard *g, uint32_t ifindex)
 
 bool gw_ports_reach(const struct gw_guard *g, uint32_t ifindex, int depth)
 {
-    const struct gw_port *p = port_at(&g->network, ifindex);
+    const struct gw_port *p = gw_network_port(&g->network, ifindex);
 
     if (!p || depth > 3)
         return false;
@@ -141,7 +128,7 @@ static void cover(struct gw_guard *g, struct gw_port *p)
 {
     p->covered = true;
     if (!g->enforcing) {
-        (void)snprintf(p->hooks.reason, sizeof(p->hooks.reason), "%.95s", g->why);
+        (void)snprintf(p->hooks.reason, sizeof(p->hooks.reason), "%.*s", GW_REASON - 1, g->why);
         return;
     }
     gw_kernel_attach(&g->kernel, p->ifindex, &p->hooks);
@@ -281,23 +268,31 @@ static bool has_siblings(const struct gw_guard *g, const struct gw_port *p)
     return false;
 }
 
-/* Somebody with the right to may have taken a program off; then it is put on again. */
+static bool is_held(const struct gw_guard *g, const struct gw_port *p, char *why)
+{
+    return gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, false, why) &&
+           gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, true, why);
+}
+
+/*
+ * Somebody with the right to may have taken a program off, or its pin; then it is put on again. So
+ * is one that could not be attached, whose reason may have passed.
+ */
 static void hold(struct gw_guard *g, struct gw_port *p)
 {
-    char why[GW_HELD_WHY];
-    bool in = p->hooks.ingress == GW_INGRESS_NONE ||
-              gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, false, why);
-    bool out = p->hooks.egress == GW_EGRESS_NONE || !in ||
-               gw_hooks_held(&g->kernel, p->ifindex, &p->hooks, true, why);
+    enum gw_ingress in = p->hooks.ingress;
+    enum gw_egress out = p->hooks.egress;
+    char why[GW_CHECK_DETAIL], still[GW_CHECK_DETAIL];
+    bool was_on = in != GW_INGRESS_NONE && out != GW_EGRESS_NONE;
 
-    if (in && out)
+    if (is_held(g, p, why))
         return;
-    gw_log_error("LAN port was not guarded, and is again name=%s %s: %s", p->name,
-                 in ? "egress" : "ingress", why);
-    gw_close_fd(&p->hooks.ingress_link); /* what still runs is pinned, and taken over */
-    gw_close_fd(&p->hooks.egress_link);
     gw_kernel_attach(&g->kernel, p->ifindex, &p->hooks);
-    log_cover(p);
+    if (was_on)
+        gw_log_error("LAN port was not held name=%s, and is%s again: %s", p->name,
+                     is_held(g, p, still) ? "" : " not", why);
+    if (was_on || p->hooks.ingress != in || p->hooks.egress != out)
+        log_cover(p);
 }
 
 static void look_at(struct gw_guard *g, struct gw_port *p)

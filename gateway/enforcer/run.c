@@ -20,6 +20,8 @@
 #include "enforcer/selftest.h"
 
 #define SAVE_DELAY_MS 5 /* what is told together is written together */
+#define SAVE_LATER_MS 30000
+#define SAVE_RETRY_MS 60000
 #define BUNDLE_MAX (64 << 20)
 #define LOCK_NAME "enforcer.lock"
 #define OWN_ADDRESSES 16 /* of the gateway, beside the verdicts */
@@ -177,7 +179,7 @@ static void load_policies(struct gw_guard *g)
     if (count > 0)
         gw_log_info("policies are back in force count=%d", count);
     else if (count < 0 && count != -ENOENT)
-        gw_log_error("the kept policies cannot be used, the worker repeats its own: %s",
+        gw_log_error("not all kept policies can be used, the worker repeats its own: %s",
                      gw_error_text(count));
 }
 
@@ -257,40 +259,56 @@ static void on_events(void *guard, uint32_t events)
 
 /* ---- the copy on disk ---- */
 
+typedef int save_fn(const struct gw_kernel *k, const char *state_dir);
+
+static void save_one(struct gw_guard *g, enum gw_unsaved what, save_fn *fn, const char *name)
+{
+    int err = g->unsaved & what ? fn(&g->kernel, g->config->gateway.state_dir) : 0;
+
+    if (err)
+        gw_log_error("the %s are not kept for a reboot: %s", name, gw_error_text(err));
+    else
+        g->unsaved &= ~(unsigned)what;
+}
+
+/* Policies before the addresses that bear them. */
 static void save(void *guard)
 {
     struct gw_guard *g = guard;
     uint64_t started_ms = gw_clock_mono_ms();
-    int err;
 
     if (!g->enforcing)
         return;
-    err = gw_verdict_save(&g->kernel, g->config->gateway.state_dir);
-    if (!err && g->policies_changed) {
-        err = gw_policy_save(&g->kernel, g->config->gateway.state_dir);
-        g->policies_changed = err != 0;
-    }
-    if (err)
-        gw_log_error("the verdicts are not kept for a reboot: %s", gw_error_text(err));
+    save_one(g, GW_UNSAVED_POLICIES, gw_policy_save, "policies");
+    save_one(g, GW_UNSAVED_VERDICTS, gw_verdict_save, "verdicts");
     g->saved_ms = gw_clock_mono_ms();
     g->save_took_ms = g->saved_ms - started_ms;
+    if (g->unsaved)
+        gw_timer_start(g->loop, &g->save, SAVE_RETRY_MS);
     gw_child_kept(g);
 }
 
-bool gw_guard_save_due(const struct gw_guard *g)
+static void save_within(struct gw_guard *g, enum gw_unsaved what, uint64_t delay_ms)
 {
-    return gw_timer_armed(&g->save);
+    uint64_t due_ms = gw_clock_mono_ms() + delay_ms;
+
+    g->unsaved |= what;
+    if (!gw_timer_armed(&g->save) || g->save.due_ms > due_ms)
+        gw_timer_start(g->loop, &g->save, delay_ms);
 }
 
 /* The whole is written each time: when it is long and comes often, two thirds of the time are free.
  */
-void gw_guard_save_soon(struct gw_guard *g)
+void gw_guard_save_soon(struct gw_guard *g, enum gw_unsaved what)
 {
     uint64_t now_ms = gw_clock_mono_ms(), next_ms = g->saved_ms + 2 * g->save_took_ms;
 
-    if (!gw_timer_armed(&g->save))
-        gw_timer_start(g->loop, &g->save,
-                       GW_MAX(next_ms > now_ms ? next_ms - now_ms : 0, (uint64_t)SAVE_DELAY_MS));
+    save_within(g, what, GW_MAX(next_ms > now_ms ? next_ms - now_ms : 0, (uint64_t)SAVE_DELAY_MS));
+}
+
+void gw_guard_save_later(struct gw_guard *g, enum gw_unsaved what)
+{
+    save_within(g, what, SAVE_LATER_MS);
 }
 
 /* ---- signals ---- */

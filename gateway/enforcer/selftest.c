@@ -60,10 +60,7 @@ static struct gw_hwaddr address_of(const struct gw_cast *c, enum gw_who who, enu
                          : kind == GW_ADDR_IPV4 ? gw_hwaddr_ipv4(c->ipv4[who])
                                                 : gw_hwaddr_ipv6(c->ipv6[who]);
 
-    a.prefix_len = (uint8_t)prefix_len;
-    for (unsigned bit = prefix_len; bit < 8 * sizeof(a.bytes); bit++)
-        a.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-    return a;
+    return gw_hwaddr_masked(&a, prefix_len);
 }
 
 static bool is_free(const struct gw_guard *g, const struct gw_hwaddr *a)
@@ -163,6 +160,21 @@ static int make_known(struct gw_guard *g, const struct gw_cast *c, enum gw_who w
     return err;
 }
 
+/* With the test's policy, which no verdict may name. */
+static int confine_one(struct gw_guard *g, const struct gw_cast *c,
+                       const struct gw_verdict_record *v)
+{
+    struct cordon_slot *slot;
+    int err = add(g, &v->address, 0, &slot);
+
+    if (err)
+        return err;
+    __atomic_store_n(&slot->policy, c->policy, __ATOMIC_RELEASE);
+    gw_table_judge(&g->kernel.table, (uint32_t)(slot - g->kernel.table.slots),
+                   (enum gw_verdict_mode)v->mode, 0);
+    return 0;
+}
+
 /* Its network addresses are its own: it was the last to use them, and used no others since. */
 static int make_owner(struct gw_guard *g, const struct gw_cast *c)
 {
@@ -197,27 +209,6 @@ static int make_self(struct gw_guard *g, const struct gw_cast *c)
 }
 
 /* ---- a policy for them ---- */
-
-static bool policy_is_free(const struct gw_table *t, uint32_t number)
-{
-    const struct cordon_policy *p = &t->policies[number * 2 + (t->meters[number].bank & 1)];
-
-    if (p->flags != 0 || p->rule_count != 0 || p->packets_per_s != 0 || p->bytes_per_s != 0)
-        return false;
-    for (uint32_t i = 0; i < t->state->slots; i++)
-        if (t->slots[i].kind != 0 && t->slots[i].policy == number)
-            return false;
-    return true;
-}
-
-/* The worker numbers from below: the last ones are used last. */
-static uint16_t free_policy(const struct gw_table *t)
-{
-    for (uint32_t number = t->state->policies - 1; number > 0; number--)
-        if (policy_is_free(t, number))
-            return (uint16_t)number;
-    return 0;
-}
 
 #define HTTPS 443
 
@@ -257,9 +248,7 @@ static int prepare(struct gw_guard *g, struct gw_cast *c)
     int err = draw(g, c);
 
     c->unknown_passes = g->config->lan.new_devices != GW_NEW_ISOLATE;
-    c->policy = free_policy(&g->kernel.table);
-    if (!err && c->policy == 0)
-        err = GW_EFULL;
+    c->policy = gw_policy_of_tests(&g->kernel);
     if (!err)
         err = make_known(g, c, GW_WHO_KNOWN, &known);
     for (size_t i = 0; !err && i < GW_COUNT(verdicts); i++) {
@@ -268,10 +257,9 @@ static int prepare(struct gw_guard *g, struct gw_cast *c)
                                   (enum gw_addr_kind)verdicts[i].kind, verdicts[i].prefix_len),
             .mode = verdicts[i].mode,
             .bound = verdicts[i].bound,
-            .policy = verdicts[i].confined ? c->policy : 0,
         };
 
-        err = set(g, &v);
+        err = verdicts[i].confined ? confine_one(g, c, &v) : set(g, &v);
     }
     if (!err)
         err = make_owner(g, c);
@@ -352,7 +340,7 @@ static void note_held(struct gw_selftest_run *run, const char *name, const char 
 static void look_at_ports(struct gw_selftest_run *run)
 {
     struct gw_guard *g = run->guard;
-    char why[GW_HELD_WHY] = "";
+    char why[GW_CHECK_DETAIL] = "";
 
     note_held(run, "the maps are pinned", "", gw_kernel_pinned(&g->kernel, why), why);
     GW_LIST_EACH(&g->network.ports, node)
@@ -516,7 +504,7 @@ void gw_selftest_start(struct gw_guard *g)
             (void)kill(run->pid, SIGKILL);
             (void)waitpid(run->pid, NULL, 0);
         }
-        tell_error(g, err == GW_EFULL ? "there is no room for the test's own addresses or policy"
+        tell_error(g, err == GW_EFULL ? "there is no room for the test's own addresses"
                                       : gw_error_text(err));
         run_free(run);
     }

@@ -40,18 +40,6 @@ int gw_place_attach(const struct gw_kernel *k, uint32_t ifindex, enum gw_place a
                     int *out_link) GW_MUST_CHECK;
 void gw_place_detach(uint32_t ifindex, enum gw_place at, int *link);
 
-#define GW_HELD_WHY 92
-/**
- * What runs on the port, one way, is the loaded program, in the mode that is reported, and its pin
- * is there. False with `why` (GW_HELD_WHY bytes) when not.
- */
-bool gw_hooks_held(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h,
-                   bool egress, char *why);
-/** Another program sees frames of this port before ours does, and could take them elsewhere. */
-bool gw_hooks_behind(const struct gw_kernel *k, uint32_t ifindex, const struct gw_hooks *h);
-/** The pinned maps are the loaded ones. */
-bool gw_kernel_pinned(const struct gw_kernel *k, char *why);
-
 /* ---- selftest_frames.c: who is who, and frames by their layers ---- */
 
 /** Everybody in a test; what holds for them is in the names and in selftest.c. */

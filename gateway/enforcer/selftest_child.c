@@ -278,7 +278,7 @@ static void run_row(struct bench *b, const struct gw_check_row *row, const char 
 {
     bool passes = gw_check_passes(row, b->cast), arrived = false;
     int err = try_row(b, row, egress, &arrived);
-    char detail[92] = "";
+    char detail[GW_CHECK_DETAIL] = "";
 
     if (err == GW_ETIMEOUT)
         (void)snprintf(detail, sizeof(detail), "a frame that must pass did not arrive behind it");
@@ -309,7 +309,7 @@ static void run_place(struct bench *b, enum gw_place at)
     static const char *const names[] = {"native", "generic", "tc", "egress"};
     static const char what[] = "the program is attached";
     bool egress = at == GW_AT_EGRESS;
-    char detail[92] = "";
+    char detail[GW_CHECK_DETAIL] = "";
     int link = -1;
     int err = gw_place_attach(b->kernel, PORT, at, &link);
 

@@ -16,40 +16,9 @@ struct key {
     uint8_t family, prefix_len;
 };
 
-static unsigned full_len(uint32_t family)
-{
-    switch (family) {
-    case CORDON_MAC:
-        return 48;
-    case CORDON_IPV4:
-        return 32;
-    default:
-        return 128;
-    }
-}
-
-bool gw_table_valid(const struct gw_hwaddr *a)
-{
-    unsigned bits = full_len(a->kind);
-
-    if (a->kind < GW_ADDR_MAC || a->kind > GW_ADDR_IPV6 || a->prefix_len > bits ||
-        (a->kind == GW_ADDR_MAC && a->prefix_len != bits) || a->pad[0] || a->pad[1])
-        return false;
-    for (unsigned bit = a->prefix_len; bit < 8 * sizeof(a->bytes); bit++) {
-        if (a->bytes[bit / 8] & 0x80 >> bit % 8)
-            return false;
-    }
-    return true;
-}
-
-bool gw_table_is_network(const struct gw_hwaddr *a)
-{
-    return a->prefix_len < full_len(a->kind);
-}
-
 bool gw_table_is_prefix(const struct cordon_slot *slot)
 {
-    return slot->kind != 0 && slot->prefix_len < full_len(slot->kind);
+    return slot->kind != 0 && slot->prefix_len < gw_hwaddr_bits(slot->kind);
 }
 
 void gw_table_words(const struct gw_hwaddr *a, uint64_t *out_a, uint64_t *out_b)
@@ -68,7 +37,7 @@ static struct key key_of(const struct gw_hwaddr *a)
     struct key k = {.family = a->kind, .prefix_len = a->prefix_len};
 
     gw_table_words(a, &k.a, &k.b);
-    k.kind = a->prefix_len == full_len(a->kind) ? (enum cordon_kind)a->kind : CORDON_PREFIX;
+    k.kind = a->prefix_len == gw_hwaddr_bits(a->kind) ? (enum cordon_kind)a->kind : CORDON_PREFIX;
     return k;
 }
 
@@ -85,7 +54,7 @@ static struct key slot_key(const struct cordon_slot *s)
 {
     struct key k = {s->a, s->b, CORDON_PREFIX, (uint8_t)s->kind, (uint8_t)s->prefix_len};
 
-    if (s->prefix_len == full_len(s->kind))
+    if (s->prefix_len == gw_hwaddr_bits(s->kind))
         k.kind = (enum cordon_kind)s->kind;
     return k;
 }
@@ -144,7 +113,7 @@ void gw_table_mac(uint64_t a, uint8_t out[6])
 struct gw_hwaddr gw_table_ip(uint64_t a, uint64_t b, uint32_t kind)
 {
     uint32_t w[4] = {(uint32_t)a, (uint32_t)(a >> 32), (uint32_t)b, (uint32_t)(b >> 32)};
-    struct gw_hwaddr out = {.kind = (uint8_t)kind, .prefix_len = (uint8_t)full_len(kind)};
+    struct gw_hwaddr out = {.kind = (uint8_t)kind, .prefix_len = (uint8_t)gw_hwaddr_bits(kind)};
 
     memcpy(out.bytes, w, kind == CORDON_IPV4 ? 4 : sizeof(w));
     return out;
@@ -285,7 +254,7 @@ bool gw_table_spreads(const uint64_t factor[2], uint32_t buckets)
  * After a start the index is held against the slots, which are the authority: a daemon may have
  * died between two stores.
  */
-static int reconcile(struct gw_table *t)
+static void reconcile(struct gw_table *t)
 {
     for (uint32_t i = 0; i < t->state->slots; i++) {
         struct gw_hwaddr a;
@@ -311,7 +280,15 @@ static int reconcile(struct gw_table *t)
     }
     for (uint32_t bucket = 0; bucket < t->state->buckets; bucket++)
         filter_rebuild(t, bucket);
-    return 0;
+}
+
+static void find_unused(struct gw_table *t)
+{
+    t->unused_at = t->unused_count = 0;
+    for (uint32_t i = 0; i < t->state->slots; i++) {
+        if (t->slots[i].kind == 0)
+            t->unused[t->unused_count++] = i;
+    }
 }
 
 int gw_table_init(struct gw_table *t)
@@ -319,18 +296,11 @@ int gw_table_init(struct gw_table *t)
     t->unused = calloc(t->state->slots, sizeof(*t->unused));
     if (!t->unused)
         return -ENOMEM;
-    t->unused_at = t->unused_count = t->hand = 0;
-    for (uint32_t i = 0; i < t->state->slots; i++) {
-        if (t->slots[i].kind == 0)
-            t->unused[t->unused_count++] = i;
-    }
-    if (t->unused_count == t->state->slots)
-        return 0;
-    t->unused_count = 0;
-    (void)reconcile(t);
-    for (uint32_t i = 0; i < t->state->slots; i++) {
-        if (t->slots[i].kind == 0)
-            t->unused[t->unused_count++] = i;
+    t->hand = 0;
+    find_unused(t);
+    if (t->unused_count < t->state->slots) {
+        reconcile(t);
+        find_unused(t);
     }
     return 0;
 }
@@ -355,15 +325,26 @@ void gw_table_flag(struct gw_table *t, uint32_t slot, uint16_t flags, bool set)
 }
 
 /* lan.new_devices' verdict is nobody's: it comes again with the address. */
-bool gw_table_decided(const struct cordon_slot *s)
+bool gw_table_has_verdict(const struct cordon_slot *s)
 {
-    return s->kind != 0 && ((s->verdict != 0 && !(s->flags & CORDON_DEFAULT)) || s->policy != 0 ||
+    return s->verdict != 0 && !(s->flags & CORDON_DEFAULT);
+}
+
+bool gw_table_judged(const struct cordon_slot *s)
+{
+    return s->kind != 0 && !(s->flags & CORDON_TEST) &&
+           (gw_table_has_verdict(s) || s->policy != 0 || s->flags & CORDON_BOUND);
+}
+
+bool gw_table_is_kept(const struct cordon_slot *s)
+{
+    return s->kind != 0 && (gw_table_has_verdict(s) || s->policy != 0 ||
                             s->flags & (CORDON_CLAIMED | CORDON_SERVER));
 }
 
 static bool is_idle(const struct cordon_slot *s, uint64_t mono_ns, uint64_t idle_ns)
 {
-    return s->kind != 0 && !gw_table_decided(s) && s->seen_ns + idle_ns <= mono_ns;
+    return s->kind != 0 && !gw_table_is_kept(s) && s->seen_ns + idle_ns <= mono_ns;
 }
 
 /* Free one idle slot, the hand going round over at most `probes`. */

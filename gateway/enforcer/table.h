@@ -38,18 +38,13 @@ bool gw_table_spreads(const uint64_t factor[2], uint32_t buckets);
 int gw_table_init(struct gw_table *t) GW_MUST_CHECK;
 void gw_table_fini(struct gw_table *t);
 
-/** True for an address that a verdict may name: right lengths, no stray bits (a message's check).
- */
-bool gw_table_valid(const struct gw_hwaddr *a);
-
 /** The slot of an address or prefix, or GW_SLOT_NONE. Also over read-only memory. */
 uint32_t gw_table_find(const struct gw_table *t, const struct gw_hwaddr *a);
 
 /** The slot of the MAC that last used the network address in slot `ip`, or GW_SLOT_NONE. */
 uint32_t gw_table_owner(const struct gw_table *t, uint32_t ip);
 
-/** True for more than one host. */
-bool gw_table_is_network(const struct gw_hwaddr *a);
+/** Of more than one host. */
 bool gw_table_is_prefix(const struct cordon_slot *slot);
 struct gw_hwaddr gw_table_address(const struct cordon_slot *slot);
 /** The six bytes of a slot or sighting of CORDON_MAC. */
@@ -74,8 +69,13 @@ void gw_table_judge(struct gw_table *t, uint32_t slot, enum gw_verdict_mode mode
                     uint64_t until_boot_ns);
 /** Set or clear flags of the slot. */
 void gw_table_flag(struct gw_table *t, uint32_t slot, uint16_t flags, bool set);
-/** True when somebody decided about the address: its slot is not another's for the asking. */
-bool gw_table_decided(const struct cordon_slot *slot);
+/** Somebody's verdict, as against lan.new_devices'. */
+bool gw_table_has_verdict(const struct cordon_slot *slot);
+/** The worker decided something about the address: verdict, policy or owner. */
+bool gw_table_judged(const struct cordon_slot *slot);
+/** It did, or the test, or the address is one of the site's own: the slot is not another's for the
+ * asking. */
+bool gw_table_is_kept(const struct cordon_slot *slot);
 /** The mode in a slot, also when its time has passed. */
 enum gw_verdict_mode gw_table_mode(const struct cordon_slot *slot);
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "enforcer/kept.h"
+#include "enforcer/policy.h"
 
 #define FILE_NAME "verdicts"
 #define MAGIC "CORDONv2"
@@ -27,7 +28,7 @@ static void let_go(struct gw_kernel *k, uint32_t slot)
 
     if (gw_table_is_prefix(s))
         gw_kernel_prefix_remove(k, &a);
-    if (gw_table_is_prefix(s) || (s->seen_ns == 0 && !gw_table_decided(s)))
+    if (gw_table_is_prefix(s) || (s->seen_ns == 0 && !gw_table_is_kept(s)))
         gw_table_remove(&k->table, slot);
 }
 
@@ -78,9 +79,9 @@ int gw_verdict_set(struct gw_kernel *k, const struct gw_verdict_record *record, 
 
     if (v.until_wall_ms != 0 && v.until_wall_ms <= gw_clock_wall_ms())
         v.mode = GW_MODE_NONE;
-    if (gw_table_is_network(&v.address)) /* nobody's: it has no policy, and no owner */
+    if (!gw_hwaddr_is_host(&v.address)) /* nobody's: it has no policy, and no owner */
         v.policy = v.bound = 0;
-    if (v.policy != 0 && v.policy >= k->table.state->policies) {
+    if (v.policy >= gw_policy_of_tests(k)) {
         if (v.mode == GW_MODE_NONE)
             return GW_EFULL;
         v.policy = 0; /* a verdict holds all the same */
@@ -117,18 +118,10 @@ void gw_verdict_own(struct gw_kernel *k, const struct gw_hwaddr *a, const struct
         __atomic_store_n(&k->table.slots[ip].owner, k->table.slots[owner].self, __ATOMIC_RELEASE);
 }
 
-/* The worker's decision, as against the gateway's own flags. */
-static bool is_decided(const struct cordon_slot *s)
-{
-    return s->kind != 0 && !(s->flags & CORDON_TEST) &&
-           ((s->verdict != 0 && !(s->flags & CORDON_DEFAULT)) || s->policy != 0 ||
-            s->flags & CORDON_BOUND);
-}
-
 static struct gw_verdict_record record_of(const struct gw_kernel *k, uint32_t slot)
 {
     const struct cordon_slot *s = &k->table.slots[slot];
-    bool decided = s->verdict != 0 && !(s->flags & CORDON_DEFAULT);
+    bool decided = gw_table_has_verdict(s);
 
     return (struct gw_verdict_record){
         .address = gw_table_address(s),
@@ -161,7 +154,7 @@ size_t gw_verdict_sweep(struct gw_kernel *k, uint16_t generation)
     size_t cleared = 0;
 
     for (uint32_t i = 0; i < k->table.state->slots; i++) {
-        if (!is_decided(&k->table.slots[i]) || k->table.slots[i].generation == generation)
+        if (!gw_table_judged(&k->table.slots[i]) || k->table.slots[i].generation == generation)
             continue;
         clear(k, i);
         cleared++;
@@ -175,7 +168,7 @@ void gw_verdict_unknown_slot(struct gw_kernel *k, uint32_t slot, bool worker)
     struct cordon_slot *s = &k->table.slots[slot];
     uint32_t mode = k->table.state->unknown_mode;
 
-    if (s->kind != CORDON_MAC || mode == CORDON_PASS || gw_table_decided(s))
+    if (s->kind != CORDON_MAC || mode == CORDON_PASS || gw_table_is_kept(s))
         return;
     gw_table_flag(&k->table, slot, CORDON_DEFAULT, true);
     gw_table_judge(&k->table, slot, (enum gw_verdict_mode)mode, end);
@@ -194,7 +187,7 @@ void gw_verdict_retime(struct gw_kernel *k)
     for (uint32_t i = 0; i < k->table.state->slots; i++) {
         struct cordon_slot *s = &k->table.slots[i];
 
-        if (is_decided(s) && k->table.ends[i] != 0)
+        if (gw_table_judged(s) && k->table.ends[i] != 0)
             gw_table_judge(&k->table, i, gw_table_mode(s), boot_end(k->table.ends[i]));
     }
 }
@@ -209,7 +202,7 @@ static int collect(const struct gw_kernel *k, struct gw_buf *out)
         struct gw_verdict_record r;
         int err;
 
-        if (!is_decided(&k->table.slots[i]))
+        if (!gw_table_judged(&k->table.slots[i]))
             continue;
         r = record_of(k, i);
         if (r.until_wall_ms != 0 && r.until_wall_ms <= now_ms)
@@ -250,7 +243,7 @@ static int read_record(const uint8_t *at, const struct gw_kept_header *h,
         out->bound = 0;
         out->policy = 0;
     }
-    return gw_table_valid(&out->address) && out->mode <= GW_MODE_OBSERVE && out->bound <= 1 &&
+    return gw_hwaddr_valid(&out->address) && out->mode <= GW_MODE_OBSERVE && out->bound <= 1 &&
                    out->until_wall_ms >= 0
                ? 0
                : GW_EMALFORMED;

@@ -51,17 +51,6 @@ static bool follow(ns_msg *msg, const ns_rr *rr, struct dns_answer *a)
 
 /* ---- addresses ---- */
 
-/* An address of a host that is not the asking one: 0/8, 127/8, 224/3; ::/127, ff00::/8. */
-static bool is_host(const struct gw_hwaddr *a)
-{
-    static const uint8_t zero[15];
-    const uint8_t *b = a->bytes;
-
-    if (a->kind == GW_ADDR_IPV4)
-        return b[0] != 0 && b[0] != 127 && b[0] < 224;
-    return b[0] != 0xff && (memcmp(b, zero, sizeof(zero)) != 0 || b[15] > 1);
-}
-
 static bool address_of(const ns_rr *rr, struct gw_hwaddr *out)
 {
     if (ns_rr_type(*rr) == ns_t_a && ns_rr_rdlen(*rr) == 4)
@@ -70,7 +59,7 @@ static bool address_of(const ns_rr *rr, struct gw_hwaddr *out)
         *out = gw_hwaddr_ipv6(ns_rr_rdata(*rr));
     else
         return false;
-    return is_host(out);
+    return gw_hwaddr_is_unicast(out); /* a host's, and not the asking one's */
 }
 
 static void take_address(const ns_rr *rr, struct dns_answer *a)

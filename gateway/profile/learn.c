@@ -22,15 +22,6 @@ struct learning {
 
 /* ---- the other end ---- */
 
-static bool is_group(const struct gw_hwaddr *a)
-{
-    static const uint8_t everybody[4] = {255, 255, 255, 255};
-
-    if (a->kind == GW_ADDR_IPV4)
-        return (a->bytes[0] & 0xf0) == 0xe0 || memcmp(a->bytes, everybody, 4) == 0;
-    return a->bytes[0] == 0xff;
-}
-
 static bool is_own(const struct site *s, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < s->own_count; i++)
@@ -39,18 +30,12 @@ static bool is_own(const struct site *s, const struct gw_hwaddr *a)
     return false;
 }
 
-static bool is_link_local(const struct gw_hwaddr *a)
-{
-    return a->kind == GW_ADDR_IPV4 ? a->bytes[0] == 169 && a->bytes[1] == 254
-                                   : a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
-}
-
 static bool is_near(const struct site *s, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < s->net_count; i++)
         if (gw_hwaddr_contains(&s->nets[i], a))
             return true;
-    return is_group(a) || is_link_local(a);
+    return gw_hwaddr_is_group(a) || gw_hwaddr_is_link_local(a);
 }
 
 /* Every name that led here: which of them it will ask for next time is not known. */
@@ -168,7 +153,7 @@ static int add_conversation(struct learning *l, const struct gw_learned *c)
     set_port(&back, c);
     back.no_open = c->protocol == IPPROTO_TCP;
     err = add_peer(l, &there, &c->peer);
-    return err || is_group(&c->peer) ? err : add_peer(l, &back, &c->peer);
+    return err || gw_hwaddr_is_group(&c->peer) ? err : add_peer(l, &back, &c->peer);
 }
 
 /* ---- what is too much to list ---- */
@@ -179,7 +164,7 @@ static size_t count_hosts(const struct learning *l, const struct rule *r, bool n
 
     for (size_t i = 0; i < r->peer_count; i++)
         if (r->peers[i].kind == PEER_ADDRESS && is_near(l->site, &r->peers[i].address) == near &&
-            !is_group(&r->peers[i].address))
+            !gw_hwaddr_is_group(&r->peers[i].address))
             count++;
     return count;
 }
@@ -190,7 +175,7 @@ static void drop_hosts(const struct learning *l, struct rule *r)
 
     for (size_t i = 0; i < r->peer_count; i++)
         if (r->peers[i].kind != PEER_ADDRESS || !is_near(l->site, &r->peers[i].address) ||
-            is_group(&r->peers[i].address))
+            gw_hwaddr_is_group(&r->peers[i].address))
             r->peers[kept++] = r->peers[i];
     r->peer_count = kept;
 }

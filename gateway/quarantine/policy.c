@@ -6,12 +6,7 @@
 /* One host's own. Link-local ones are good on one link only, and may be somebody's on another. */
 static bool is_bindable(const struct gw_hwaddr *a)
 {
-    const uint8_t *b = a->bytes;
-
-    if (a->kind == GW_ADDR_IPV4)
-        return a->prefix_len == 32 && !(b[0] == 169 && b[1] == 254); /* RFC 3927 */
-    return a->kind == GW_ADDR_IPV6 && a->prefix_len == 128 &&
-           !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80); /* RFC 4291 §2.4 */
+    return a->kind != GW_ADDR_MAC && gw_hwaddr_is_host(a) && !gw_hwaddr_is_link_local(a);
 }
 
 /* Its one link address; NULL: there is none, or another may take over an address any time. */

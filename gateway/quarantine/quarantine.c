@@ -76,9 +76,7 @@ static struct entry *find(const struct gw_quarantine *q, struct gw_slice key)
 
 static bool is_network(const struct gw_verdict *v)
 {
-    unsigned host = v->addr.kind == GW_ADDR_MAC ? 48 : v->addr.kind == GW_ADDR_IPV4 ? 32 : 128;
-
-    return !verdict_on_device(v) && v->addr.prefix_len < host;
+    return !verdict_on_device(v) && !gw_hwaddr_is_host(&v->addr);
 }
 
 static bool is_on_protected(const struct gw_quarantine *q, const struct gw_verdict *v)
@@ -317,40 +315,17 @@ void quarantine_tell(struct gw_quarantine *q, const struct gw_verdict *v)
 
 /* ---- what may be cut off ---- */
 
-static bool zero_from(const uint8_t *bytes, size_t from, size_t to)
+/* Nobody's, or everybody's: a verdict on it would hit bystanders. */
+static bool is_somebodys(const struct gw_hwaddr *a)
 {
-    while (from < to && bytes[from] == 0)
-        from++;
-    return from == to;
-}
-
-/* Addresses that are nobody's, or everybody's: a verdict on them would hit bystanders. */
-static bool is_group(const struct gw_hwaddr *a)
-{
-    const uint8_t *b = a->bytes;
-
-    if (a->prefix_len == 0)
-        return true;
-    switch ((enum gw_addr_kind)a->kind) {
-    case GW_ADDR_MAC:
-        return a->prefix_len != 48 || (b[0] & 1) || zero_from(b, 0, 6);
-    case GW_ADDR_IPV4:
-        return b[0] == 0 || b[0] == 127 || b[0] >= 224;
-    case GW_ADDR_IPV6:
-        return b[0] == 0xff || (zero_from(b, 0, 15) && b[15] <= 1);
-    }
-    return true;
-}
-
-static bool overlap(const struct gw_hwaddr *a, const struct gw_hwaddr *b)
-{
-    return gw_hwaddr_contains(a, b) || gw_hwaddr_contains(b, a);
+    return gw_hwaddr_is_unicast(a) && a->prefix_len > 0 &&
+           (a->kind != GW_ADDR_MAC || gw_hwaddr_is_host(a));
 }
 
 static bool is_listed(const struct gw_quarantine *q, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < q->config->quarantine.protected_count; i++)
-        if (overlap(&q->config->quarantine.protected_addrs[i], a))
+        if (gw_hwaddr_overlaps(&q->config->quarantine.protected_addrs[i], a))
             return true;
     return false;
 }
@@ -358,7 +333,7 @@ static bool is_listed(const struct gw_quarantine *q, const struct gw_hwaddr *a)
 static bool has_overlap(const struct gw_device *d, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; d && i < d->addr_count; i++)
-        if (overlap(&d->addrs[i].addr, a))
+        if (gw_hwaddr_overlaps(&d->addrs[i].addr, a))
             return true;
     return false;
 }
@@ -433,7 +408,7 @@ static int judge_addr(struct gw_quarantine *q, const struct gw_hwaddr *a, enum g
     struct gw_verdict v = {.addr = *a};
     int err;
 
-    if (is_group(a) || quarantine_protects(q, a))
+    if (!is_somebodys(a) || quarantine_protects(q, a))
         return GW_EPROTECTED;
     err = make_verdict(mode, seconds, reason, by, &v);
     return err ? err : quarantine_set(q, &v, quiet, fn, owner);

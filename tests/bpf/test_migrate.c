@@ -290,7 +290,7 @@ Test(migrate, what_is_nobodys_decision_stays_so)
     s->flags = 0xfffe; /* bits that meant nothing then */
     o.state->unknown_mode = CORDON_ISOLATE;
     open_with(256);
-    cr_expect_not(gw_table_decided(&k.table.slots[slot_of("02:00:00:00:00:01")]));
+    cr_expect_not(gw_table_is_kept(&k.table.slots[slot_of("02:00:00:00:00:01")]));
     cr_expect_eq(gw_table_mode(&k.table.slots[slot_of("02:00:00:00:00:01")]), GW_MODE_ISOLATE);
     cr_expect_eq(k.table.slots[slot_of("02:00:00:00:00:02")].flags, 0);
     cr_expect_eq(k.table.state->unknown_mode, CORDON_ISOLATE);
@@ -484,7 +484,7 @@ Test(migrate, slots_that_hold_nonsense_are_left_out)
     for (uint32_t i = 0; i < k.table.state->slots; i++) {
         struct gw_hwaddr a = gw_table_address(&k.table.slots[i]);
 
-        cr_expect(k.table.slots[i].kind == 0 || gw_table_valid(&a), "%u", i);
+        cr_expect(k.table.slots[i].kind == 0 || gw_hwaddr_valid(&a), "%u", i);
     }
     udp(&f, DEVICE, OTHER, false);
     cr_expect_not(passes(&k, AT_XDP, &f), "what is whole goes along");

@@ -116,7 +116,7 @@ Test(policy_changes, a_number_beyond_the_tables_is_refused)
 {
     struct gw_hwaddr mac = gw_hwaddr_mac(mac_of_who[DEVICE]);
     struct packet packet = {IN, HERE, UDP, 9, 9, 0};
-    uint16_t last = (uint16_t)(k.table.state->policies - 1);
+    uint16_t last = (uint16_t)(k.table.state->policies - 2); /* behind it is the self-test's */
     struct gw_verdict_record v = {.address = mac, .policy = (uint16_t)(last + 1)};
     struct gw_policy p = closed(last);
 
@@ -124,15 +124,21 @@ Test(policy_changes, a_number_beyond_the_tables_is_refused)
     set(&p);
     give_device(last, GW_MODE_NONE);
     cr_assert_not(passes_as(&packet));
-    p.number++;
+    p.number = (uint16_t)(last + 2);
     cr_expect_eq(gw_policy_set(&k, &p, 1), GW_EFULL);
     p.number = GW_POLICIES_MAX;
     cr_expect_eq(gw_policy_set(&k, &p, 1), GW_EFULL);
+    cr_expect_eq(gw_verdict_set(&k, &v, 1), GW_EFULL, "the self-test's");
+    v.policy++;
     cr_expect_eq(gw_verdict_set(&k, &v, 1), GW_EFULL);
     cr_expect_not(passes_as(&packet), "the old one stays");
-    gw_policy_end(&k, (uint16_t)(last + 1)); /* nobody's */
+    gw_policy_end(&k, (uint16_t)(last + 2)); /* nobody's */
     gw_policy_end(&k, 0);
     cr_expect_not(passes_as(&packet), "still");
+    v.policy = gw_policy_of_tests(&k);
+    v.mode = GW_MODE_ISOLATE;
+    cr_expect_eq(gw_verdict_set(&k, &v, 1), 0, "a verdict holds all the same");
+    cr_expect_eq(k.table.slots[gw_table_find(&k.table, &mac)].policy, 0);
 }
 
 /* The i-th network of 256 addresses in 11.0.0.0/8. */
@@ -186,6 +192,65 @@ Test(policy_changes, ended_it_does_nothing)
     cr_assert_not(passes_as(&packet));
     gw_policy_end(&k, 1);
     repeat(&packet, 10);
+}
+
+Test(policy_changes, what_only_adds_peers_is_known_as_such)
+{
+    static const struct {
+        const char *name, *peers[2];
+        uint64_t rules[2];
+        uint32_t packets_per_s;
+        uint8_t protocol;
+        bool only_adds;
+    } rows[] = {
+        {"the same", {HERE}, {1}, 0, TCP, true},
+        {"one more", {HERE, "198.51.100.8"}, {1, 1}, 0, TCP, true},
+        {"one more, in front", {"198.51.100.8", HERE}, {1, 1}, 0, TCP, true},
+        {"a network that holds it", {"198.51.100.0/24", HERE}, {1, 1}, 0, TCP, true},
+        {"more rules for it", {HERE}, {3}, 0, TCP, true},
+        {"none", {0}, {0}, 0, TCP, false},
+        {"another", {"198.51.100.8"}, {1}, 0, TCP, false},
+        {"another rule for it", {HERE}, {2}, 0, TCP, false},
+        {"a limit", {HERE, "198.51.100.8"}, {1, 1}, 9, TCP, false},
+        {"another protocol", {HERE, "198.51.100.8"}, {1, 1}, 0, UDP, false},
+    };
+    struct gw_policy_peer peers[2] = {{address(HERE), 1}};
+    struct gw_policy before = closed(1), p;
+
+    add_rule(&before, FROM, TCP, 80, 80);
+    add_rule(&before, FROM, UDP, 80, 80);
+    before.peers = peers;
+    before.peer_count = 1;
+    p = before;
+    cr_expect_not(gw_policy_only_adds(&k, &p), "nothing was there");
+    set(&before);
+    for (size_t i = 0; i < GW_COUNT(rows); i++) {
+        p.rules[0].protocol = rows[i].protocol;
+        p.packets_per_s = rows[i].packets_per_s;
+        for (p.peer_count = 0; p.peer_count < 2 && rows[i].peers[p.peer_count]; p.peer_count++)
+            peers[p.peer_count] = (struct gw_policy_peer){address(rows[i].peers[p.peer_count]),
+                                                          rows[i].rules[p.peer_count]};
+        cr_expect_eq(gw_policy_only_adds(&k, &p), rows[i].only_adds, "%s", rows[i].name);
+    }
+    p.flags = 0;
+    cr_expect_not(gw_policy_only_adds(&k, &p), "it is not enforced any more");
+    p.number = UINT16_MAX;
+    cr_expect_not(gw_policy_only_adds(&k, &p), "beyond the tables");
+}
+
+/* One that was taken over without peers has none of the enforcer's memory, and needs none to end.
+ */
+Test(policy_changes, one_that_was_taken_over_ends)
+{
+    struct packet packet = {IN, HERE, UDP, 9, 9, 0};
+    struct cordon_policy *banks = &k.table.policies[2 * 1];
+
+    banks[0] = banks[1] = (struct cordon_policy){.flags = ENFORCE};
+    give_device(1, GW_MODE_NONE);
+    cr_assert_not(passes_as(&packet));
+    gw_policy_end(&k, 1);
+    cr_expect(passes_as(&packet));
+    cr_expect_null(k.policies[1]);
 }
 
 Test(policy_changes, what_no_worker_repeats_ends)

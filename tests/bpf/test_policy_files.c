@@ -353,3 +353,115 @@ Test(kept_policies, a_file_that_root_did_not_write_is_refused)
     cr_assert_eq(rmdir(path), 0);
     cr_assert_eq(unlink(real), 0);
 }
+
+/* ---- what cannot be read back opens nothing ---- */
+
+/* The device's policy is 1, and one more is kept; `what` is done to the file. */
+static void expect_closed_after(void (*what)(void), int result, const char *name)
+{
+    struct packet web = {IN, HERE, TCP, 9, 80, ACK};
+
+    reopen();
+    set_sound(1);
+    set_sound(2);
+    give_device(1, GW_MODE_NONE);
+    cr_assert(passes_as(&web), "%s", name);
+    cr_assert_eq(gw_policy_save(&k, dir), 0);
+    reopen();
+    give_device(1, GW_MODE_NONE);
+    what();
+    cr_expect_eq(gw_policy_load(&k, dir, 0), result, "%s", name);
+    cr_expect_not(passes_as(&web), "%s", name);
+    cr_expect_not(passes_as(&(struct packet){OUT, HERE, UDP, 9, 80, 0}), "%s", name);
+    set_sound(1);
+    cr_expect(passes_as(&web), "%s: the worker said it again", name);
+}
+
+static void change(size_t at, uint8_t by)
+{
+    static uint8_t bytes[65536];
+    size_t len = read_file(bytes, sizeof(bytes));
+
+    bytes[at] ^= by;
+    write_file(bytes, len);
+}
+
+static void damage(void)
+{
+    change(100, 1);
+}
+
+static void give_away(void)
+{
+    cr_assert_eq(chmod(path, 0666), 0);
+}
+
+static void empty(void)
+{
+    write_file((const uint8_t *)"", 0);
+}
+
+static void no_file(void)
+{
+    cr_assert_eq(unlink(path), 0);
+}
+
+/* Sound, but another version knows a flag more of the first one. */
+static void newer(void)
+{
+    static uint8_t bytes[65536];
+    size_t len = read_file(bytes, sizeof(bytes)), head = sizeof(struct gw_kept_header);
+
+    bytes[head + 4 + offsetof(struct gw_note_policy, flags)] |= 8;
+    cr_assert_eq(gw_kept_save(dir, "policies", "CORDONp1", 2, GW_SLICE(bytes + head, len - head)),
+                 0);
+}
+
+Test(kept_policies, whoever_has_one_that_cannot_be_read_back_is_closed)
+{
+    expect_closed_after(damage, GW_EMALFORMED, "damaged");
+    expect_closed_after(give_away, GW_EPROTECTED, "writable by all");
+    expect_closed_after(empty, GW_EMALFORMED, "empty");
+    expect_closed_after(no_file, -ENOENT, "gone");
+    expect_closed_after(newer, GW_EMALFORMED, "one that is not understood");
+    give_device(2, GW_MODE_NONE);
+    expect_sound("the other one is read all the same");
+}
+
+Test(kept_policies, the_self_tests_number_is_not_read_back)
+{
+    set_sound(1);
+    set_sound(gw_policy_of_tests(&k));
+    cr_assert_eq(gw_policy_save(&k, dir), 0);
+    reopen();
+    cr_expect_eq(gw_policy_load(&k, dir, 0), GW_EFULL);
+    cr_expect(gw_policy_is_set(&k, 1));
+    cr_expect_not(gw_policy_is_set(&k, gw_policy_of_tests(&k)));
+}
+
+Test(kept_policies, one_that_finds_no_room_is_closed)
+{
+    static struct gw_policy_peer peers[GW_POLICY_PEERS_MAX];
+    struct gw_policy p = closed(1);
+    struct packet any = {IN, HERE, TCP, 9, 80, ACK};
+    int err = 0;
+
+    for (size_t i = 0; i < GW_COUNT(peers); i++) {
+        char text[32];
+
+        (void)snprintf(text, sizeof(text), "11.%zu.%zu.0/24", i >> 8, i & 255);
+        peers[i] = (struct gw_policy_peer){address(text), 1};
+    }
+    add_rule(&p, FROM, 0, 0, 65535);
+    p.peers = peers;
+    p.peer_count = GW_COUNT(peers);
+    set(&p);
+    cr_assert_eq(gw_policy_save(&k, dir), 0);
+    reopen();
+    for (p.number = 2; err == 0 && p.number < k.table.state->policies; p.number++)
+        err = gw_policy_set(&k, &p, 1);
+    cr_assert_eq(err, GW_EFULL, "the tables are small enough");
+    give_device(1, GW_MODE_NONE);
+    cr_expect_eq(gw_policy_load(&k, dir, 0), GW_EFULL);
+    cr_expect_not(passes_as(&any));
+}

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -151,6 +152,25 @@ def test_many_known_addresses_hinder_nobody(site):
     assert len(listed(site)[0]) == MANY
     daemon.cordon("quarantine", site.bad.mac)
     assert not site.bad.ping(GATEWAY4)
+
+
+def test_neighbours_come_faster_than_they_are_read(lab):
+    """The enforcer gets little of the processor, so that its socket overflows again and again: what it was not told it asks
+    for."""
+    many = 10000
+    lab.daemon.configure(isolation={"addresses": 4 * many}).start()
+    gateway, enforcer = lab.gateway, lab.daemon.enforcer
+    lab.device("one")
+    (lab.dir / "neighbours").write_text("".join(
+        f"neigh replace 10.0.{i >> 8}.{i & 255} lladdr 0a:00:00:00:{i >> 8:02x}:{i & 255:02x} dev br0 nud permanent\n"
+        for i in range(many)))
+    adding = gateway.popen("ip", "-batch", lab.dir / "neighbours")
+    while adding.poll() is None:
+        for how, seconds in ((signal.SIGSTOP, 0.03), (signal.SIGCONT, 0.003)):
+            os.kill(enforcer, how)
+            time.sleep(seconds)
+    assert adding.returncode == 0
+    wait_until(lambda: lab.daemon.json("status")["devices"]["known"] >= many, 20, "all of them known", every=0.5)
 
 
 def maps_mib(lab):

@@ -239,10 +239,28 @@ def test_a_program_that_was_taken_off_is_found_out_and_put_back(pair, side):
     assert failed(result) == [f"{pair.bad.port}: the program runs, {what} (the link was taken off the port)"]
     pair.gateway.run("ip", "link", "add", "dummy9", "type", "bridge")  # any change of the links
     wait_until(lambda: run_test(pair, check=False)[0] == 0, 10, "the program to run again")
-    assert "was not guarded, and is again" in pair.daemon.tail()
+    assert re.search(r"LAN port was not held name=\S+, and is again: the link was taken off", pair.daemon.tail())
     pair.daemon.cordon("quarantine", pair.bad.mac)
     time.sleep(0.1)
     assert not pair.bad.ping(pair.good.ip4)
+
+
+def test_a_pin_that_was_taken_away_is_put_back_while_the_program_runs(pair):
+    ifindex = pair.gateway.run("cat", f"/sys/class/net/{pair.bad.port}/ifindex").stdout.strip()
+    pins = [f"/sys/fs/bpf/cordon/links/{ifindex}_{side}" for side in ("xdp", "out")]
+
+    def links():
+        return [json.loads(pair.gateway.run("bpftool", "-j", "link", "show", "pinned", pin).stdout)["id"] for pin in pins]
+    before = links()
+    pair.daemon.cordon("quarantine", pair.bad.mac)
+    leak = pair.bad.watch("ping", "-n", "-i", "0.002", "-W", "1", pair.good.ip4)
+    time.sleep(1.2)  # what the new ports caused is over
+    pair.gateway.run("rm", *pins)
+    pair.gateway.run("ip", "link", "add", "dummy9", "type", "bridge")  # any change of the links
+    wait_until(lambda: run_test(pair, check=False)[0] == 0, 10, "the pins")
+    assert links() == before, "the same links go on"
+    assert re.search(r"LAN port was not held name=\S+, and is again: the link is not pinned", pair.daemon.tail())
+    assert "bytes from" not in leak.text()
 
 
 def process_of_test(lab):
@@ -255,6 +273,23 @@ def process_of_test(lab):
         except OSError:
             pass
     return None
+
+
+def test_no_device_gets_the_policy_of_the_test(lab):
+    """The tables hold 64 numbers, from 0: the last one is never a device's, so that a test finds it free."""
+    lab.daemon.configure(isolation={"addresses": 256}).start()
+    lab.device("one")
+    macs = [f"0a:00:00:00:00:{i:02x}" for i in range(1, 64)]
+    (lab.dir / "neighbours").write_text("".join(
+        f"neigh replace 10.0.0.{i} lladdr {mac} dev br0 nud permanent\n" for i, mac in enumerate(macs, 1)))
+    lab.gateway.run("ip", "-batch", lab.dir / "neighbours")
+    wait_until(lambda: lab.daemon.json("status")["devices"]["known"] >= 63, 10, "the devices")
+    for i, mac in enumerate(macs, 1):
+        got = lab.daemon.cordon("limit", "mac-" + mac.replace(":", ""), "--packets", "1000", check=False)
+        assert (got.returncode == 0) == (i < 63), (i, got.stdout, got.stderr)
+    assert "no room" in got.stderr
+    run_test(lab)
+    run_test(lab)
 
 
 def test_a_killed_test_says_so_and_leaves_nothing(pair):
