@@ -513,6 +513,7 @@ void gw_quarantine_start(struct gw_quarantine *q, struct gw_enforcer *enforcer)
 
 void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *config)
 {
+    const struct gw_config *before = q->config;
     struct entry *e;
     size_t cursor = 0;
 
@@ -520,6 +521,7 @@ void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *confi
     quarantine_rules(q);
     while ((e = gw_map_next(&q->entries, &cursor)))
         quarantine_send_all(q, &e->v, NULL);
+    quarantine_resend_devices(q, before);
     look_for_protected(q);
 }
 

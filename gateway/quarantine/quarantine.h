@@ -66,7 +66,10 @@ int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, str
                        struct gw_quarantine **out) GW_MUST_CHECK;
 /** Changes that wait end with GW_ECLOSED; what was stored stays. Before the registry is closed. */
 void gw_quarantine_close(struct gw_quarantine **q);
-/** Whoever became protected is let go: addresses at once, verdicts a tick of the loop later. */
+/**
+ * Whoever became protected is let go: addresses at once, of their policy too, verdicts a tick of
+ * the loop later. The configuration until now is read once more: it is freed after this.
+ */
 void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *config);
 /**
  * Repeat every verdict to the enforcer (borrowed), then mark them complete. Before this, and with

@@ -71,7 +71,17 @@ static inline void done(void *owner, int err)
     done_err = err;
 }
 
-static const struct gw_quarantine_ops ops = {.changed = changed, .cutting = cutting};
+static char policy_for[GW_DEVICE_ID_MAX + 1]; /* who has a policy, and which */
+static uint16_t policy_number;
+
+static inline uint16_t policy_of(void *owner, const char *device)
+{
+    (void)owner;
+    return strcmp(device, policy_for) == 0 ? policy_number : 0;
+}
+
+static const struct gw_quarantine_ops ops = {
+    .changed = changed, .cutting = cutting, .policy_of = policy_of};
 
 static inline void watch_journal(void)
 {
