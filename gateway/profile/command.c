@@ -177,6 +177,10 @@ static void watch_learned(struct ask *a, struct profile *p)
     char why[WHY_MAX] = "";
     int err = p ? make_rules(p, why) : GW_ECLOSED;
 
+    if (!p && !a->p->ps->closing) {
+        err = GW_ENOTFOUND;
+        (void)snprintf(why, sizeof(why), "it was forgotten meanwhile");
+    }
     if (err)
         answer(a->fn, a->owner, err, why);
     else
