@@ -26,6 +26,9 @@ static void say_why(struct gw_http_request *req, const struct deed *d, int err, 
         gw_http_problem(req, 503,
                         "The profile of %s is %s, but not in force: there is no isolation here.",
                         d->subject, d->verb);
+    else if (err == GW_EFULL)
+        gw_http_problem(req, 507, "The profile of %s is not in force: %s.", d->subject,
+                        gw_profile_problem(err));
     else if (err == GW_ESTORE)
         admin_refuse(req, err, "The profile of %s is %s, but a restart may undo it", d->subject,
                      d->verb);

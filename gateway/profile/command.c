@@ -44,6 +44,8 @@ static int make_rules(struct profile *p, char why[WHY_MAX])
         learn_rules(p->learned.at, p->learned.count, ps->hosts, hosts, &site, &rules, &notes, why);
     if (err == GW_ENOTFOUND)
         (void)snprintf(why, WHY_MAX, "nothing was learned or imported");
+    if (err == GW_EFULL)
+        (void)strncat(why, "; import a MUD file in its place", WHY_MAX - strlen(why) - 1);
     if (err)
         return err;
     if (p->learned.missed && notes.count < MUD_NOTES_MAX)

@@ -67,6 +67,8 @@ void gw_profiles_observed(struct gw_profiles *p, const char *device, bool on);
  * the profile went; GW_ECLOSED.
  */
 typedef void gw_profile_done(void *owner, int err, const char *why);
+/** What `err` means for a profile; static. GW_EFULL: which limit was reached, and what helps. */
+const char *gw_profile_problem(int err);
 
 /** `seconds` 0: until told otherwise. At its end the rules are made, nothing is enforced yet. */
 int gw_profile_learn(struct gw_profiles *p, const char *device, uint64_t seconds, const char *by,

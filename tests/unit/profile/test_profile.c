@@ -429,9 +429,11 @@ Test(profile, a_refusal_of_the_kernel_is_answered_and_told)
     cr_assert_eq(gw_profile_limit(profiles, "cam", 10, 0, "admin", done, &profiles), 0);
     settle(GW_EFULL);
     cr_expect_eq(done_err, GW_EFULL);
-    cr_expect(strstr(take(alerts), "The profile of cam is not in force: no room left;"));
+    cr_expect_not_null(strstr(take(alerts), "The profile of cam is not in force: the kernel's "
+                                            "tables hold no more policies"));
     (void)state_of("cam");
-    cr_expect_str_eq(json_string_value(json_object_get(shown, "problem")), "no room left");
+    cr_expect_not_null(
+        strstr(json_string_value(json_object_get(shown, "problem")), "raise isolation.addresses"));
     cr_assert_eq(gw_profile_limit(profiles, "cam", 0, 0, "admin", done, &profiles), 0);
     settle(0);
     cr_expect_eq(done_err, 0);
@@ -482,5 +484,26 @@ Test(profile, whoever_waits_hears_that_the_profile_was_forgotten)
     cr_assert_eq(gw_devices_forget(site.devices, "cam"), 0);
     cr_expect_eq(done_count, 2);
     cr_expect_eq(done_err, GW_ENOTFOUND, "as the device is");
+    settle(0);
+}
+
+Test(profile, more_than_a_profile_holds_is_refused_with_what_to_do)
+{
+    static struct gw_learned at[200];
+
+    for (size_t i = 0; i < GW_COUNT(at); i++)
+        at[i] = (struct gw_learned){.direction = GW_FROM_DEVICE,
+                                    .protocol = 6,
+                                    .port = (uint16_t)(1000 + i),
+                                    .peer = addr_of("198.51.100.7"),
+                                    .packets = 1};
+    cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
+    settle(0);
+    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    gw_profiles_learned(profiles,
+                        &(struct gw_learning){.number = 1, .at = at, .count = GW_COUNT(at)});
+    cr_expect_eq(done_err, GW_EFULL);
+    cr_expect_not_null(strstr(why_done, "at most 62 rules"), "%s", why_done);
+    cr_expect_not_null(strstr(why_done, "; import a MUD file in its place"), "%s", why_done);
     settle(0);
 }
