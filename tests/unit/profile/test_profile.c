@@ -376,6 +376,10 @@ Test(profile, so_many_addresses_a_name_may_have)
     pass_ms(site.loop, 200);
     cr_expect_eq(kernel.at[1].peer_count, 64);
     settle(0);
+    pass_ms(site.loop, 6000);
+    restart();
+    cr_expect_eq(kernel.at[1].peer_count, 64, "all of them are stored");
+    settle(0);
 }
 
 Test(profile, a_file_that_is_refused_changes_nothing)
