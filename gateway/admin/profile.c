@@ -94,24 +94,24 @@ void on_profile_learn(void *owner, struct gw_http_request *req)
                                        who_calls(a, req).user, deed_done, d));
 }
 
-static void watch(struct gw_admin *a, struct gw_http_request *req, bool enforce)
+static void apply(struct gw_admin *a, struct gw_http_request *req, bool enforce)
 {
     struct deed *d =
         says_nothing(req) ? deed_begin(a, req, enforce ? "enforced" : "reported") : NULL;
 
     if (d)
-        deed_begun(d, gw_profile_watch(a->rooms.profiles, d->subject, enforce,
+        deed_begun(d, gw_profile_apply(a->rooms.profiles, d->subject, enforce,
                                        who_calls(a, req).user, deed_done, d));
 }
 
 void on_profile_report(void *owner, struct gw_http_request *req)
 {
-    watch(owner, req, false);
+    apply(owner, req, false);
 }
 
 void on_profile_enforce(void *owner, struct gw_http_request *req)
 {
-    watch(owner, req, true);
+    apply(owner, req, true);
 }
 
 void on_profile_off(void *owner, struct gw_http_request *req)

@@ -162,7 +162,7 @@ static void answer(gw_profile_done *fn, void *owner, int err, const char *why)
         fn(owner, err, why);
 }
 
-static void watch(struct profile *p, bool enforce, const char *by, gw_profile_done *fn, void *owner)
+static void apply(struct profile *p, bool enforce, const char *by, gw_profile_done *fn, void *owner)
 {
     int err;
 
@@ -174,7 +174,7 @@ static void watch(struct profile *p, bool enforce, const char *by, gw_profile_do
         answer(fn, owner, err, "");
 }
 
-static void watch_learned(struct ask *a, struct profile *p)
+static void apply_learned(struct ask *a, struct profile *p)
 {
     char why[WHY_MAX] = "";
     int err = p ? make_rules(p, why) : GW_ECLOSED;
@@ -186,11 +186,11 @@ static void watch_learned(struct ask *a, struct profile *p)
     if (err)
         answer(a->fn, a->owner, err, why);
     else
-        watch(p, a->enforce, a->by, a->fn, a->owner);
+        apply(p, a->enforce, a->by, a->fn, a->owner);
     free(a);
 }
 
-int gw_profile_watch(struct gw_profiles *ps, const char *device, bool enforce, const char *by,
+int gw_profile_apply(struct gw_profiles *ps, const char *device, bool enforce, const char *by,
                      gw_profile_done *fn, void *owner)
 {
     struct profile *p = profile_get(ps, device);
@@ -203,10 +203,10 @@ int gw_profile_watch(struct gw_profiles *ps, const char *device, bool enforce, c
         return 0;
     }
     if (p->rules.count && p->state != GW_PROFILE_LEARNING) {
-        watch(p, enforce, by, fn, owner);
+        apply(p, enforce, by, fn, owner);
         return 0;
     }
-    a = ask_new(watch_learned, fn, owner);
+    a = ask_new(apply_learned, fn, owner);
     if (!a)
         return -ENOMEM;
     a->enforce = enforce;

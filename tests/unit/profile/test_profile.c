@@ -229,7 +229,7 @@ Test(profile, learned_then_enforced)
     cr_expect_eq(done_err, 0);
 
     resolve(7);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     cr_expect_eq(kernel.asked, 1, "what was learned up to now");
     cr_expect_eq(done_count, 1);
     learned(1);
@@ -255,12 +255,12 @@ Test(profile, learned_then_enforced)
 
 Test(profile, nothing_learned_is_nothing_to_enforce)
 {
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     cr_expect_eq(done_err, GW_ENOTFOUND);
     cr_expect_str_eq(why_done, "nothing was learned or imported");
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
     settle(0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", false, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", false, "admin", done, &profiles), 0);
     pass_ms(site.loop, 2100); /* the enforcer does not answer */
     cr_expect_eq(done_count, 2);
     cr_expect_eq(done_err, GW_ENOTFOUND);
@@ -289,7 +289,7 @@ Test(profile, learning_ends_by_itself_and_says_so)
     cr_expect_eq(kernel.ends, 1);
     cr_expect_eq(gw_profiles_number(profiles, "cam"), 0);
     cr_expect_str_eq(state_of("cam"), "off");
-    cr_assert_eq(gw_profile_watch(profiles, "cam", false, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", false, "admin", done, &profiles), 0);
     settle(0);
     cr_expect_eq(done_err, 0);
     cr_expect_eq(kernel.last.flags, GW_POLICY_REPORT);
@@ -307,14 +307,14 @@ Test(profile, all_of_it_survives_a_restart)
     cr_expect_eq(kernel.policies, 2);
     cr_expect_eq(gw_profiles_number(profiles, "cam"), 2);
     cr_expect_str_eq(state_of("cam"), "learning");
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     pass_ms(site.loop, 2100); /* what was stored counts when the kernel does not answer */
     settle(0);
     restart();
     cr_expect_str_eq(state_of("cam"), "enforcing");
     cr_expect(kernel_allows(2, "198.51.100.7"), "whatever was told last");
     cr_assert_eq(gw_profile_off(profiles, "cam", "admin", NULL, NULL), 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     settle(0);
     cr_expect_eq(kernel.last.number, 2);
     cr_expect(kernel_allows(2, "198.51.100.7"), "as www.example led there");
@@ -337,7 +337,7 @@ Test(profile, names_lead_where_the_device_was_told_for_as_long_as_it_holds)
                  0);
     settle(0);
     cr_expect_eq(done_err, 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     settle(0);
     cr_expect_eq(kernel.at[1].peer_count, 0, "nobody has asked yet");
     pass_ms(site.loop, 200);
@@ -365,7 +365,7 @@ Test(profile, so_many_addresses_a_name_may_have)
     unsigned before;
 
     cr_assert_eq(gw_profile_import(profiles, "cam", gw_slice_str(mud), "admin", NULL, NULL), 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     settle(0);
     pass_ms(site.loop, 200);
     before = kernel.policies;
@@ -407,7 +407,7 @@ Test(profile, a_device_under_observation_is_learned)
     settle(0);
     cr_expect_eq(kernel.ends, 1);
     cr_expect_str_eq(take(told), "mac-020000000009=0;");
-    cr_assert_eq(gw_profile_watch(profiles, "mac-020000000009", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "mac-020000000009", true, "admin", done, &profiles), 0);
     settle(0);
     cr_expect_eq(done_err, 0, "%s", why_done);
 }
@@ -466,7 +466,7 @@ Test(profile, goes_with_its_device_and_follows_a_merge)
 Test(profile, whoever_waits_hears_of_the_end)
 {
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", done, &profiles), 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     gw_profiles_close(&profiles);
     cr_expect_eq(done_count, 2);
     cr_expect_eq(done_err, GW_ECLOSED);
@@ -476,7 +476,7 @@ Test(profile, whoever_waits_hears_that_the_profile_was_forgotten)
 {
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
     settle(0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     cr_assert_eq(gw_profile_forget(profiles, "cam", "admin", NULL, NULL), 0);
     cr_expect_eq(done_count, 1);
     cr_expect_eq(done_err, GW_ENOTFOUND);
@@ -484,7 +484,7 @@ Test(profile, whoever_waits_hears_that_the_profile_was_forgotten)
     settle(0);
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
     settle(0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     cr_assert_eq(gw_devices_forget(site.devices, "cam"), 0);
     cr_expect_eq(done_count, 2);
     cr_expect_eq(done_err, GW_ENOTFOUND, "as the device is");
@@ -503,7 +503,7 @@ Test(profile, more_than_a_profile_holds_is_refused_with_what_to_do)
                                     .packets = 1};
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
     settle(0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     gw_profiles_learned(profiles,
                         &(struct gw_learning){.number = 1, .at = at, .count = GW_COUNT(at)});
     cr_expect_eq(done_err, GW_EFULL);
