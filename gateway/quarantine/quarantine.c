@@ -8,7 +8,6 @@
 
 #define ENTRIES_MAX 200000
 #define NETWORKS_MAX 256 /* each is compared with a device's addresses */
-#define SECONDS_MAX (100ull * 366 * 86400)
 
 const char *gw_mode_text(enum gw_verdict_mode m)
 {
@@ -396,7 +395,7 @@ static int make_verdict(enum gw_verdict_mode mode, uint64_t seconds, const char 
     size_t reason_len = strlen(reason), by_len = strlen(by);
 
     if (mode == GW_MODE_NONE || mode > GW_MODE_OBSERVE || reason_len > GW_REASON_MAX ||
-        by_len > GW_DEVICE_ID_MAX || seconds > SECONDS_MAX ||
+        by_len > GW_DEVICE_ID_MAX || seconds > GW_VERDICT_SECONDS_MAX ||
         !gw_utf8_valid(GW_SLICE(reason, reason_len)) || !gw_utf8_valid(GW_SLICE(by, by_len)))
         return GW_EMALFORMED;
     out->mode = mode;
