@@ -89,8 +89,8 @@ static void learning_ended(struct ask *a, struct profile *p)
     else
         profile_alert(p->ps, GW_INFO, p->device,
                       json_pack("{s:s, s:I}", "state", "off", "rules", (json_int_t)p->rules.count),
-                      "The profile of %s is ready: %zu rules, which nobody enforces yet", p->device,
-                      p->rules.count);
+                      "The profile of %s is ready: %zu %s, which nobody enforces yet", p->device,
+                      p->rules.count, p->rules.count == 1 ? "rule" : "rules");
     (void)profile_commit(p, NULL, NULL);
 }
 
@@ -291,7 +291,8 @@ static int import(struct profile *p, const struct rules *rules, const struct mud
     names_keep_used(p);
     profile_alert(p->ps, GW_INFO, p->device,
                   json_pack("{s:s, s:I}", "by", by, "rules", (json_int_t)rules->count),
-                  "A MUD file is the profile of %s: %zu rules", p->device, rules->count);
+                  "A MUD file is the profile of %s: %zu %s", p->device, p->rules.count,
+                  p->rules.count == 1 ? "rule" : "rules");
     return profile_commit(p, fn, owner);
 }
 
