@@ -302,6 +302,9 @@ static void tear_down(struct worker *w)
 /* What SIGHUP does not apply: said, so that nobody waits for it. */
 static void say_unapplied(const struct gw_config *old, const struct gw_config *fresh)
 {
+    if (old->isolation.addresses != fresh->isolation.addresses ||
+        old->isolation.ingress != fresh->isolation.ingress)
+        gw_log_warning("isolation.addresses and isolation.ingress change only with a restart");
     if (strcmp(old->gateway.state_dir, fresh->gateway.state_dir) != 0 ||
         strcmp(old->gateway.run_dir, fresh->gateway.run_dir) != 0 ||
         strcmp(old->gateway.user, fresh->gateway.user) != 0 ||

@@ -22,7 +22,6 @@
 #define PAGE_MAX 10000
 #define BATCH_MAX 10000     /* verdicts in one call */
 #define LISTED_PER_TURN 200 /* of a list, which must not hold the loop up */
-#define SECONDS_MAX (100ull * 365 * 86400)
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_ADMIN };
 const char *role_text(enum role r);

@@ -26,6 +26,9 @@ static void say_why(struct gw_http_request *req, const struct deed *d, int err, 
         gw_http_problem(req, 503,
                         "The profile of %s is %s, but not in force: there is no isolation here.",
                         d->subject, d->verb);
+    else if (err == GW_EFULL)
+        gw_http_problem(req, 507, "The profile of %s is not in force: %s.", d->subject,
+                        gw_profile_problem(err));
     else if (err == GW_ESTORE)
         admin_refuse(req, err, "The profile of %s is %s, but a restart may undo it", d->subject,
                      d->verb);
@@ -91,24 +94,24 @@ void on_profile_learn(void *owner, struct gw_http_request *req)
                                        who_calls(a, req).user, deed_done, d));
 }
 
-static void watch(struct gw_admin *a, struct gw_http_request *req, bool enforce)
+static void apply(struct gw_admin *a, struct gw_http_request *req, bool enforce)
 {
     struct deed *d =
         says_nothing(req) ? deed_begin(a, req, enforce ? "enforced" : "reported") : NULL;
 
     if (d)
-        deed_begun(d, gw_profile_watch(a->rooms.profiles, d->subject, enforce,
+        deed_begun(d, gw_profile_apply(a->rooms.profiles, d->subject, enforce,
                                        who_calls(a, req).user, deed_done, d));
 }
 
 void on_profile_report(void *owner, struct gw_http_request *req)
 {
-    watch(owner, req, false);
+    apply(owner, req, false);
 }
 
 void on_profile_enforce(void *owner, struct gw_http_request *req)
 {
-    watch(owner, req, true);
+    apply(owner, req, true);
 }
 
 void on_profile_off(void *owner, struct gw_http_request *req)

@@ -28,7 +28,7 @@ static json_t *order_of(struct gw_http_request *req, struct order *out)
 {
     const struct field fields[] = {
         {"mode", FIELD_TEXT, false, 16, &out->mode_text},
-        {"seconds", FIELD_UINT, false, SECONDS_MAX, &out->seconds},
+        {"seconds", FIELD_UINT, false, GW_VERDICT_SECONDS_MAX, &out->seconds},
         {"reason", FIELD_TEXT, false, GW_REASON_MAX, &out->reason},
     };
     json_auto_t *body = NULL;
@@ -44,7 +44,7 @@ bool order_read(struct gw_http_request *req, const char *where, json_t *object, 
     const struct field fields[] = {
         {"address", FIELD_TEXT, true, GW_HWADDR_TEXT, &out->address},
         {"mode", FIELD_TEXT, false, 16, &out->mode_text},
-        {"seconds", FIELD_UINT, false, SECONDS_MAX, &out->seconds},
+        {"seconds", FIELD_UINT, false, GW_VERDICT_SECONDS_MAX, &out->seconds},
         {"reason", FIELD_TEXT, false, GW_REASON_MAX, &out->reason},
     };
 

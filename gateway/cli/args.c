@@ -10,6 +10,9 @@
 /* Options that every verb takes; no single bit, so that they differ from every OPT_…. */
 enum { ALWAYS_SOCKET = 3, ALWAYS_JSON = 5 };
 
+#define PACKETS_MAX 10000000ull
+#define BYTES_MAX 100000000000ull
+
 static const struct option options[] = {
     {"socket", required_argument, NULL, ALWAYS_SOCKET},
     {"json", no_argument, NULL, ALWAYS_JSON},
@@ -59,10 +62,11 @@ static int take_limit(const char *text, uint64_t *out)
     return 0;
 }
 
-/* A number of at least 1 with one of `units` behind it, each a thousand times the one before. */
-static int take_rate(const char *option, const char *text, const char *units, uint64_t *out)
+/* From 1 to `max`, with one of `units` behind it, each a thousand times the one before. */
+static int take_rate(const char *option, const char *text, const char *units, uint64_t max,
+                     uint64_t *out)
 {
-    unsigned long long n, max = 100000000000ull;
+    unsigned long long n;
     const char *unit;
     char *end;
 
@@ -98,6 +102,9 @@ static int take_option(struct cli_args *a, int option, const char *value)
         a->class = value;
         break;
     case OPT_MODE:
+        if (strcmp(value, "isolate") != 0 && strcmp(value, "remediate") != 0 &&
+            strcmp(value, "observe") != 0)
+            return usage("--mode takes isolate, remediate or observe, not", value);
         a->mode = value;
         break;
     case OPT_REASON:
@@ -129,13 +136,13 @@ static int take_option(struct cli_args *a, int option, const char *value)
         a->off = true;
         break;
     case OPT_PACKETS:
-        if (take_rate("--packets takes a number a second, at least 1, not", value, "",
-                      &a->packets) != 0)
+        if (take_rate("--packets takes a number a second from 1 to 10000000, not", value, "",
+                      PACKETS_MAX, &a->packets) != 0)
             return CLI_USAGE;
         break;
     case OPT_BYTES:
-        if (take_rate("--bytes takes a number a second such as 50000, 50k, 2M or 1G, not", value,
-                      "kMG", &a->bytes) != 0)
+        if (take_rate("--bytes takes a number a second such as 50000, 50k or 2M, at most 100G, not",
+                      value, "kMG", BYTES_MAX, &a->bytes) != 0)
             return CLI_USAGE;
         break;
     case OPT_FOR:
@@ -149,20 +156,22 @@ static int take_option(struct cli_args *a, int option, const char *value)
     return 0;
 }
 
-static const char *option_text(unsigned option)
+const char *cli_option_text(unsigned given)
 {
-    for (const struct option *o = options; o->name; o++)
-        if (o->val == (int)option)
+    unsigned first = given & -given;
+
+    for (const struct option *o = options; first && o->name; o++)
+        if (o->val == (int)first)
             return o->name;
-    return "?";
+    return NULL;
 }
 
 static int check_shape(const struct cli_verb *v, const struct cli_args *a)
 {
-    unsigned wrong = a->given & ~v->options;
+    const char *wrong = cli_option_text(a->given & ~v->options);
 
     if (wrong)
-        return usage("this verb does not take the option", option_text(wrong & -wrong));
+        return usage("this verb does not take the option", wrong);
     if (a->count < v->min)
         return usage("something is missing", NULL);
     if (a->count > v->max)

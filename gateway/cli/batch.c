@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* `quarantine --file` and `release --file`: many addresses, one a line. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/addr.h"
 #include "cli/cli_priv.h"
@@ -23,6 +25,13 @@ static char *word_of(char *line)
     return line;
 }
 
+/* "1 address is", "5 addresses are" */
+static const char *count_text(uint64_t count, char out[48])
+{
+    (void)snprintf(out, 48, "%" PRIu64 " %s", count, count == 1 ? "address is" : "addresses are");
+    return out;
+}
+
 /* All lines as a list of {"address"}. NULL: said why. */
 static json_t *read_lines(FILE *f, const char *name)
 {
@@ -30,14 +39,16 @@ static json_t *read_lines(FILE *f, const char *name)
     json_auto_t *orders = json_array();
     size_t room = 0, number = 0;
     struct gw_hwaddr addr;
+    ssize_t len;
 
-    while (getline(&line, &room, f) >= 0) {
+    while ((len = getline(&line, &room, f)) >= 0) {
+        bool is_text = strlen(line) == (size_t)len; /* no zero within */
         const char *word = word_of(line);
 
         number++;
-        if (!*word)
+        if (!*word && is_text)
             continue;
-        if (gw_hwaddr_parse(word, &addr) != 0) {
+        if (!is_text || gw_hwaddr_parse(word, &addr) != 0) {
             (void)cli_fail("%s, line %zu: \"%.64s\" is no address; nothing was changed", name,
                            number, word);
             return NULL;
@@ -101,18 +112,29 @@ static json_t *part_of(json_t *orders, size_t from)
 static int say_result(const struct cli_args *args, json_t *result, const char *verb)
 {
     size_t refused = json_array_size(json_object_get(result, "refused")), i;
+    char text[48];
     json_t *one;
 
     if (args->json)
         (void)!cli_unless_json(args, json_incref(result));
     else
-        (void)printf("%llu addresses are %s.\n", (unsigned long long)cli_number(result, "done"),
-                     verb);
+        (void)printf("%s %s.\n", count_text(cli_number(result, "done"), text), verb);
     json_array_foreach(json_object_get(result, "refused"), i, one)
     {
         (void)cli_fail("%s: %s", cli_text(one, "address"), cli_text(one, "detail"));
     }
     return refused ? CLI_FAILED : CLI_DONE;
+}
+
+/* A person waits some seconds for very many. What is said next stands in its place. */
+static void show_progress(size_t at, size_t count)
+{
+    if (count <= PER_CALL || !isatty(STDERR_FILENO))
+        return;
+    if (at < count)
+        (void)fprintf(stderr, "%zu of %zu\r", at, count);
+    else
+        (void)fputs("\033[K", stderr);
 }
 
 int cli_batch(const struct cli_args *args, const char *path, const char *verb)
@@ -126,15 +148,19 @@ int cli_batch(const struct cli_args *args, const char *path, const char *verb)
     complete(args, orders);
     for (size_t at = 0; at < json_array_size(orders); at += PER_CALL) {
         json_auto_t *answer = NULL;
-        int err = cli_call(args, "POST", path, part_of(orders, at), &answer);
+        char text[48];
+        int err;
 
+        show_progress(at, json_array_size(orders));
+        err = cli_call(args, "POST", path, part_of(orders, at), &answer);
         if (err && done > 0)
-            (void)cli_fail("%llu addresses before are %s", (unsigned long long)done, verb);
+            (void)cli_fail("%s %s before", count_text(done, text), verb);
         if (err)
             return err;
         done += cli_number(answer, "done");
         json_object_set_new(result, "done", json_integer((json_int_t)done));
         json_array_extend(json_object_get(result, "refused"), json_object_get(answer, "refused"));
     }
+    show_progress(json_array_size(orders), json_array_size(orders));
     return say_result(args, result, verb);
 }

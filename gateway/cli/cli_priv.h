@@ -67,7 +67,10 @@ extern const struct cli_verb cli_verbs[]; /* ended by a row of zeros */
 int cli_parse(int argc, char **argv, const struct cli_verb **out_verb,
               struct cli_args *out) GW_MUST_CHECK;
 
-/* "cordon: <what and why>" on stderr; returns CLI_FAILED. */
+/* The name of the first of these OPT_…; NULL: none is given. */
+const char *cli_option_text(unsigned given);
+
+/* "cordon: <what and why>" on stderr, without control characters; returns CLI_FAILED. */
 int cli_fail(const char *fmt, ...) GW_PRINTF(1, 2);
 
 /* ---- client.c: the daemon ---- */

@@ -50,7 +50,8 @@ static int run_test(const struct cli_args *args)
     if (answer)
         show_summary(answer);
     json_decref(answer);
-    return failed ? cli_fail("the isolation does not hold: %" PRIu64 " checks failed", failed)
+    return failed ? cli_fail("the isolation does not hold: %" PRIu64 " %s failed", failed,
+                             failed == 1 ? "check" : "checks")
                   : CLI_DONE;
 }
 

@@ -7,6 +7,7 @@
 #include "cli/cli_priv.h"
 
 #define PEERS_SHOWN 6 /* of one rule, in a table */
+#define LEARN_DAYS_MAX 366ull
 
 static int get_profile(const struct cli_args *args, json_t **out)
 {
@@ -136,20 +137,28 @@ static void show_learned(const json_t *learned)
     cli_table_print(t, stdout);
 }
 
+/* "50 packets/s, 1.0 MB/s, each way" */
+static void put_limits(uint64_t packets, uint64_t bytes)
+{
+    char size[32];
+
+    if (packets)
+        (void)printf("%" PRIu64 " packets/s, ", packets);
+    if (bytes)
+        (void)printf("%s/s, ", cli_bytes(bytes, size));
+    (void)fputs("each way", stdout);
+}
+
 static void show_limits(const char *title, const json_t *limits)
 {
     uint64_t packets = cli_number(limits, "packets_per_s"),
              bytes = cli_number(limits, "bytes_per_s");
-    char size[32];
 
     if (!packets && !bytes)
         return;
     (void)printf("%-10s ", title);
-    if (packets)
-        (void)printf("%" PRIu64 " packets/s%s", packets, bytes ? ", " : "");
-    if (bytes)
-        (void)printf("%s/s", cli_bytes(bytes, size));
-    (void)puts(", each way");
+    put_limits(packets, bytes);
+    (void)fputc('\n', stdout);
 }
 
 static void show_notes(const json_t *profile, FILE *to)
@@ -179,6 +188,23 @@ static void show_state(const json_t *p)
         (void)printf("Problem    the kernel does not have it: %s\n", cli_text(p, "problem"));
 }
 
+/* What there is not, and how it comes about. */
+static void show_missing(const struct cli_args *args, const json_t *p)
+{
+    const json_t *learned = json_object_get(p, "learned");
+
+    if (json_array_size(json_object_get(p, "rules")) > 0 ||
+        json_array_size(json_object_get(learned, "conversations")) > 0)
+        return;
+    if (json_is_true(json_object_get(p, "learning"))) {
+        (void)puts("Learned    nothing yet");
+        return;
+    }
+    (void)fputs("Nothing was learned or imported yet; \"cordon profile ", stdout);
+    cli_put(stdout, args->at[0]);
+    (void)puts(" learn\" begins it.");
+}
+
 static int show(const struct cli_args *args)
 {
     json_auto_t *p = NULL;
@@ -194,6 +220,7 @@ static int show(const struct cli_args *args)
     show_notes(p, stdout);
     show_rules(json_object_get(p, "rules"));
     show_learned(json_object_get(p, "learned"));
+    show_missing(args, p);
     return CLI_DONE;
 }
 
@@ -237,15 +264,20 @@ static int say_rules(const struct cli_args *args, int err, const char *what)
 
 static int learn(const struct cli_args *args)
 {
-    json_t *body = json_pack("{s:I}", "seconds", (json_int_t)args->for_s);
+    json_t *body;
 
+    if (args->for_s > LEARN_DAYS_MAX * 86400) {
+        (void)cli_fail("--for is at most %llud here", LEARN_DAYS_MAX);
+        return CLI_USAGE;
+    }
+    body = json_pack("{s:I}", "seconds", (json_int_t)args->for_s);
     return say(args, change(args, "/profile/learn", body), "is being learned");
 }
 
 static int report(const struct cli_args *args)
 {
     return say_rules(args, change(args, "/profile/report", json_object()),
-                     "is reported: what departs from it is told");
+                     "reports what departs from it");
 }
 
 static int enforce(const struct cli_args *args)
@@ -280,49 +312,80 @@ static int export(const struct cli_args *args)
     (void)print_json(mud, f);
     if (fclose(f) != 0)
         return cli_fail("%s cannot be written: %s", args->out, strerror(errno));
-    return CLI_DONE;
+    return say(args, 0, "is in the file");
+}
+
+/* NULL: said why. */
+static json_t *read_mud(FILE *f, const char *name)
+{
+    json_error_t error;
+    json_t *mud = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
+
+    if (!mud && ferror(f))
+        (void)cli_fail("%s: %s", name, strerror(errno));
+    else if (!mud)
+        (void)cli_fail("%s is no MUD file: line %d: %s", name, error.line, error.text);
+    return mud;
 }
 
 static int import(const struct cli_args *args)
 {
     GW_CLEANUP(gw_free_ptr) char *path = cli_path("devices/", args->at[0], "/profile/mud");
-    const char *file = args->at[2];
-    json_error_t error;
-    json_t *mud = strcmp(file, "-") == 0 ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
-                                         : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+    const char *name = args->at[2];
+    bool from_stdin = strcmp(name, "-") == 0;
+    FILE *f = from_stdin ? stdin : fopen(name, "re");
+    json_t *mud;
 
-    if (!mud && error.line <= 0)
-        return cli_fail("%s cannot be read: %s", file, error.text);
+    if (!f)
+        return cli_fail("%s: %s", name, strerror(errno));
+    mud = read_mud(f, from_stdin ? "stdin" : name);
+    if (!from_stdin)
+        (void)fclose(f);
     if (!mud)
-        return cli_fail("%s is no MUD file: line %d: %s", file, error.line, error.text);
+        return CLI_FAILED;
     return say_rules(args, cli_call(args, "PUT", path, mud, NULL), "is what the file says");
 }
 
 /* ---- the verbs ---- */
 
+struct deed {
+    const char *name;
+    int count;        /* of arguments, with the device */
+    unsigned options; /* that it takes */
+    int (*run)(const struct cli_args *args);
+};
+
+static int check_deed(const struct deed *d, const struct cli_args *args)
+{
+    const char *wrong = cli_option_text(args->given & ~d->options);
+
+    if (wrong)
+        (void)cli_fail("profile %s does not take the option: %s", d->name, wrong);
+    else if (args->count > d->count)
+        (void)cli_fail("profile %s: too many arguments", d->name);
+    else if (args->count < d->count)
+        (void)cli_fail("profile %s: the file is missing (-: standard input)", d->name);
+    return wrong || args->count != d->count ? CLI_USAGE : 0;
+}
+
 int cli_profile(const struct cli_args *args)
 {
-    static const struct {
-        const char *name;
-        int count;        /* of arguments */
-        unsigned options; /* that it takes */
-        int (*run)(const struct cli_args *args);
-    } deeds[] = {
+    static const struct deed deeds[] = {
         {"show", 2, 0, show},           {"learn", 2, OPT_FOR, learn}, {"report", 2, 0, report},
         {"enforce", 2, 0, enforce},     {"off", 2, 0, off},           {"forget", 2, 0, forget},
         {"export", 2, OPT_OUT, export}, {"import", 3, 0, import}};
-    const char *name = args->count > 1 ? args->at[1] : "show";
+    struct cli_args a = *args;
+    int err;
 
+    if (a.count == 1)
+        a.at[a.count++] = "show";
     for (size_t i = 0; i < GW_COUNT(deeds); i++) {
-        if (strcmp(deeds[i].name, name) != 0)
+        if (strcmp(deeds[i].name, a.at[1]) != 0)
             continue;
-        if (args->given & ~deeds[i].options || (args->count > 1 && args->count != deeds[i].count)) {
-            (void)cli_fail("profile %s does not go like this", name);
-            return CLI_USAGE;
-        }
-        return deeds[i].run(args);
+        err = check_deed(&deeds[i], &a);
+        return err ? err : deeds[i].run(&a);
     }
-    (void)cli_fail("there is no profile %s", name);
+    (void)cli_fail("a profile cannot be told to \"%s\"", a.at[1]);
     return CLI_USAGE;
 }
 
@@ -344,13 +407,18 @@ int cli_limit(const struct cli_args *args)
     now = json_object_get(p, "limits");
     packets = args->given & OPT_PACKETS ? args->packets : cli_number(now, "packets_per_s");
     bytes = args->given & OPT_BYTES ? args->bytes : cli_number(now, "bytes_per_s");
+    if (args->off)
+        packets = bytes = 0;
     err = cli_call(args, "PUT", path,
-                   json_pack("{s:I, s:I}", "packets_per_s", (json_int_t)(args->off ? 0 : packets),
-                             "bytes_per_s", (json_int_t)(args->off ? 0 : bytes)),
+                   json_pack("{s:I, s:I}", "packets_per_s", (json_int_t)packets, "bytes_per_s",
+                             (json_int_t)bytes),
                    NULL);
     if (err || args->json)
         return err;
     cli_put(stdout, args->at[0]);
-    (void)puts(args->off ? " has no limit any more." : " is limited.");
+    (void)fputs(args->off ? " has no limit any more" : " is limited: ", stdout);
+    if (!args->off)
+        put_limits(packets, bytes);
+    (void)puts(".");
     return CLI_DONE;
 }

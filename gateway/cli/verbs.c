@@ -47,7 +47,41 @@ const struct cli_verb cli_verbs[] = {
     {0},
 };
 
-#define ENVELOPE_ARGS "keygen | open … | follow …"
+/* What `VERB --help` says besides, where the words on one line are not enough. */
+static const struct {
+    const char *verb, *text;
+} more[] = {
+    {"quarantine",
+     "  isolate    nothing of it passes; the default\n"
+     "  remediate  only what repairs it: address resolution, DHCP, DNS, the gateway's own ports\n"
+     "  observe    all of it passes; what it does is counted, told and learned\n"
+     "Without --for until it is released. In a file: one address or prefix a line, what stands\n"
+     "behind a # is left out; \"-\" is standard input.\n"},
+    {"isolation",
+     "The test sends crafted frames of made-up devices through the programs and tables in force, "
+     "on\n"
+     "a virtual port of its own: the LAN is not touched. Exit status 1 when a check failed.\n"},
+    {"profile",
+     "  show     its state, limits, rules, and what was learned\n"
+     "  learn    keep whom it talks to, from now on; nothing is dropped. With --for until then:\n"
+     "           the rules are made at the end, and nobody enforces them yet\n"
+     "  report   make what was learned its rules, or take those that it has; tell what departs\n"
+     "  enforce  the same, and drop what departs\n"
+     "  off      let everything pass; rules, limits and what was learned stay\n"
+     "  forget   let everything pass, and keep nothing of it\n"
+     "  export   its rules as a MUD file (RFC 8520)\n"
+     "  import   make a MUD file its rules; \"-\" is standard input\n"},
+    {"limit",
+     "Each way; one second's worth at once, and what is more is dropped. What is not named\n"
+     "stays as it was.\n"},
+};
+
+static void print_more(const struct cli_verb *v)
+{
+    for (size_t i = 0; i < GW_COUNT(more); i++)
+        if (strcmp(more[i].verb, v->name) == 0)
+            (void)printf("\n%s", more[i].text);
+}
 
 static void print_help(FILE *to)
 {
@@ -69,13 +103,17 @@ static void print_usage(const struct cli_verb *v, FILE *to)
 
 int cli_fail(const char *fmt, ...)
 {
+    GW_CLEANUP(gw_free_ptr) char *text = NULL;
     va_list args;
 
     (void)fflush(stdout);
-    (void)fputs("cordon: ", stderr);
     va_start(args, fmt);
-    (void)vfprintf(stderr, fmt, args);
+    if (vasprintf(&text, fmt, args) < 0)
+        text = NULL;
     va_end(args);
+    (void)fputs("cordon: ", stderr);
+    cli_put(stderr,
+            text ? text : "out of memory"); /* a file's words, or a device's, may be in it */
     (void)fputc('\n', stderr);
     return CLI_FAILED;
 }
@@ -118,6 +156,7 @@ int gw_cli_run(int argc, char **argv)
     if (args.help) {
         print_usage(verb, stdout);
         (void)printf("%s\n", verb->help);
+        print_more(verb);
         return CLI_DONE;
     }
     err = verb->run(&args);

@@ -100,6 +100,8 @@ enum gw_strike {
 
 /** "malformed" and so on. */
 const char *gw_strike_name(enum gw_strike s);
+/** What is counted: "malformed packets" and so on. */
+const char *gw_strike_counted(enum gw_strike s);
 
 /** quarantine.rules: so many strikes of one kind within a window make a verdict. */
 struct gw_config_rule {

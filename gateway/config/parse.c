@@ -561,6 +561,17 @@ const char *gw_strike_name(enum gw_strike s)
     return strike_names[s];
 }
 
+const char *gw_strike_counted(enum gw_strike s)
+{
+    static const char *const texts[] = {
+#define X(kind, name, counted) [GW_STRIKE_##kind] = counted,
+        GW_STRIKES(X)
+#undef X
+    };
+
+    return texts[s];
+}
+
 /* One of the words under this key: its number. `fallback` when the key is absent. */
 static int rule_word(struct build *b, const config_setting_t *rule, const char *key,
                      const char *const *words, size_t count, int fallback, int *out)

@@ -44,6 +44,8 @@ static int make_rules(struct profile *p, char why[WHY_MAX])
         learn_rules(p->learned.at, p->learned.count, ps->hosts, hosts, &site, &rules, &notes, why);
     if (err == GW_ENOTFOUND)
         (void)snprintf(why, WHY_MAX, "nothing was learned or imported");
+    if (err == GW_EFULL)
+        (void)strncat(why, "; import a MUD file in its place", WHY_MAX - strlen(why) - 1);
     if (err)
         return err;
     if (p->learned.missed && notes.count < MUD_NOTES_MAX)
@@ -87,8 +89,8 @@ static void learning_ended(struct ask *a, struct profile *p)
     else
         profile_alert(p->ps, GW_INFO, p->device,
                       json_pack("{s:s, s:I}", "state", "off", "rules", (json_int_t)p->rules.count),
-                      "The profile of %s is ready: %zu rules, which nobody enforces yet", p->device,
-                      p->rules.count);
+                      "The profile of %s is ready: %zu %s, which nobody enforces yet", p->device,
+                      p->rules.count, p->rules.count == 1 ? "rule" : "rules");
     (void)profile_commit(p, NULL, NULL);
 }
 
@@ -160,7 +162,7 @@ static void answer(gw_profile_done *fn, void *owner, int err, const char *why)
         fn(owner, err, why);
 }
 
-static void watch(struct profile *p, bool enforce, const char *by, gw_profile_done *fn, void *owner)
+static void apply(struct profile *p, bool enforce, const char *by, gw_profile_done *fn, void *owner)
 {
     int err;
 
@@ -172,19 +174,23 @@ static void watch(struct profile *p, bool enforce, const char *by, gw_profile_do
         answer(fn, owner, err, "");
 }
 
-static void watch_learned(struct ask *a, struct profile *p)
+static void apply_learned(struct ask *a, struct profile *p)
 {
     char why[WHY_MAX] = "";
     int err = p ? make_rules(p, why) : GW_ECLOSED;
 
+    if (!p && !a->p->ps->closing) {
+        err = GW_ENOTFOUND;
+        (void)snprintf(why, sizeof(why), "it was forgotten meanwhile");
+    }
     if (err)
         answer(a->fn, a->owner, err, why);
     else
-        watch(p, a->enforce, a->by, a->fn, a->owner);
+        apply(p, a->enforce, a->by, a->fn, a->owner);
     free(a);
 }
 
-int gw_profile_watch(struct gw_profiles *ps, const char *device, bool enforce, const char *by,
+int gw_profile_apply(struct gw_profiles *ps, const char *device, bool enforce, const char *by,
                      gw_profile_done *fn, void *owner)
 {
     struct profile *p = profile_get(ps, device);
@@ -197,10 +203,10 @@ int gw_profile_watch(struct gw_profiles *ps, const char *device, bool enforce, c
         return 0;
     }
     if (p->rules.count && p->state != GW_PROFILE_LEARNING) {
-        watch(p, enforce, by, fn, owner);
+        apply(p, enforce, by, fn, owner);
         return 0;
     }
-    a = ask_new(watch_learned, fn, owner);
+    a = ask_new(apply_learned, fn, owner);
     if (!a)
         return -ENOMEM;
     a->enforce = enforce;
@@ -285,7 +291,8 @@ static int import(struct profile *p, const struct rules *rules, const struct mud
     names_keep_used(p);
     profile_alert(p->ps, GW_INFO, p->device,
                   json_pack("{s:s, s:I}", "by", by, "rules", (json_int_t)rules->count),
-                  "A MUD file is the profile of %s: %zu rules", p->device, rules->count);
+                  "A MUD file is the profile of %s: %zu %s", p->device, p->rules.count,
+                  p->rules.count == 1 ? "rule" : "rules");
     return profile_commit(p, fn, owner);
 }
 

@@ -33,6 +33,14 @@ static bool is_needed(const struct profile *p)
     return flags_of(p) || p->packets_per_s || p->bytes_per_s;
 }
 
+const char *gw_profile_problem(int err)
+{
+    return err == GW_EFULL
+               ? "the kernel's tables hold no more policies or addresses of them; forget "
+                 "profiles and limits, or raise isolation.addresses"
+               : gw_error_text(err);
+}
+
 static void on_answer(struct change *c, int err)
 {
     struct profile *p = profile_get(c->ps, c->device);
@@ -42,7 +50,7 @@ static void on_answer(struct change *c, int err)
     if (err && p)
         profile_alert(c->ps, GW_CRITICAL, c->device,
                       json_pack("{s:s}", "error", gw_error_name(err)),
-                      "The profile of %s is not in force: %s", c->device, gw_error_text(err));
+                      "The profile of %s is not in force: %s", c->device, gw_profile_problem(err));
     change_part_done(c, err);
 }
 

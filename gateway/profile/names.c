@@ -13,6 +13,7 @@
 #define RENEW_MS 1800000 /* a later end is worth a write when it is so much later */
 #define LEARNING_MS (30ll * 86400 * 1000)
 #define SAVE_MS 5000
+#define NAMES_LEAST 4 /* room for so many; most devices ask for few */
 
 static bool is_watched(const struct profile *p)
 {
@@ -108,6 +109,21 @@ void names_keep_used(struct profile *p)
 
 /* ---- remembering ---- */
 
+struct named *names_add(struct profile *p)
+{
+    size_t room = p->name_room ? GW_MIN(p->name_room * 2, (size_t)NAMES_MAX) : NAMES_LEAST;
+    struct named *more;
+
+    if (p->name_count < p->name_room)
+        return &p->names[p->name_count++];
+    more = p->name_count < NAMES_MAX ? realloc(p->names, room * sizeof(*more)) : NULL;
+    if (!more)
+        return NULL;
+    p->names = more;
+    p->name_room = room;
+    return &p->names[p->name_count++];
+}
+
 static struct named *find(struct profile *p, const char *name, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < p->name_count; i++)
@@ -137,9 +153,7 @@ static struct named *place(struct profile *p, const char *name)
         return first_of_name;
     if (p->name_count >= NAMES_MAX)
         return first;
-    if (!p->names)
-        p->names = calloc(NAMES_MAX, sizeof(*p->names));
-    return p->names ? &p->names[p->name_count++] : NULL;
+    return names_add(p);
 }
 
 /* True when the name leads where it did not lead before. */

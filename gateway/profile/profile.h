@@ -67,30 +67,52 @@ void gw_profiles_observed(struct gw_profiles *p, const char *device, bool on);
  * the profile went; GW_ECLOSED.
  */
 typedef void gw_profile_done(void *owner, int err, const char *why);
+/** What `err` means for a profile; static. GW_EFULL: which limit was reached, and what helps. */
+const char *gw_profile_problem(int err);
 
-/** `seconds` 0: until told otherwise. At its end the rules are made, nothing is enforced yet. */
+/*
+ * The calls below, each of a known device. @return 0: `fn` is called; otherwise it is not:
+ * GW_ENOTFOUND: there is no such device; GW_EFULL: no number is left, or no memory, for a profile
+ * of its own; -ENOMEM; and what each names.
+ */
+
+/**
+ * What was learned before is forgotten. `seconds` 0: until told otherwise; at its end the rules are
+ * made, nothing is enforced yet. GW_ETOOBIG: over GW_PROFILE_SECONDS_MAX.
+ */
 int gw_profile_learn(struct gw_profiles *p, const char *device, uint64_t seconds, const char *by,
                      gw_profile_done *fn, void *owner) GW_MUST_CHECK;
-/** Out of what was learned, if it learns or has no rules; else with the rules that it has. */
-int gw_profile_watch(struct gw_profiles *p, const char *device, bool enforce, const char *by,
+/**
+ * Report what departs from its rules, or drop it as well (`enforce`). The rules are made out of
+ * what was learned, if it learns or has none. `fn`: GW_ENOTFOUND without either; GW_EFULL: they are
+ * too many.
+ */
+int gw_profile_apply(struct gw_profiles *p, const char *device, bool enforce, const char *by,
                      gw_profile_done *fn, void *owner) GW_MUST_CHECK;
 /** Rules, limits and what was learned stay. */
 int gw_profile_off(struct gw_profiles *p, const char *device, const char *by, gw_profile_done *fn,
                    void *owner) GW_MUST_CHECK;
-/** All of it goes. */
+/** All of it goes; without one there is nothing to do. */
 int gw_profile_forget(struct gw_profiles *p, const char *device, const char *by,
                       gw_profile_done *fn, void *owner) GW_MUST_CHECK;
-/** Each way; 0: no limit. GW_ETOOBIG over GW_PROFILE_…_MAX. */
+/** Each way; 0: no limit. GW_ETOOBIG: over GW_PROFILE_PACKETS_MAX or GW_PROFILE_BYTES_MAX. */
 int gw_profile_limit(struct gw_profiles *p, const char *device, uint64_t packets_per_s,
                      uint64_t bytes_per_s, const char *by, gw_profile_done *fn,
                      void *owner) GW_MUST_CHECK;
-/** Its rules take the place of those there are. A file that is refused is answered through `fn`. */
+/**
+ * The file's rules take the place of those there are, in the state there is; learning ends. `fn`:
+ * GW_EMALFORMED, GW_ETOOBIG, GW_EFULL, GW_EUNSUPPORTED with `why`: the file is refused and changes
+ * nothing.
+ */
 int gw_profile_import(struct gw_profiles *p, const char *device, struct gw_slice mud,
                       const char *by, gw_profile_done *fn, void *owner) GW_MUST_CHECK;
 
 /** The profile as the API shows it; `json` is the receiver's, NULL when memory is out. */
 typedef void gw_profile_shown(void *owner, json_t *json);
-/** Asks first what was learned meanwhile; a device without a profile is shown as off. */
+/**
+ * Asks first what was learned meanwhile; a device without a profile is shown as off.
+ * @return 0: `fn` is called; GW_ENOTFOUND: there is no such device; -ENOMEM.
+ */
 int gw_profile_show(struct gw_profiles *p, const char *device, gw_profile_shown *fn,
                     void *owner) GW_MUST_CHECK;
 /** Its rules as a MUD file; NULL: it has none. */

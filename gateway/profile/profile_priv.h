@@ -48,7 +48,7 @@ struct profile {
     unsigned forgetting; /* answers under way that tell what is to be forgotten */
 
     struct named *names;
-    size_t name_count;
+    size_t name_count, name_room;
     bool names_dirty;
     struct gw_timer expiry, save, resend, end;
     uint64_t sent_ms;    /* monotonic; of the last policy */
@@ -147,6 +147,8 @@ void profile_arm_end(struct profile *p);
 /* names.c */
 void names_keep_used(struct profile *p);
 void names_arm(struct profile *p);
+/* Room for one more, not filled in. NULL: no memory, or there are NAMES_MAX. */
+struct named *names_add(struct profile *p);
 size_t names_hosts(const struct profile *p, struct rule_host *out);
 void names_init(struct profile *p);
 void names_stop(struct profile *p);

@@ -308,7 +308,9 @@ int rules_normalize(struct rules *r, char why[WHY_MAX])
 
     if (err) {
         rules_fini(&split);
-        (void)snprintf(why, WHY_MAX, "%s", err == GW_EFULL ? "too many rules" : "out of memory");
+        (void)snprintf(why, WHY_MAX, "more than %d rules", RULES_BUILD_MAX);
+        if (err != GW_EFULL)
+            (void)snprintf(why, WHY_MAX, "%s", gw_error_text(err));
         return err;
     }
     rules_fini(r);

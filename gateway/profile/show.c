@@ -86,9 +86,10 @@ static json_t *profile_json(const struct profile *p)
         "{s:s, s:s, s:o, s:o, s:b, s:i, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "device",
         p->device, "state", gw_profile_state_text(p->state), "since", time_json(p->since_ms),
         "until", time_json(p->until_ms), "learning", profile_learns(p), "policy",
-        p->sent ? p->number : 0, "problem", p->kernel_err ? gw_error_text(p->kernel_err) : NULL,
-        "source", sources[p->source], "rules_made", time_json(p->rules_ms), "rules",
-        rules_json(&p->rules), "notes", notes_json(p), "names", names_json(p), "limits",
+        p->sent ? p->number : 0, "problem",
+        p->kernel_err ? gw_profile_problem(p->kernel_err) : NULL, "source", sources[p->source],
+        "rules_made", time_json(p->rules_ms), "rules", rules_json(&p->rules), "notes",
+        notes_json(p), "names", names_json(p), "limits",
         limits_json(p->packets_per_s, p->bytes_per_s), "suggested",
         limits_json((uint64_t)l->peak_packets_per_s * SUGGESTED, l->peak_bytes_per_s * SUGGESTED),
         "learned", learned_json(p));

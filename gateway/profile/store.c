@@ -307,20 +307,16 @@ static int load_name(struct gw_profiles *ps, sqlite3_stmt *stmt)
     struct profile *p = profile_get(ps, gw_sql_text(stmt, 0));
     const char *name = gw_sql_text(stmt, 1);
     struct gw_slice addr = gw_sql_blob(stmt, 2);
-    struct named *n;
+    struct named n = {.until_ms = sqlite3_column_int64(stmt, 3)}, *kept;
 
-    if (!p || p->name_count >= NAMES_MAX || addr.len != sizeof(n->address))
+    if (!p || p->name_count >= NAMES_MAX || addr.len != sizeof(n.address) ||
+        !dns_name_normal(name, strlen(name), n.name))
         return 0;
-    if (!p->names)
-        p->names = calloc(NAMES_MAX, sizeof(*p->names));
-    if (!p->names)
+    memcpy(&n.address, addr.ptr, addr.len);
+    kept = names_add(p);
+    if (!kept)
         return -ENOMEM;
-    n = &p->names[p->name_count];
-    if (!dns_name_normal(name, strlen(name), n->name))
-        return 0;
-    memcpy(&n->address, addr.ptr, addr.len);
-    n->until_ms = sqlite3_column_int64(stmt, 3);
-    p->name_count++;
+    *kept = n;
     return 0;
 }
 

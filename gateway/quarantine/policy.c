@@ -83,13 +83,39 @@ static void send_what_bears(struct gw_quarantine *q, const struct gw_device *d)
             quarantine_send(q, &d->addrs[i].addr, NULL);
 }
 
-void quarantine_send_devices(struct gw_quarantine *q)
+/* Devices with a verdict are left out: they are sent with it. */
+static void send_each(struct gw_quarantine *q,
+                      void (*send)(struct gw_quarantine *q, const struct gw_device *d))
 {
     const struct gw_device *d = gw_devices_next(q->devices, "");
 
     for (; d; d = gw_devices_next(q->devices, d->id))
-        if (!gw_map_get_str(&q->entries, d->id)) /* or it is sent with its verdict */
-            send_what_bears(q, d);
+        if (!gw_map_get_str(&q->entries, d->id))
+            send(q, d);
+}
+
+void quarantine_send_devices(struct gw_quarantine *q)
+{
+    send_each(q, send_what_bears);
+}
+
+static bool protects_the_same(const struct gw_config *a, const struct gw_config *b)
+{
+    if (a->quarantine.protected_count != b->quarantine.protected_count ||
+        a->quarantine.protected_device_count != b->quarantine.protected_device_count)
+        return false;
+    for (size_t i = 0; i < a->quarantine.protected_device_count; i++)
+        if (strcmp(a->quarantine.protected_devices[i], b->quarantine.protected_devices[i]) != 0)
+            return false;
+    return memcmp(a->quarantine.protected_addrs, b->quarantine.protected_addrs,
+                  a->quarantine.protected_count * sizeof(a->quarantine.protected_addrs[0])) == 0;
+}
+
+void quarantine_resend_devices(struct gw_quarantine *q, const struct gw_config *before)
+{
+    if (q->enforcer && (before->isolation.bind != q->config->isolation.bind ||
+                        !protects_the_same(before, q->config)))
+        send_each(q, send_device);
 }
 
 void quarantine_device_leaves(struct gw_quarantine *q, const struct gw_device *d)

@@ -8,7 +8,6 @@
 
 #define ENTRIES_MAX 200000
 #define NETWORKS_MAX 256 /* each is compared with a device's addresses */
-#define SECONDS_MAX (100ull * 366 * 86400)
 
 const char *gw_mode_text(enum gw_verdict_mode m)
 {
@@ -371,7 +370,7 @@ static int make_verdict(enum gw_verdict_mode mode, uint64_t seconds, const char 
     size_t reason_len = strlen(reason), by_len = strlen(by);
 
     if (mode == GW_MODE_NONE || mode > GW_MODE_OBSERVE || reason_len > GW_REASON_MAX ||
-        by_len > GW_DEVICE_ID_MAX || seconds > SECONDS_MAX ||
+        by_len > GW_DEVICE_ID_MAX || seconds > GW_VERDICT_SECONDS_MAX ||
         !gw_utf8_valid(GW_SLICE(reason, reason_len)) || !gw_utf8_valid(GW_SLICE(by, by_len)))
         return GW_EMALFORMED;
     out->mode = mode;
@@ -488,6 +487,7 @@ void gw_quarantine_start(struct gw_quarantine *q, struct gw_enforcer *enforcer)
 
 void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *config)
 {
+    const struct gw_config *before = q->config;
     struct entry *e;
     size_t cursor = 0;
 
@@ -495,6 +495,7 @@ void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *confi
     quarantine_rules(q);
     while ((e = gw_map_next(&q->entries, &cursor)))
         quarantine_send_all(q, &e->v, NULL);
+    quarantine_resend_devices(q, before);
     look_for_protected(q);
 }
 

@@ -13,7 +13,8 @@
 #include "enforcer/enforcer.h"
 #include "journal/journal.h"
 
-#define GW_REASON_MAX 200
+#define GW_REASON_MAX 200                             /**< bytes */
+#define GW_VERDICT_SECONDS_MAX (100ull * 366 * 86400) /**< 100 years */
 
 struct gw_verdict {
     char device[GW_DEVICE_ID_MAX + 1]; /**< "" : on `addr` alone */
@@ -66,7 +67,10 @@ int gw_quarantine_open(struct gw_loop *loop, const struct gw_config *config, str
                        struct gw_quarantine **out) GW_MUST_CHECK;
 /** Changes that wait end with GW_ECLOSED; what was stored stays. Before the registry is closed. */
 void gw_quarantine_close(struct gw_quarantine **q);
-/** Whoever became protected is let go: addresses at once, verdicts a tick of the loop later. */
+/**
+ * Whoever became protected is let go: addresses at once, of their policy too, verdicts a tick of
+ * the loop later. The configuration until now is read once more: it is freed after this.
+ */
 void gw_quarantine_reload(struct gw_quarantine *q, const struct gw_config *config);
 /**
  * Repeat every verdict to the enforcer (borrowed), then mark them complete. Before this, and with
@@ -89,21 +93,22 @@ typedef void gw_quarantine_done(void *owner, int err);
  * The verdict counts for sessions at once; kernel and disk follow side by side. One in force is
  * replaced. `seconds` 0: until released. `fn` may be NULL.
  * @return 0; GW_ENOTFOUND: no such device; GW_EPROTECTED: it or an address of it is, in whatever
- *         mode; GW_EMALFORMED: no mode, a reason over
- *         GW_REASON_MAX or no UTF-8, over 100 years; GW_EFULL.
+ *         mode; GW_EMALFORMED: no mode, a reason over GW_REASON_MAX or no UTF-8, more than
+ *         GW_VERDICT_SECONDS_MAX; GW_EFULL: as many verdicts as there may be; -ENOMEM.
  */
 int gw_quarantine_device(struct gw_quarantine *q, const char *id, enum gw_verdict_mode mode,
                          uint64_t seconds, const char *reason, const char *by,
                          gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
 /**
  * By MAC, IP or network; the address need not be known. Of a device it cuts off only this address,
- * but the device's sessions are closed and refused for as long as it has the address. Group,
- * loopback and unspecified addresses are GW_EPROTECTED.
+ * but the device's sessions are closed and refused for as long as it has the address.
+ * @return 0; GW_EPROTECTED: protected, or a group, loopback or unspecified address; GW_EMALFORMED,
+ *         GW_EFULL (of networks there may be 256), -ENOMEM as above.
  */
 int gw_quarantine_addr(struct gw_quarantine *q, const struct gw_hwaddr *a,
                        enum gw_verdict_mode mode, uint64_t seconds, const char *reason,
                        const char *by, gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
-/** GW_ENOTFOUND: it has no verdict of its own. */
+/** @return 0; GW_ENOTFOUND: it has no verdict of its own; -ENOMEM. Also for an address. */
 int gw_quarantine_release_device(struct gw_quarantine *q, const char *id, const char *by,
                                  gw_quarantine_done *fn, void *owner) GW_MUST_CHECK;
 int gw_quarantine_release_addr(struct gw_quarantine *q, const struct gw_hwaddr *a, const char *by,

@@ -170,6 +170,8 @@ void quarantine_add_policy(const struct gw_quarantine *q, const struct gw_hwaddr
 void quarantine_mac_changed(struct gw_quarantine *q, const struct gw_device *d);
 /* Each address that bears something. */
 void quarantine_send_devices(struct gw_quarantine *q);
+/* Every address where the configuration changed what it bears: also one that bears nothing now. */
+void quarantine_resend_devices(struct gw_quarantine *q, const struct gw_config *before);
 /* The device is forgotten next: its addresses bear nothing of it any more. */
 void quarantine_device_leaves(struct gw_quarantine *q, const struct gw_device *d);
 

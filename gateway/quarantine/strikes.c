@@ -24,17 +24,6 @@ static const struct rule default_rules[] = {
     {GW_STRIKE_WIRE_DEPARTURE, GW_MODE_ISOLATE, 10, 600, 3600, true},
 };
 
-static const char *counted_text(enum gw_strike s)
-{
-    static const char *const texts[] = {
-#define X(kind, name, counted) [GW_STRIKE_##kind] = counted,
-        GW_STRIKES(X)
-#undef X
-    };
-
-    return texts[s];
-}
-
 /* ---- the rules ---- */
 
 static void clear(struct gw_quarantine *q)
@@ -160,7 +149,7 @@ static void reason_of(const struct rule *r, const char *figures, char out[GW_REA
 
     if (r->strike < GW_STRIKE_WIRE_HOSTS)
         (void)snprintf(out, GW_REASON_MAX + 1, "%u %s within %u s", r->count,
-                       counted_text(r->strike), r->window_s);
+                       gw_strike_counted(r->strike), r->window_s);
     else if (r->count == 1)
         (void)snprintf(out, GW_REASON_MAX + 1, "%s%s%s", name, *figures ? ": " : "", figures);
     else

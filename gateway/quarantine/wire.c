@@ -22,17 +22,6 @@ static enum gw_strike strike_of(enum gw_wire_kind kind)
 
 /* ---- in words ---- */
 
-static const char *counted_text(enum gw_wire_kind kind)
-{
-    static const char *const texts[] = {
-#define X(kind, name, counted) [GW_STRIKE_##kind] = counted,
-        GW_STRIKES(X)
-#undef X
-    };
-
-    return texts[strike_of(kind)];
-}
-
 /* "74 addresses in 10 s"; "" when there was only one of it. */
 static void figures_of(const struct gw_wire_event *ev, char out[FIGURES_MAX])
 {
@@ -42,7 +31,7 @@ static void figures_of(const struct gw_wire_event *ev, char out[FIGURES_MAX])
     if (ev->count < 2)
         return;
     (void)snprintf(out, FIGURES_MAX, ms ? "%u %s in %u.%03u s" : "%u %s in %u s", ev->count,
-                   counted_text((enum gw_wire_kind)ev->kind), s, ms);
+                   gw_strike_counted(strike_of((enum gw_wire_kind)ev->kind)), s, ms);
 }
 
 /* The device that has the address, or the address; "another" when there is none. */
@@ -99,7 +88,7 @@ static void deed_of(const struct gw_quarantine *q, const struct gw_wire_event *e
     case GW_WIRE_PORTS:
     case GW_WIRE_NEIGHBOURS:
         (void)snprintf(out, size, "opened conversations to many %s",
-                       counted_text((enum gw_wire_kind)ev->kind));
+                       gw_strike_counted(strike_of((enum gw_wire_kind)ev->kind)));
         return;
     case GW_WIRE_FLOOD:
         (void)snprintf(out, size, "floods the network");

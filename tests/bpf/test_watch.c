@@ -323,7 +323,7 @@ Test(watch, a_limit_of_none_is_no_limit)
     expect_kinds("without limits", 0);
 }
 
-/* ---- two MACs, one watch ---- */
+/* ---- two MACs side by side ---- */
 
 static void send_from(const struct gw_hwaddr *mac, uint32_t first, uint32_t count)
 {
@@ -336,7 +336,7 @@ static void send_from(const struct gw_hwaddr *mac, uint32_t first, uint32_t coun
     }
 }
 
-/* Two whose slots share a watch. */
+/* Two in neighbouring slots. */
 static void neighbouring(struct gw_hwaddr out[2])
 {
     uint32_t before = GW_SLOT_NONE;
@@ -347,7 +347,7 @@ static void neighbouring(struct gw_hwaddr out[2])
         out[1] = mac_numbered(i);
         cr_assert_eq(known_address(&k, &out[1]), 0);
         slot = gw_table_find(&k.table, &out[1]);
-        if (i > 0 && slot / 2 == before / 2)
+        if (i > 0 && slot == before + 1)
             return;
         out[0] = out[1];
         before = slot;

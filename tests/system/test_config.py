@@ -194,6 +194,23 @@ def test_reload_applies_a_good_file_and_refuses_a_bad_one(lab):
     assert daemon.json("status")["gateway"]["name"] == "Second name"
 
 
+def test_a_reload_says_what_takes_a_restart(lab):
+    daemon = lab.daemon.start()
+    words = "isolation.addresses and isolation.ingress change only with a restart"
+    daemon.configure(gateway={"name": "Second name"}, isolation={"bind": False})
+    daemon.reload()
+    wait_until(lambda: "configuration reloaded" in daemon.log.read_text(), 10, "the reload")
+    assert "only with a restart" not in daemon.log.read_text(), "this is applied"
+    for change in ({"addresses": 1024}, {"ingress": "tc"}):
+        before = daemon.log.read_text().count(words)
+        daemon.configure(isolation=change)
+        daemon.reload()
+        wait_until(lambda n=before: daemon.log.read_text().count(words) > n, 10, f"what {change} takes")
+    daemon.configure(listen={"mqtt": ["[::]:8883", "127.0.0.1:8884"]})
+    daemon.reload()
+    wait_until(lambda: "run_dir and user, and listen change only with a restart" in daemon.log.read_text(), 10, "listen")
+
+
 def test_a_bad_key_file_changes_nothing_either(lab, files):
     """The uplink goes on with the keys it has; nothing of the bad file is in force anywhere."""
     daemon = lab.daemon.start()

@@ -2,12 +2,15 @@
 """Cutting off: by every name a device has, both ways, quickly, and for as long as it is meant, whoever
 dies meanwhile."""
 
+import os
+import pty
 import re
+import subprocess
 import time
 
 import pytest
 
-from lab import GATEWAY4, GATEWAY6, wait_until
+from lab import CORDON, GATEWAY4, GATEWAY6, wait_until
 
 BIT_MS = 100  # the promise: in force within this time after the command returned
 
@@ -218,3 +221,17 @@ def test_too_much_garbage_quarantines_by_rule(site):
     bad.run("/usr/bin/python3", "-c", code, timeout=120)
     got = wait_until(lambda: site.daemon.device("bad-1")["quarantine"], 10, "a verdict by rule")
     assert got["by"] == "rule" and got["reason"], got
+
+
+def test_a_person_sees_how_far_many_are(house):
+    """On a terminal only; nothing of it is left there."""
+    path = house.dir / "many"
+    path.write_text("".join(f"10.0.{i >> 8}.{i & 255}\n" for i in range(2500)))
+    command = [CORDON, "--socket", house.daemon.socket, "quarantine", "--mode", "observe", "--file", path]
+    ours, theirs = pty.openpty()
+    proc = house.gateway.popen(*command, stdout=subprocess.PIPE, stderr=theirs, env=house.daemon.env())
+    os.close(theirs)
+    assert proc.stdout.read() == b"2500 addresses are observed.\n" and proc.wait(10) == 0
+    assert os.read(ours, 4096) == b"0 of 2500\r2000 of 2500\r\x1b[K"
+    os.close(ours)
+    assert house.gateway.run(*command, env=house.daemon.env()).stderr == ""

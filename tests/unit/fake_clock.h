@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Time that a test moves by hand: takes the place of base/clock.c in the program that includes it,
- * once. The loop, its timers and the wall clock all follow.
+ * Time that a test moves by hand: takes the place of base/clock.c in the program that includes it.
+ * The loop, its timers and the wall clock all follow. Weak: the files of one program share it.
  */
 #pragma once
 
@@ -16,24 +16,26 @@
 #define FAKE_START_MS 1000000
 #define FAKE_WALL_MS 1800000000000 /* wall time at FAKE_START_MS: 2027 */
 
-static _Atomic uint64_t fake_now_ms = FAKE_START_MS;
+#define FAKE __attribute__((weak))
 
-uint64_t gw_clock_mono_ms(void)
+FAKE _Atomic uint64_t fake_now_ms = FAKE_START_MS;
+
+FAKE uint64_t gw_clock_mono_ms(void)
 {
     return fake_now_ms;
 }
 
-uint64_t gw_clock_boot_ns(void)
+FAKE uint64_t gw_clock_boot_ns(void)
 {
     return fake_now_ms * 1000000;
 }
 
-int64_t gw_clock_wall_ms(void)
+FAKE int64_t gw_clock_wall_ms(void)
 {
     return FAKE_WALL_MS + (int64_t)(fake_now_ms - FAKE_START_MS);
 }
 
-char *gw_time_text(int64_t wall_ms, char out[GW_TIME_TEXT])
+FAKE char *gw_time_text(int64_t wall_ms, char out[GW_TIME_TEXT])
 {
     time_t seconds = (time_t)(wall_ms / 1000);
     char text[64], day[32];

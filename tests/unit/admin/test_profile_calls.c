@@ -119,7 +119,10 @@ Test(admin_profile, says_what_the_kernel_refused)
     world_applied = GW_EFULL;
     r = world_ask(&w, LOCAL, "PUT", CAM "/limit", JSON_TYPE, "{\"packets_per_s\":5}");
     cr_expect_eq(r.status, 507, "%s", r.text);
-    cr_expect(strstr(r.body, "The profile of cam-1 is not in force: no room left."), "%s", r.body);
+    cr_expect(
+        strstr(r.body, "The profile of cam-1 is not in force: the kernel's tables hold no more"),
+        "%s", r.body);
+    cr_expect(strstr(r.body, "raise isolation.addresses"), "%s", r.body);
     reply_free(&r);
     world_applied = GW_EUNSUPPORTED;
     r = world_ask(&w, LOCAL, "POST", CAM "/profile/learn", JSON_TYPE, "{}");

@@ -1,136 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The whole command against a scripted daemon: what it asks, what it prints, how it exits. */
-#include <criterion/criterion.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-
-#include "base/own.h"
-#include "cli/cli_priv.h"
-
-struct answer {
-    unsigned status;
-    const char *body;
-};
-
-struct daemon {
-    char path[64];
-    int fd;
-    pthread_t thread;
-    const struct answer *answers; /* one for each connection, ended by status 0 */
-    char heard[16384];
-};
-
-/* Read one request whole: head, and as much body as it announces. */
-static void read_request(int fd, char *out, size_t room)
-{
-    size_t len = 0, want = SIZE_MAX;
-
-    while (len < want && len < room - 1) {
-        ssize_t n = recv(fd, out + len, room - 1 - len, 0);
-        const char *end, *announced;
-
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-        out[len] = '\0';
-        end = strstr(out, "\r\n\r\n");
-        announced = strcasestr(out, "\r\nContent-Length: ");
-        if (end)
-            want = (size_t)(end + 4 - out) + (announced ? (size_t)atoi(announced + 18) : 0);
-    }
-    out[len] = '\0';
-}
-
-static void *serve(void *owner)
-{
-    struct daemon *d = owner;
-
-    for (const struct answer *a = d->answers; a->status; a++) {
-        size_t at = strlen(d->heard);
-        int fd = accept(d->fd, NULL, NULL);
-        char text[4096];
-
-        if (fd < 0)
-            break;
-        read_request(fd, d->heard + at, sizeof(d->heard) - at);
-        (void)snprintf(text, sizeof(text),
-                       "HTTP/1.1 %u X\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                       "Content-Length: %zu\r\n\r\n%s",
-                       a->status, strlen(a->body), a->body);
-        (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
-        close(fd);
-    }
-    return NULL;
-}
-
-static void daemon_start(struct daemon *d, const struct answer *answers)
-{
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-
-    *d = (struct daemon){.path = "/tmp/cordon-cli-XXXXXX", .answers = answers};
-    cr_assert_geq(mkstemp(d->path), 0);
-    (void)unlink(d->path);
-    memcpy(at.sun_path, d->path, sizeof(d->path));
-    d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(d->fd, (struct sockaddr *)(void *)&at, sizeof(at)), 0);
-    cr_assert_eq(listen(d->fd, 4), 0);
-    cr_assert_eq(pthread_create(&d->thread, NULL, serve, d), 0);
-}
-
-static void daemon_stop(struct daemon *d)
-{
-    (void)shutdown(d->fd, SHUT_RDWR);
-    cr_assert_eq(pthread_join(d->thread, NULL), 0);
-    close(d->fd);
-    (void)unlink(d->path);
-}
-
-/* ---- the command, its output in files ---- */
-
-struct outcome {
-    int status;
-    char out[8192], err[2048];
-};
-
-static void slurp(FILE *f, char *out, size_t room)
-{
-    rewind(f);
-    out[fread(out, 1, room - 1, f)] = '\0';
-    (void)fclose(f);
-}
-
-static void run(const char *socket, const char *line, const char *in, struct outcome *got)
-{
-    FILE *files[3] = {tmpfile(), tmpfile(), tmpfile()};
-    char text[512], *argv[16] = {text}, *save = NULL;
-    int kept[3], argc = 1;
-
-    (void)snprintf(text, sizeof(text), "cordon --socket %s %s", socket, line);
-    (void)strtok_r(text, " ", &save);
-    while (argc < 15 && (argv[argc] = strtok_r(NULL, " ", &save)))
-        argc++;
-    (void)fputs(in ? in : "", files[0]);
-    rewind(files[0]);
-    (void)fflush(NULL);
-    for (int i = 0; i < 3; i++) {
-        kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
-        cr_assert_eq(dup2(fileno(files[i]), i), i);
-    }
-    clearerr(stdin);
-    got->status = gw_cli_run(argc, argv);
-    (void)fflush(NULL);
-    for (int i = 0; i < 3; i++) {
-        cr_assert_eq(dup2(kept[i], i), i);
-        close(kept[i]);
-    }
-    (void)fclose(files[0]);
-    slurp(files[1], got->out, sizeof(got->out));
-    slurp(files[2], got->err, sizeof(got->err));
-}
+#include "daemon.h"
 
 #define DEVICE                                                                                     \
     "{\"id\":\"cam-1\",\"name\":\"Door\\u001b[2J\",\"state\":\"approved\",\"class\":\"camera\","   \
@@ -159,46 +28,6 @@ static void run(const char *socket, const char *line, const char *in, struct out
     "\"" result                                                                                    \
     "\",\"detail\":\"it came through\"},{\"name\":\"pinned\",\"where\":\"\",\"result\":"           \
     "\"passed\",\"detail\":\"\"}]}"
-
-#define PROFILE                                                                                    \
-    "{\"device\":\"cam-1\",\"state\":\"enforcing\",\"since\":\"2026-11-22T06:19:00.000Z\","        \
-    "\"until\":"                                                                                   \
-    "null,\"learning\":false,\"policy\":1,\"problem\":null,\"rules\":[{\"direction\":\"from-"      \
-    "device\","                                                                                    \
-    "\"protocol\":6,\"family\":\"both\",\"device_ports\":[0,65535],\"peer_ports\":[443,443],"      \
-    "\"no_open\":false,\"peers\":[{\"name\":\"a.example\"},{\"class\":\"local\"},{\"address\":"    \
-    "\"198.51.100.7\"}]}],\"notes\":[\"It is \\u001b[2Jwide\"],\"names\":[],\"limits\":{"          \
-    "\"packets_per_s\":50,\"bytes_per_s\":0},\"suggested\":{\"packets_per_s\":0,\"bytes_per_s\":"  \
-    "120000},\"learned\":{\"missed\":3,\"conversations\":[{\"direction\":\"to-device\","           \
-    "\"protocol\":"                                                                                \
-    "17,\"peer\":\"192.0.2.9\",\"name\":null,\"port\":5353,\"packets\":12,\"bytes\":3400}]}}"
-
-#define PROBLEM(detail)                                                                            \
-    "{\"type\":\"about:blank\",\"status\":1,\"title\":\"X\",\"detail\":\"" detail "\"}"
-
-struct verb_case {
-    const char *line, *in;
-    struct answer answers[3];
-    int status;
-    const char *asked, *body; /* heard by the daemon */
-    const char *out, *err;    /* printed */
-};
-
-static void check(const struct verb_case *c)
-{
-    struct outcome got;
-    struct daemon d;
-
-    daemon_start(&d, c->answers);
-    run(d.path, c->line, c->in, &got);
-    daemon_stop(&d);
-    cr_expect_eq(got.status, c->status, "%s: %d %s", c->line, got.status, got.err);
-    cr_expect(!c->asked || strstr(d.heard, c->asked), "%s: asked %s", c->line, d.heard);
-    cr_expect(!c->body || strstr(d.heard, c->body), "%s: asked %s", c->line, d.heard);
-    cr_expect(!c->out || strstr(got.out, c->out), "%s: printed %s", c->line, got.out);
-    cr_expect(!c->err || strstr(got.err, c->err), "%s: said %s", c->line, got.err);
-    cr_expect_null(strchr(got.out, '\x1b'), "%s: an escape reached the terminal", c->line);
-}
 
 Test(cli_verbs, ask_print_and_exit)
 {
@@ -312,7 +141,7 @@ Test(cli_verbs, ask_print_and_exit)
          NULL,
          NULL,
          "failed   native: isolated by MAC (it came through)\n",
-         "cordon: the isolation does not hold: 1 checks failed\n"},
+         "cordon: the isolation does not hold: 1 check failed\n"},
         {"--json isolation test",
          NULL,
          {{200, TESTED("1", "failed")}},
@@ -528,83 +357,6 @@ Test(cli_verbs, ask_print_and_exit)
          "{\"password\":\"x\",\"role\":\"viewer\"}",
          "",
          "Too short."},
-        {"profile cam-1",
-         NULL,
-         {{200, PROFILE}},
-         0,
-         "GET /api/v1/devices/cam-1/profile ",
-         NULL,
-         "State      enforcing since 2026-11-22T06:19:00.000Z\n"
-         "Limits     50 packets/s, each way\nSuggested  120 kB/s, each way\n"
-         "Note       It is ?[2Jwide\n",
-         NULL},
-        {"profile cam-1 show",
-         NULL,
-         {{200, PROFILE}},
-         0,
-         NULL,
-         NULL,
-         "  from  tcp       both  any       443          yes    a.example, local networks, "
-         "198.51.100.7\n"
-         "Learned    1 conversation, 3 more found no room\n",
-         NULL},
-        {"profile cam-1 show --json", NULL, {{200, PROFILE}}, 0, NULL, NULL, "\"policy\": 1", NULL},
-        {"profile cam-1 learn --for 1d",
-         NULL,
-         {{204, ""}},
-         0,
-         "POST /api/v1/devices/cam-1/profile/learn ",
-         "{\"seconds\":86400}",
-         "The profile of cam-1 is being learned.\n",
-         NULL},
-        {"profile cam-1 enforce",
-         NULL,
-         {{204, ""}, {200, PROFILE}},
-         0,
-         "POST /api/v1/devices/cam-1/profile/enforce ",
-         "{}",
-         "The profile of cam-1 is enforced: 1 rule.\nNote       It is ?[2Jwide\n",
-         NULL},
-        {"profile cam-1 enforce",
-         NULL,
-         {{409, PROBLEM("Nothing was learned.")}},
-         1,
-         NULL,
-         NULL,
-         "",
-         "cordon: Nothing was learned.\n"},
-        {"profile cam-1 import -",
-         "{\"ietf-mud:mud\":{}}",
-         {{204, ""}, {200, PROFILE}},
-         0,
-         "PUT /api/v1/devices/cam-1/profile/mud ",
-         "{\"ietf-mud:mud\":{}}",
-         "is what the file says",
-         NULL},
-        {"profile cam-1 export",
-         NULL,
-         {{200, "{\"ietf-mud:mud\":{}}"}},
-         0,
-         "GET /api/v1/devices/cam-1/profile/mud ",
-         NULL,
-         "{\n  \"ietf-mud:mud\": {}\n}\n",
-         NULL},
-        {"limit cam-1 --bytes 2M",
-         NULL,
-         {{200, PROFILE}, {204, ""}},
-         0,
-         "PUT /api/v1/devices/cam-1/limit ",
-         "{\"packets_per_s\":50,\"bytes_per_s\":2000000}",
-         "cam-1 is limited.\n",
-         NULL},
-        {"limit cam-1 --off",
-         NULL,
-         {{200, PROFILE}, {204, ""}},
-         0,
-         NULL,
-         "{\"packets_per_s\":0,\"bytes_per_s\":0}",
-         "has no limit any more",
-         NULL},
         {"api-key grafana --role viewer",
          NULL,
          {{201, "{\"name\":\"grafana\",\"role\":\"viewer\",\"key\":\"cordon_00\"}"}},
@@ -648,16 +400,12 @@ Test(cli_verbs, refuse_before_they_ask)
         {"quarantine --file /dev/null", CLI_FAILED, "there is no address in it"},
         {"release --file /nowhere/list", CLI_FAILED, "/nowhere/list: No such file"},
         {"quarantine 02:00:00:00:00", CLI_USAGE, "is no address"},
+        {"quarantine cam-1 --mode drop", CLI_USAGE, "isolate, remediate or observe, not: drop"},
+        {"quarantine cam-1 --mode none", CLI_USAGE, "--mode takes"},
         {"release a/b", CLI_USAGE, "is no address"},
         {"grant cam-1 a read", CLI_USAGE, "pub, sub or pubsub"},
         {"passwd admin", CLI_FAILED, "no password"},
         {"api-key --remove", CLI_USAGE, "usage: cordon api-key"},
-        {"profile x watch", CLI_USAGE, "there is no profile watch"},
-        {"profile x import", CLI_USAGE, "does not go like this"},
-        {"profile x enforce --for 1h", CLI_USAGE, "does not go like this"},
-        {"profile x import /nowhere/file", CLI_FAILED, "/nowhere/file cannot be read"},
-        {"limit x", CLI_USAGE, "say --packets, --bytes or both, or --off"},
-        {"limit x --off --bytes 5", CLI_USAGE, "or --off"},
         {"nonsense", CLI_USAGE, "no such verb"},
         {"device", CLI_USAGE, "usage: cordon device ID\n"},
         {"status", CLI_FAILED, "the daemon is not running (there is no /nowhere)"},
@@ -671,40 +419,6 @@ Test(cli_verbs, refuse_before_they_ask)
         cr_expect(strstr(got.err, cases[i].err), "%s: said %s", cases[i].line, got.err);
         cr_expect_str_eq(got.out, "", "%s", cases[i].line);
     }
-}
-
-Test(cli_verbs, takes_addresses_from_a_file)
-{
-    static const char good[] =
-        "# a list\n\n02:00:00:00:00:01\n  192.0.2.0/24 # a network\n2001:db8::1";
-    static const struct answer some[] = {
-        {200, "{\"done\":2,\"refused\":[{\"address\":\"192.0.2.0/24\",\"detail\":\"why\"}]}"},
-        {0, NULL}};
-    static const struct answer all[] = {{200, "{\"done\":3,\"refused\":[]}"}, {0, NULL}};
-    struct outcome got;
-    struct daemon d;
-
-    daemon_start(&d, some);
-    run(d.path, "quarantine --file - --reason odd --for 1h", good, &got);
-    cr_expect_eq(got.status, CLI_FAILED);
-    cr_expect_str_eq(got.out, "2 addresses are cut off.\n");
-    cr_expect_str_eq(got.err, "cordon: 192.0.2.0/24: why\n");
-    daemon_stop(&d);
-    cr_expect(strstr(d.heard, "POST /api/v1/quarantine "), "%s", d.heard);
-    cr_expect(strstr(d.heard, "[{\"address\":\"02:00:00:00:00:01\",\"reason\":\"odd\","
-                              "\"seconds\":3600},{\"address\":\"192.0.2.0/24\","),
-              "%s", d.heard);
-
-    daemon_start(&d, all);
-    run(d.path, "release --file -", good, &got);
-    cr_expect_eq(got.status, 0);
-    cr_expect_str_eq(got.out, "3 addresses are released.\n");
-    daemon_stop(&d);
-    cr_expect(strstr(d.heard, "POST /api/v1/quarantine/release "), "%s", d.heard);
-
-    run("/nowhere", "quarantine --file -", "192.0.2.1\n192.0.2\n", &got);
-    cr_expect_eq(got.status, CLI_FAILED);
-    cr_expect(strstr(got.err, "stdin, line 2: \"192.0.2\" is no address"), "%s", got.err);
 }
 
 Test(cli_verbs, say_why_the_daemon_is_not_reached)
@@ -740,6 +454,29 @@ Test(cli_verbs, help_without_a_daemon)
         run("/nowhere", line, NULL, &got);
         cr_expect_eq(got.status, 0, "%s", line);
         cr_expect(strstr(got.out, want), "%s", got.out);
+        cr_expect(strstr(got.out, v->help), "%s", got.out);
         run("/nowhere", "--help", NULL, &got);
+    }
+}
+
+Test(cli_verbs, help_names_each_mode_and_deed)
+{
+    static const struct {
+        const char *line, *words[8];
+    } cases[] = {
+        {"quarantine --help", {"  isolate ", "  remediate ", "  observe "}},
+        {"isolation --help", {"the LAN is not touched"}},
+        {"profile --help",
+         {"  show ", "  learn ", "  report ", "  enforce ", "  off ", "  forget ", "  export ",
+          "  import "}},
+        {"limit --help", {"Each way"}},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct outcome got;
+
+        run("/nowhere", cases[i].line, NULL, &got);
+        for (size_t k = 0; k < GW_COUNT(cases[i].words) && cases[i].words[k]; k++)
+            cr_expect(strstr(got.out, cases[i].words[k]), "%s: %s", cases[i].line, got.out);
     }
 }

@@ -5,10 +5,16 @@
 
 /* ---- an enforcer that keeps what it was sent, and answers when the test says so ---- */
 
-struct gw_enforcer {
-    struct gw_policy last; /* without its peers */
+/* A policy as it was told last, each by its number. */
+struct told_policy {
+    struct gw_policy policy; /* without its peers */
     struct gw_policy_peer peers[GW_POLICY_PEERS_MAX];
     size_t peer_count;
+};
+
+struct gw_enforcer {
+    struct told_policy at[4];
+    struct gw_policy last; /* whose ever */
     unsigned policies, ends, asks, forgets;
     uint64_t token[256];
     size_t token_count;
@@ -19,9 +25,12 @@ static struct gw_enforcer kernel;
 
 int gw_enforcer_policy(struct gw_enforcer *e, const struct gw_policy *p, uint64_t token)
 {
-    e->last = *p;
-    e->peer_count = p->peer_count;
-    memcpy(e->peers, p->peers, p->peer_count * sizeof(*p->peers));
+    struct told_policy *t = &e->at[p->number];
+
+    cr_assert_lt(p->number, GW_COUNT(e->at));
+    e->last = t->policy = *p;
+    t->peer_count = p->peer_count;
+    memcpy(t->peers, p->peers, p->peer_count * sizeof(*p->peers));
     e->policies++;
     cr_assert_lt(e->token_count, GW_COUNT(e->token));
     e->token[e->token_count++] = token;
@@ -92,7 +101,7 @@ static void open_profiles(void)
 {
     const struct gw_profiles_ops ops = {.changed = changed};
 
-    kernel = (struct gw_enforcer){.policies = 0};
+    memset(&kernel, 0, sizeof(kernel));
     cr_assert_eq(
         gw_profiles_open(site.loop, site.store, site.journal, site.devices, &ops, &profiles), 0);
     gw_profiles_start(profiles, &kernel);
@@ -159,7 +168,7 @@ static const char *state_of(const char *device)
     return json_string_value(json_object_get(shown, "state"));
 }
 
-/* What the kernel has learned: one page of a server, and time from the gateway. */
+/* What the kernel has learned: pages of a server, and datagrams to a stranger. */
 static void learned(uint16_t number)
 {
     struct gw_learned at[2] = {{.direction = GW_FROM_DEVICE,
@@ -197,12 +206,13 @@ static void resolve(uint8_t last)
     gw_profiles_dns(profiles, mac, GW_SLICE(bytes, sizeof(bytes)));
 }
 
-static bool kernel_allows(const char *address)
+static bool kernel_allows(uint16_t number, const char *address)
 {
+    const struct told_policy *t = &kernel.at[number];
     struct gw_hwaddr a = addr_of(address);
 
-    for (size_t i = 0; i < kernel.peer_count; i++)
-        if (memcmp(&kernel.peers[i].address, &a, sizeof(a)) == 0)
+    for (size_t i = 0; i < t->peer_count; i++)
+        if (memcmp(&t->peers[i].address, &a, sizeof(a)) == 0)
             return true;
     return false;
 }
@@ -219,7 +229,7 @@ Test(profile, learned_then_enforced)
     cr_expect_eq(done_err, 0);
 
     resolve(7);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     cr_expect_eq(kernel.asked, 1, "what was learned up to now");
     cr_expect_eq(done_count, 1);
     learned(1);
@@ -228,8 +238,8 @@ Test(profile, learned_then_enforced)
     cr_expect_eq(done_err, 0, "%s", why_done);
     cr_expect_eq(kernel.last.flags, GW_POLICY_REPORT | GW_POLICY_ENFORCE);
     cr_expect_eq(kernel.last.rule_count, 4 + 2);
-    cr_expect(kernel_allows("198.51.100.7"));
-    cr_expect(kernel_allows("198.51.100.9"));
+    cr_expect(kernel_allows(1, "198.51.100.7"));
+    cr_expect(kernel_allows(1, "198.51.100.9"));
     cr_expect_str_eq(state_of("cam"), "enforcing");
     cr_expect_str_eq(
         json_string_value(json_object_get(
@@ -245,12 +255,12 @@ Test(profile, learned_then_enforced)
 
 Test(profile, nothing_learned_is_nothing_to_enforce)
 {
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     cr_expect_eq(done_err, GW_ENOTFOUND);
     cr_expect_str_eq(why_done, "nothing was learned or imported");
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
     settle(0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", false, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", false, "admin", done, &profiles), 0);
     pass_ms(site.loop, 2100); /* the enforcer does not answer */
     cr_expect_eq(done_count, 2);
     cr_expect_eq(done_err, GW_ENOTFOUND);
@@ -279,7 +289,7 @@ Test(profile, learning_ends_by_itself_and_says_so)
     cr_expect_eq(kernel.ends, 1);
     cr_expect_eq(gw_profiles_number(profiles, "cam"), 0);
     cr_expect_str_eq(state_of("cam"), "off");
-    cr_assert_eq(gw_profile_watch(profiles, "cam", false, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", false, "admin", done, &profiles), 0);
     settle(0);
     cr_expect_eq(done_err, 0);
     cr_expect_eq(kernel.last.flags, GW_POLICY_REPORT);
@@ -297,17 +307,17 @@ Test(profile, all_of_it_survives_a_restart)
     cr_expect_eq(kernel.policies, 2);
     cr_expect_eq(gw_profiles_number(profiles, "cam"), 2);
     cr_expect_str_eq(state_of("cam"), "learning");
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     pass_ms(site.loop, 2100); /* what was stored counts when the kernel does not answer */
     settle(0);
     restart();
     cr_expect_str_eq(state_of("cam"), "enforcing");
-    cr_expect(kernel_allows("198.51.100.7") || kernel.last.number != 2);
+    cr_expect(kernel_allows(2, "198.51.100.7"), "whatever was told last");
     cr_assert_eq(gw_profile_off(profiles, "cam", "admin", NULL, NULL), 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     settle(0);
     cr_expect_eq(kernel.last.number, 2);
-    cr_expect(kernel_allows("198.51.100.7"), "as www.example led there");
+    cr_expect(kernel_allows(2, "198.51.100.7"), "as www.example led there");
     (void)state_of("mac-020000000009");
     cr_expect_eq(
         json_integer_value(json_object_get(json_object_get(shown, "limits"), "bytes_per_s")), 8000);
@@ -327,26 +337,26 @@ Test(profile, names_lead_where_the_device_was_told_for_as_long_as_it_holds)
                  0);
     settle(0);
     cr_expect_eq(done_err, 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     settle(0);
-    cr_expect_eq(kernel.peer_count, 0, "nobody has asked yet");
+    cr_expect_eq(kernel.at[1].peer_count, 0, "nobody has asked yet");
     pass_ms(site.loop, 200);
     resolve(7);
     pass_ms(site.loop, 10);
-    cr_expect(kernel_allows("198.51.100.7"));
+    cr_expect(kernel_allows(1, "198.51.100.7"));
     settle(0);
     resolve(8);
     pass_ms(site.loop, 200);
-    cr_expect(kernel_allows("198.51.100.7"));
-    cr_expect(kernel_allows("198.51.100.8"));
+    cr_expect(kernel_allows(1, "198.51.100.7"));
+    cr_expect(kernel_allows(1, "198.51.100.8"));
     settle(0);
     for (unsigned i = 0; i < 59; i++)
         pass_ms(site.loop, 60000);
-    cr_expect(kernel_allows("198.51.100.8"), "an hour at least, for 60 s");
+    cr_expect(kernel_allows(1, "198.51.100.8"), "an hour at least, for 60 s");
     for (unsigned i = 0; i < 2; i++)
         pass_ms(site.loop, 60000);
-    cr_expect_not(kernel_allows("198.51.100.8"));
-    cr_expect_eq(kernel.peer_count, 0);
+    cr_expect_not(kernel_allows(1, "198.51.100.8"));
+    cr_expect_eq(kernel.at[1].peer_count, 0);
     settle(0);
 }
 
@@ -355,7 +365,7 @@ Test(profile, so_many_addresses_a_name_may_have)
     unsigned before;
 
     cr_assert_eq(gw_profile_import(profiles, "cam", gw_slice_str(mud), "admin", NULL, NULL), 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", NULL, NULL), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", NULL, NULL), 0);
     settle(0);
     pass_ms(site.loop, 200);
     before = kernel.policies;
@@ -364,7 +374,11 @@ Test(profile, so_many_addresses_a_name_may_have)
     pass_ms(site.loop, 10);
     cr_expect_leq(kernel.policies - before, 2, "told once for all of them");
     pass_ms(site.loop, 200);
-    cr_expect_eq(kernel.peer_count, 64);
+    cr_expect_eq(kernel.at[1].peer_count, 64);
+    settle(0);
+    pass_ms(site.loop, 6000);
+    restart();
+    cr_expect_eq(kernel.at[1].peer_count, 64, "all of them are stored");
     settle(0);
 }
 
@@ -393,7 +407,7 @@ Test(profile, a_device_under_observation_is_learned)
     settle(0);
     cr_expect_eq(kernel.ends, 1);
     cr_expect_str_eq(take(told), "mac-020000000009=0;");
-    cr_assert_eq(gw_profile_watch(profiles, "mac-020000000009", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "mac-020000000009", true, "admin", done, &profiles), 0);
     settle(0);
     cr_expect_eq(done_err, 0, "%s", why_done);
 }
@@ -419,9 +433,11 @@ Test(profile, a_refusal_of_the_kernel_is_answered_and_told)
     cr_assert_eq(gw_profile_limit(profiles, "cam", 10, 0, "admin", done, &profiles), 0);
     settle(GW_EFULL);
     cr_expect_eq(done_err, GW_EFULL);
-    cr_expect(strstr(take(alerts), "The profile of cam is not in force: no room left;"));
+    cr_expect_not_null(strstr(take(alerts), "The profile of cam is not in force: the kernel's "
+                                            "tables hold no more policies"));
     (void)state_of("cam");
-    cr_expect_str_eq(json_string_value(json_object_get(shown, "problem")), "no room left");
+    cr_expect_not_null(
+        strstr(json_string_value(json_object_get(shown, "problem")), "raise isolation.addresses"));
     cr_assert_eq(gw_profile_limit(profiles, "cam", 0, 0, "admin", done, &profiles), 0);
     settle(0);
     cr_expect_eq(done_err, 0);
@@ -450,8 +466,48 @@ Test(profile, goes_with_its_device_and_follows_a_merge)
 Test(profile, whoever_waits_hears_of_the_end)
 {
     cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", done, &profiles), 0);
-    cr_assert_eq(gw_profile_watch(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
     gw_profiles_close(&profiles);
     cr_expect_eq(done_count, 2);
     cr_expect_eq(done_err, GW_ECLOSED);
+}
+
+Test(profile, whoever_waits_hears_that_the_profile_was_forgotten)
+{
+    cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
+    settle(0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_profile_forget(profiles, "cam", "admin", NULL, NULL), 0);
+    cr_expect_eq(done_count, 1);
+    cr_expect_eq(done_err, GW_ENOTFOUND);
+    cr_expect_str_eq(why_done, "it was forgotten meanwhile");
+    settle(0);
+    cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
+    settle(0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
+    cr_assert_eq(gw_devices_forget(site.devices, "cam"), 0);
+    cr_expect_eq(done_count, 2);
+    cr_expect_eq(done_err, GW_ENOTFOUND, "as the device is");
+    settle(0);
+}
+
+Test(profile, more_than_a_profile_holds_is_refused_with_what_to_do)
+{
+    static struct gw_learned at[200];
+
+    for (size_t i = 0; i < GW_COUNT(at); i++)
+        at[i] = (struct gw_learned){.direction = GW_FROM_DEVICE,
+                                    .protocol = 6,
+                                    .port = (uint16_t)(1000 + i),
+                                    .peer = addr_of("198.51.100.7"),
+                                    .packets = 1};
+    cr_assert_eq(gw_profile_learn(profiles, "cam", 0, "admin", NULL, NULL), 0);
+    settle(0);
+    cr_assert_eq(gw_profile_apply(profiles, "cam", true, "admin", done, &profiles), 0);
+    gw_profiles_learned(profiles,
+                        &(struct gw_learning){.number = 1, .at = at, .count = GW_COUNT(at)});
+    cr_expect_eq(done_err, GW_EFULL);
+    cr_expect_not_null(strstr(why_done, "at most 62 rules"), "%s", why_done);
+    cr_expect_not_null(strstr(why_done, "; import a MUD file in its place"), "%s", why_done);
+    settle(0);
 }
