@@ -92,7 +92,7 @@ static bool always_passes(const struct site *s, const struct gw_learned *c)
     case IPPROTO_UDP:
         return (in(c->port, DHCP_SERVER, DHCP_CLIENT) ||
                 in(c->port, DHCPV6_CLIENT, DHCPV6_SERVER)) &&
-               (is_group(&c->peer) || is_own(s, &c->peer));
+               (gw_hwaddr_is_group(&c->peer) || is_own(s, &c->peer));
     default:
         return false;
     }
