@@ -71,6 +71,20 @@ static void deed_begun(struct deed *d, int err)
         deed_done(d, err, "");
 }
 
+/* False: an answer has been given. */
+static bool may_hold(struct gw_admin *a, struct gw_http_request *req)
+{
+    const struct gw_device *d = admin_device_of(a, req);
+    bool protected = d && gw_quarantine_protected(a->rooms.quarantine, d->id);
+
+    if (protected)
+        gw_http_problem(req, 409,
+                        "%s is protected (quarantine.protected): no profile and no limit holds "
+                        "for it.",
+                        d->id);
+    return d && !protected;
+}
+
 static bool says_nothing(struct gw_http_request *req)
 {
     json_auto_t *body = body_object(req, NULL, 0);
@@ -87,7 +101,7 @@ void on_profile_learn(void *owner, struct gw_http_request *req)
     const struct field fields[] = {
         {"seconds", FIELD_UINT, false, GW_PROFILE_SECONDS_MAX, &seconds}};
     json_auto_t *body = body_object(req, fields, GW_COUNT(fields));
-    struct deed *d = body ? deed_begin(a, req, "learned") : NULL;
+    struct deed *d = body && may_hold(a, req) ? deed_begin(a, req, "learned") : NULL;
 
     if (d)
         deed_begun(d, gw_profile_learn(a->rooms.profiles, d->subject, seconds,
@@ -96,8 +110,9 @@ void on_profile_learn(void *owner, struct gw_http_request *req)
 
 static void apply(struct gw_admin *a, struct gw_http_request *req, bool enforce)
 {
-    struct deed *d =
-        says_nothing(req) ? deed_begin(a, req, enforce ? "enforced" : "reported") : NULL;
+    struct deed *d = says_nothing(req) && may_hold(a, req)
+                         ? deed_begin(a, req, enforce ? "enforced" : "reported")
+                         : NULL;
 
     if (d)
         deed_begun(d, gw_profile_apply(a->rooms.profiles, d->subject, enforce,
@@ -145,7 +160,8 @@ void on_limit_set(void *owner, struct gw_http_request *req)
         {"bytes_per_s", FIELD_UINT, false, GW_PROFILE_BYTES_MAX, &bytes},
     };
     json_auto_t *body = body_object(req, fields, GW_COUNT(fields));
-    struct deed *d = body ? deed_begin(a, req, "limited") : NULL;
+    bool ends = packets == 0 && bytes == 0;
+    struct deed *d = body && (ends || may_hold(a, req)) ? deed_begin(a, req, "limited") : NULL;
 
     if (d)
         deed_begun(d, gw_profile_limit(a->rooms.profiles, d->subject, packets, bytes,
@@ -154,16 +170,30 @@ void on_limit_set(void *owner, struct gw_http_request *req)
 
 /* ---- showing ---- */
 
+/* What holds for others does not for a protected device: said, where a policy seems in force. */
+static void tell_protected(const struct gw_admin *a, json_t *profile)
+{
+    const char *id = json_string_value(json_object_get(profile, "device"));
+
+    if (json_integer_value(json_object_get(profile, "policy")) && id &&
+        gw_quarantine_protected(a->rooms.quarantine, id))
+        (void)json_object_set_new(profile, "problem",
+                                  json_string("its device is protected (quarantine.protected)"));
+}
+
 static void shown(void *owner, json_t *json)
 {
     struct wait *w = owner;
+    const struct gw_admin *a = w->admin;
     struct gw_http_request *req = wait_end(w);
 
     if (!req)
         json_decref(json);
-    else if (json)
+    if (req && json)
+        tell_protected(a, json);
+    if (req && json)
         gw_http_reply_json(req, 200, json);
-    else
+    else if (req)
         admin_refuse(req, GW_ECLOSED, "The profile cannot be shown");
     free(w);
 }

@@ -364,6 +364,13 @@ bool quarantine_protects_device(const struct gw_quarantine *q, const struct gw_d
     return false;
 }
 
+bool gw_quarantine_protected(const struct gw_quarantine *q, const char *id)
+{
+    const struct gw_device *d = gw_devices_get(q->devices, id);
+
+    return d && quarantine_protects_device(q, d);
+}
+
 static int make_verdict(enum gw_verdict_mode mode, uint64_t seconds, const char *reason,
                         const char *by, struct gw_verdict *out)
 {

@@ -159,6 +159,9 @@ struct gw_quarantine_place {
 /** The next one in the order in which they were first made, and the place behind it. */
 const struct gw_verdict *gw_quarantine_after(const struct gw_quarantine *q,
                                              struct gw_quarantine_place *at);
+/** quarantine.protected names it or an address that it has: no verdict and no policy holds for it.
+ */
+bool gw_quarantine_protected(const struct gw_quarantine *q, const char *id);
 /** Verdicts that cut off. */
 size_t gw_quarantine_count(const struct gw_quarantine *q);
 

@@ -284,3 +284,40 @@ def test_a_viewer_reads_and_does_not_change(site):
         assert call("POST", f"profile/{deed}") == 403
     assert call("PUT", "profile/mud") == 403
     assert call("PUT", "limit") == 403
+
+
+def test_protection_begins_and_ends_with_a_reload(site):
+    learn(site, lambda: fetches(site.cam, WEB))
+    site.daemon.cordon("profile", "cam", "enforce")
+    assert not fetches(site.cam, OTHER)
+    site.daemon.configure(quarantine={"protected": [site.cam.mac]})
+    site.daemon.reload()
+    wait_until(lambda: fetches(site.cam, OTHER), 10, "its liberty")
+    assert "Problem" in site.daemon.cordon("profile", "cam").stdout
+    for words in (("profile", "cam", "enforce"), ("profile", "cam", "learn"), ("limit", "cam", "--packets", "5")):
+        refused = site.daemon.cordon(*words, check=False)
+        assert refused.returncode == 1 and refused.stderr.startswith("cordon: cam is protected"), refused
+    site.daemon.configure(quarantine={"protected": []})
+    site.daemon.reload()
+    wait_until(lambda: not fetches(site.cam, OTHER), 10, "the profile to hold again")
+    assert fetches(site.cam, WEB)
+
+
+def test_binding_begins_and_ends_with_a_reload(site):
+    other = site.device("other")
+    wait_until(lambda: other.ping(GATEWAY4), 15, "another device")
+    other.run("ip", "address", "add", f"{site.cam.ip4}/32", "dev", "eth0")
+
+    def borrows():
+        """What it sends with the camera's address reaches the gateway."""
+        def echos():
+            return int(site.gateway.run("nstat", "-asz", "IcmpInEchos").stdout.split("IcmpInEchos")[1].split()[0])
+        before = echos()
+        other.run("ping", "-n", "-q", "-c", 2, "-i", "0.1", "-W", "1", "-I", site.cam.ip4, GATEWAY4, check=False)
+        return echos() > before
+    assert not borrows()
+    for bind in (False, True):
+        site.daemon.configure(isolation={"bind": bind})
+        site.daemon.reload()
+        wait_until(lambda bind=bind: borrows() is not bind, 10, f"bind = {bind}")
+        assert site.cam.ping(GATEWAY4) or not bind, "its owner uses it"

@@ -131,3 +131,32 @@ Test(admin_profile, says_what_the_kernel_refused)
     reply_free(&r);
     world_close(&w);
 }
+
+Test(admin_profile, no_profile_and_no_limit_holds_for_whoever_is_protected)
+{
+    static const struct row before[] = {
+        {"learn", "POST", CAM "/profile/learn", "{}", 204, NULL},
+        {"limit", "PUT", CAM "/limit", "{\"packets_per_s\":5}", 204, NULL},
+        {"it holds", "GET", CAM "/profile", NULL, 200, "\"problem\":null"},
+    };
+    static const struct row rows[] = {
+        {"learn", "POST", CAM "/profile/learn", "{}", 409, "cam-1 is protected"},
+        {"report", "POST", CAM "/profile/report", "{}", 409, "cam-1 is protected"},
+        {"enforce", "POST", CAM "/profile/enforce", "{}", 409, "cam-1 is protected"},
+        {"limit", "PUT", CAM "/limit", "{\"packets_per_s\":5}", 409, "cam-1 is protected"},
+        {"of nobody", "POST", "/api/v1/devices/none/profile/enforce", "{}", 404, "no device"},
+        {"what held before", "GET", CAM "/profile", NULL, 200,
+         "\"problem\":\"its device is protected (quarantine.protected)\""},
+        {"no limit", "PUT", CAM "/limit", "{}", 204, NULL},
+        {"off", "POST", CAM "/profile/off", "{}", 204, NULL},
+        {"nothing is to be said", "GET", CAM "/profile", NULL, 200, "\"problem\":null"},
+    };
+    struct world w;
+
+    world_open(&w);
+    run(&w, before, GW_COUNT(before));
+    w.config->quarantine.protected_devices[0] = strdup("cam-1");
+    w.config->quarantine.protected_device_count = 1;
+    run(&w, rows, GW_COUNT(rows));
+    world_close(&w);
+}

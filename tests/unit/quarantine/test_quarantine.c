@@ -298,7 +298,11 @@ Test(quarantine, whatever_cuts_off_is_stricter_than_to_observe)
 
 Test(quarantine, a_protected_device_is_never_cut_off)
 {
+    cr_expect_not(gw_quarantine_protected(quarantine, "cam"));
     (void)protected_id("cam");
+    cr_expect(gw_quarantine_protected(quarantine, "cam"));
+    cr_expect_not(gw_quarantine_protected(quarantine, "mac-020000000009"));
+    cr_expect_not(gw_quarantine_protected(quarantine, "nobody"));
     cr_expect_eq(cut_off("cam", 0), GW_EPROTECTED);
     cr_expect_eq(observe("cam", 0), GW_EPROTECTED);
     cr_expect_eq(cut_off_addr("192.0.2.1"), GW_EPROTECTED, "nor by an address that it has");
