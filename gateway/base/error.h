@@ -33,7 +33,7 @@ enum gw_error_class {
     X(GW_EDENIED, LOCAL, "no grant allows it")                                                     \
     X(GW_EQUARANTINED, LOCAL, "the device is quarantined")                                         \
     X(GW_EREVOKED, LOCAL, "the device is revoked")                                                 \
-    X(GW_EPROTECTED, LOCAL, "a protected address is never cut off")                                \
+    X(GW_EPROTECTED, LOCAL, "a protected address, or a network with one in it, is never cut off")  \
     X(GW_EQUOTA, LOCAL, "over quota")                                                              \
     X(GW_EFULL, LOCAL, "no room left")                                                             \
     X(GW_ESPOOLFULL, LOCAL, "the spool is full")                                                   \

@@ -414,6 +414,22 @@ static void answer_when_kept(struct gw_guard *g, const struct gw_answer *a, enum
         answer(g, a);
 }
 
+static void log_refused(struct gw_guard *g, const struct gw_hwaddr *a, int err)
+{
+    char text[GW_HWADDR_TEXT], which_text[GW_HWADDR_TEXT];
+    struct gw_hwaddr which;
+    const char *why = err == GW_EPROTECTED ? gw_protection(g, a, &which) : NULL;
+
+    if (!gw_log_allowed(&g->child.refused, gw_clock_mono_ms()))
+        return;
+    if (why)
+        gw_log_warning("verdict refused address=%s: %s %s, which is never cut off",
+                       gw_hwaddr_text(a, text), gw_hwaddr_text(&which, which_text), why);
+    else
+        gw_log_warning("verdict refused address=%s: %s", gw_hwaddr_text(a, text),
+                       gw_error_text(err));
+}
+
 static void on_verdict(struct gw_guard *g, const struct gw_note *n)
 {
     const struct gw_judgement *j = &n->verdict.judgement;
@@ -426,14 +442,14 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
         .until_wall_ms = j->until_wall_ms,
     };
     static const uint8_t nobody[6];
-    char text[GW_HWADDR_TEXT];
+    struct gw_hwaddr which;
     bool kept =
         !g->enforcing || (gw_verdict_stands(&g->kernel, &v) && !(g->unsaved & GW_UNSAVED_VERDICTS));
 
     if (!g->enforcing)
         a.err = GW_EUNSUPPORTED;
     else if (v.mode != GW_MODE_NONE || v.policy != 0)
-        a.err = gw_protected(g, &v.address);
+        a.err = gw_protection(g, &v.address, &which) ? GW_EPROTECTED : 0;
     if (!a.err)
         a.err = gw_verdict_set(&g->kernel, &v, g->child.generation);
     if (!a.err && j->bound && memcmp(j->owner, nobody, sizeof(nobody)) != 0) {
@@ -441,9 +457,8 @@ static void on_verdict(struct gw_guard *g, const struct gw_note *n)
 
         gw_verdict_own(&g->kernel, &v.address, &owner);
     }
-    if (a.err && g->enforcing && gw_log_allowed(&g->child.refused, gw_clock_mono_ms()))
-        gw_log_warning("verdict refused address=%s: %s", gw_hwaddr_text(&v.address, text),
-                       gw_error_text(a.err));
+    if (a.err && g->enforcing)
+        log_refused(g, &v.address, a.err);
     if (a.err || kept)
         answer(g, &a);
     else

@@ -145,8 +145,12 @@ void gw_heard_event(void *guard, const struct cordon_event *e);
 void gw_heard_tell(struct gw_guard *g, uint32_t slot);
 /* Everything known, to a new worker. */
 void gw_heard_tell_all(struct gw_guard *g);
-/* GW_EPROTECTED for what must never be cut off: our own, the router's, the configured. */
-int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a) GW_MUST_CHECK;
+/*
+ * Why the address, or one in this network, must never be cut off: it is our own, the router's, a
+ * broadcast address or a configured one. NULL: it may be. `out`: which of them.
+ */
+const char *gw_protection(const struct gw_guard *g, const struct gw_hwaddr *a,
+                          struct gw_hwaddr *out) GW_MUST_CHECK;
 /* Verdicts on what has become protected end. */
 void gw_protect(struct gw_guard *g);
 

@@ -9,13 +9,19 @@
 
 /* ---- never cut off ---- */
 
-static bool in_list(const struct gw_addresses *list, const struct gw_hwaddr *a)
+/* The first of the list that has an address in common with `a`; NULL: none. */
+static const struct gw_hwaddr *find_in(const struct gw_addresses *list, const struct gw_hwaddr *a)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (gw_hwaddr_overlaps(&list->at[i], a))
-            return true;
+            return &list->at[i];
     }
-    return false;
+    return NULL;
+}
+
+static bool in_list(const struct gw_addresses *list, const struct gw_hwaddr *a)
+{
+    return find_in(list, a) != NULL;
 }
 
 /* The router's link address is known by its network address. */
@@ -35,17 +41,31 @@ static bool is_router_mac(const struct gw_guard *g, const struct gw_hwaddr *a)
     return false;
 }
 
-int gw_protected(const struct gw_guard *g, const struct gw_hwaddr *a)
+const char *gw_protection(const struct gw_guard *g, const struct gw_hwaddr *a,
+                          struct gw_hwaddr *out)
 {
-    for (size_t i = 0; i < g->config->quarantine.protected_count; i++) {
-        if (gw_hwaddr_overlaps(&g->config->quarantine.protected_addrs[i], a))
-            return GW_EPROTECTED;
+    const struct gw_addresses configured = {g->config->quarantine.protected_addrs,
+                                            g->config->quarantine.protected_count, 0};
+    const struct {
+        const char *what;
+        const struct gw_addresses *list;
+    } rows[] = {
+        {"is in quarantine.protected", &configured},
+        {"is the gateway's own", &g->network.own},
+        {"is its router's", &g->network.routers},
+        {"is everybody's on its network", &g->network.broadcasts},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(rows); i++) {
+        const struct gw_hwaddr *found = find_in(rows[i].list, a);
+
+        *out = found ? *found : *a;
+        if (found)
+            return rows[i].what;
     }
-    if (!gw_hwaddr_is_unicast(a) || in_list(&g->network.own, a) ||
-        in_list(&g->network.routers, a) || in_list(&g->network.broadcasts, a) ||
-        is_router_mac(g, a))
-        return GW_EPROTECTED;
-    return 0;
+    if (!gw_hwaddr_is_unicast(a))
+        return "is nobody's or everybody's";
+    return is_router_mac(g, a) ? "is its router's" : NULL;
 }
 
 static void protect_slot(struct gw_guard *g, const struct gw_hwaddr *a)

@@ -65,7 +65,9 @@ static struct gw_hwaddr address_of(const struct gw_cast *c, enum gw_who who, enu
 
 static bool is_free(const struct gw_guard *g, const struct gw_hwaddr *a)
 {
-    return gw_table_find(&g->kernel.table, a) == GW_SLOT_NONE && gw_protected(g, a) == 0;
+    struct gw_hwaddr which;
+
+    return gw_table_find(&g->kernel.table, a) == GW_SLOT_NONE && !gw_protection(g, a, &which);
 }
 
 /* Nobody on the LAN may be hit by the test's verdicts, nor the test by those of somebody. */

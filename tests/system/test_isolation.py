@@ -193,6 +193,17 @@ def test_the_gateways_own_addresses_are_never_cut(site, address):
     assert site.good.ping(GATEWAY4) and site.good.ping(GATEWAY6)
 
 
+@pytest.mark.parametrize("net, why", [
+    ("192.168.77.0/24", "192.168.77.1 is the gateway's own"),
+    ("192.168.77.254/31", "192.168.77.255 is everybody's on its network"),
+    ("10.77.0.2/31", "10.77.0.2 is its router's"),
+])
+def test_a_refused_network_is_told_for_whose_sake(site, net, why):
+    got = site.daemon.cordon("quarantine", net, check=False)
+    assert got.returncode == 1 and "a network with one in it" in got.stderr, got.stderr
+    assert f"verdict refused address={net}: {why}, which is never cut off" in site.daemon.tail()
+
+
 def test_a_configured_protected_address_is_never_cut(lab):
     lab.daemon.configure(quarantine={"protected": ["192.168.77.11"]})
     lab.daemon.start()
