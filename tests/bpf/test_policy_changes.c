@@ -300,6 +300,7 @@ struct flow {
     struct frame frame;
     enum program at;
     uint64_t sent, passed, since_us;
+    bool empty;
 };
 
 static struct gw_hwaddr mac_numbered(size_t i)
@@ -341,6 +342,20 @@ static void expect_burst(struct flow *f)
     f->passed = 0;
 }
 
+/* Counted from when nothing is left of what was saved up while others had their turn. */
+static void send_on(struct flow *f)
+{
+    bool passed = passes(&k, f->at, &f->frame);
+
+    f->sent++;
+    f->passed += passed;
+    if (!passed && !f->empty) {
+        f->empty = true;
+        f->sent = f->passed = 0;
+        f->since_us = now_us();
+    }
+}
+
 /* All that it may, or all there was: a slow machine sends less than the limit. */
 static void expect_rate(const struct flow *f)
 {
@@ -375,10 +390,8 @@ Test(policy_changes, limits_hold_each_way)
         expect_burst(&flows[i]);
     until_us = now_us() + LIMIT_S * 1000000;
     while (now_us() < until_us) {
-        for (size_t i = 0; i < GW_COUNT(flows); i++) {
-            flows[i].sent++;
-            flows[i].passed += passes(&k, flows[i].at, &flows[i].frame);
-        }
+        for (size_t i = 0; i < GW_COUNT(flows); i++)
+            send_on(&flows[i]);
     }
     for (size_t i = 0; i < GW_COUNT(flows); i++)
         expect_rate(&flows[i]);
