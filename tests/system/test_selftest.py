@@ -287,7 +287,7 @@ def test_no_device_gets_the_policy_of_the_test(lab):
     for i, mac in enumerate(macs, 1):
         got = lab.daemon.cordon("limit", "mac-" + mac.replace(":", ""), "--packets", "1000", check=False)
         assert (got.returncode == 0) == (i < 63), (i, got.stdout, got.stderr)
-    assert "no room" in got.stderr
+    assert "no more policies" in got.stderr
     run_test(lab)
     run_test(lab)
 
