@@ -48,7 +48,8 @@ static int add_names(struct learning *l, const struct gw_policy_rule *m, const s
     for (size_t i = 0; !err && i < l->host_count; i++) {
         struct rule_peer p = {.kind = PEER_NAME};
 
-        if (memcmp(&l->hosts[i].address, a, sizeof(*a)) != 0)
+        if (memcmp(&l->hosts[i].address, a, sizeof(*a)) != 0 ||
+            !dns_name_writable(l->hosts[i].name))
             continue;
         (void)snprintf(p.name, sizeof(p.name), "%s", l->hosts[i].name);
         err = rules_add(l->rules, m, &p);

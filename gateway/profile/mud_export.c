@@ -28,6 +28,14 @@ static void put(json_t *object, const char *name, json_t *value)
     (void)json_object_set_new(object, name, value);
 }
 
+/* An empty container says nothing: the family is the list's type, the protocol a leaf. */
+static void put_if_any(json_t *object, const char *name, json_t *container)
+{
+    if (json_object_size(container) > 0)
+        (void)json_object_set(object, name, container);
+    json_decref(container);
+}
+
 /* A prefix always has its length (RFC 6991, ipv4-prefix). */
 static json_t *prefix_json(const struct gw_hwaddr *a)
 {
@@ -79,9 +87,9 @@ static json_t *layer4_json(const struct gw_policy_rule *m)
 static void put_layer4(json_t *matches, const struct gw_policy_rule *m)
 {
     if (m->protocol == IPPROTO_TCP)
-        put(matches, "tcp", layer4_json(m));
+        put_if_any(matches, "tcp", layer4_json(m));
     else if (m->protocol == IPPROTO_UDP)
-        put(matches, "udp", layer4_json(m));
+        put_if_any(matches, "udp", layer4_json(m));
     else if ((m->protocol == IPPROTO_ICMP || m->protocol == IPPROTO_ICMPV6) &&
              m->own_min == m->own_max)
         put(matches, "icmp", json_pack("{s:i}", "type", m->own_min));
@@ -95,7 +103,7 @@ static json_t *matches_json(const struct rule *r, const struct list *l, const st
         put(matches, "ietf-mud:mud", json_pack("{s:[n]}", "local-networks"));
     if (p->kind == PEER_GATEWAY)
         put(matches, "ietf-mud:mud", json_pack("{s:[n]}", "my-controller"));
-    put(matches, l->family == GW_ADDR_IPV4 ? "ipv4" : "ipv6", layer3_json(r, l, p));
+    put_if_any(matches, l->family == GW_ADDR_IPV4 ? "ipv4" : "ipv6", layer3_json(r, l, p));
     put_layer4(matches, &r->match);
     return matches;
 }
@@ -151,6 +159,20 @@ static json_t *acls_json(const struct rules *rules, json_t *names[2])
 
 /* ---- the file ---- */
 
+/* What a string of a file holds (RFC 7950 §9.4): no controls but three, no noncharacters. */
+static bool text_fits(const char *text)
+{
+    for (const uint8_t *c = (const uint8_t *)text; *c; c++) {
+        if (*c < 0x20 && *c != '\t' && *c != '\n' && *c != '\r')
+            return false;
+        if (c[0] == 0xef && c[1] == 0xb7 && c[2] >= 0x90 && c[2] <= 0xaf) /* U+FDD0 to U+FDEF */
+            return false;
+        if ((c[0] & 0x8f) == 0x8f && c[1] == 0xbf && (c[2] & 0xfe) == 0xbe) /* U+nFFFE, U+nFFFF */
+            return false;
+    }
+    return true;
+}
+
 /* Only what a file may hold there: the text came from outside. */
 static bool word_fits(const char *name, const json_t *value)
 {
@@ -158,7 +180,8 @@ static bool word_fits(const char *name, const json_t *value)
         return json_integer_value(value) >= 1 && json_integer_value(value) <= 168;
     if (strcmp(name, "is-supported") == 0)
         return json_is_boolean(value);
-    return json_is_string(value) && json_string_length(value) <= WORD_MAX;
+    return json_is_string(value) && json_string_length(value) <= WORD_MAX &&
+           text_fits(json_string_value(value));
 }
 
 /* What the maker said about the device stays. */
@@ -183,10 +206,10 @@ json_t *mud_export(const struct rules *rules, const struct mud_about *about)
     json_t *names[2] = {json_array(), json_array()};
     json_t *acls = acls_json(rules, names);
     char changed[GW_TIME_TEXT];
-    json_t *mud =
-        json_pack("{s:i, s:s, s:s, s:i, s:b, s:s}", "mud-version", 1, "mud-url", about->url,
-                  "last-update", gw_time_text(about->changed_ms, changed), "cache-validity",
-                  CACHE_HOURS, "is-supported", 1, "systeminfo", about->systeminfo);
+    json_t *mud = json_pack("{s:i, s:s, s:s, s:i, s:b, s:s*}", "mud-version", 1, "mud-url",
+                            about->url, "last-update", gw_time_text(about->changed_ms, changed),
+                            "cache-validity", CACHE_HOURS, "is-supported", 1, "systeminfo",
+                            text_fits(about->systeminfo) ? about->systeminfo : NULL);
 
     keep_words(mud, about->original);
     put(mud, "from-device-policy",

@@ -231,7 +231,8 @@ static int read_name(struct reading *r, const json_t *value, struct other_end *o
     if (!json_is_string(value))
         return refuse(r, GW_EMALFORMED, "a DNS name must be a text");
     if (gw_hwaddr_parse(json_string_value(value), &address) == 0 ||
-        !dns_name_normal(json_string_value(value), json_string_length(value), p.name))
+        !dns_name_normal(json_string_value(value), json_string_length(value), p.name) ||
+        !dns_name_writable(p.name))
         return refuse(r, GW_EMALFORMED, "\"%.64s\" is no DNS name", json_string_value(value));
     return set_peer(r, o, &p);
 }

@@ -363,6 +363,14 @@ bool dns_name_normal(const char *text, size_t len, char out[DNS_NAME_MAX + 1])
     return true;
 }
 
+bool dns_name_writable(const char *name)
+{
+    for (; *name; name++)
+        if (name[0] == '_' && (name[1] == '.' || name[1] == '\0'))
+            return false;
+    return true;
+}
+
 /* ---- for the kernel ---- */
 
 struct compiled {

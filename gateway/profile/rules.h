@@ -62,6 +62,9 @@ bool rules_use_name(const struct rules *r, const char *name);
 /** Lower case, without a final dot; false for what is no host name (RFC 1123, and `_`). */
 bool dns_name_normal(const char *text, size_t len, char out[DNS_NAME_MAX + 1]);
 
+/** Can a MUD file have this normal name (RFC 6991, domain-name)? No label ends with `_` there. */
+bool dns_name_writable(const char *name);
+
 /** As the API and the database have them; NULL when memory is out. */
 json_t *rules_json(const struct rules *r);
 /** Back from rules_json. GW_EMALFORMED, -ENOMEM. */

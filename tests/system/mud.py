@@ -7,13 +7,14 @@ import re
 
 MUD = "ietf-mud:mud"
 ACLS = "ietf-access-control-list:acls"
-HOST = re.compile(r"^(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}"
-                  r"[A-Za-z0-9_])?)*$")
+HOST = re.compile(r"(?=.{1,253}\Z)(([A-Za-z0-9_][A-Za-z0-9_-]{0,61})?[A-Za-z0-9]\.)*"
+                  r"([A-Za-z0-9_][A-Za-z0-9_-]{0,61})?[A-Za-z0-9]\Z")  # RFC 6991, domain-name
+CONTROLS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufdef\ufffe\uffff]")  # RFC 7950 §9.4
 TIME = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$")
 
 
 def text(value):
-    return isinstance(value, str)
+    return isinstance(value, str) and not CONTROLS.search(value)
 
 
 def flag(value):

@@ -206,16 +206,53 @@ def export(lab):
     return file, json.loads(file.read_text())
 
 
-def test_a_file_is_what_a_mud_manager_takes(site):
-    learn(site, lambda: fetches(site.cam, WEB), lambda: site.cam.ping(CLOUD4), lambda: site.cam.ping(GATEWAY4))
-    site.daemon.cordon("profile", "cam", "report")
-    file, parsed = export(site)
+def is_taken(file, parsed):
     assert mud.faults(parsed) == []
     modules = os.environ.get("CORDON_YANG")  # a folder with the modules of RFC 8519 and 8520, where there is one
     if modules and shutil.which("yanglint"):
         names = ["ietf-access-control-list", "ietf-mud", "ietf-acldns"]
         paths = [next(Path(modules).glob(f"{n}*.yang")) for n in names]
         run(["yanglint", "-p", modules, "-F", "ietf-access-control-list:*", "-t", "config", *paths, file])
+
+
+def test_a_file_is_what_a_mud_manager_takes(site):
+    learn(site, lambda: fetches(site.cam, WEB), lambda: site.cam.ping(CLOUD4), lambda: site.cam.ping(GATEWAY4))
+    site.daemon.cordon("profile", "cam", "report")
+    is_taken(*export(site))
+
+
+def test_every_kind_of_entry_goes_in_and_out_as_a_mud_manager_takes_it(site):
+    def ports(**ends):
+        return {f"{end}-port": {"lower-port": p[0], "upper-port": p[1]} for end, p in ends.items()}
+
+    def lists(acl, kind, matches):
+        return {"name": acl, "type": kind, "aces": {"ace": [
+            {"name": f"e{i}", "matches": m, "actions": {"forwarding": "accept"}} for i, m in enumerate(matches)]}}
+
+    acls = [
+        lists("out4", "ipv4-acl-type", [
+            {"ietf-mud:mud": {"local-networks": [None]}},
+            {"ietf-mud:mud": {"my-controller": [None]}, "tcp": {}},
+            {"ietf-mud:mud": {"controller": "urn:ietf:params:mud:ntp"}, "udp": ports(destination=(123, 123))},
+            {"ipv4": {"ietf-acldns:dst-dnsname": "_x.www.maker.example", "protocol": 6},
+             "tcp": {"ietf-mud:direction-initiated": "from-device", **ports(destination=(443, 443))}},
+            {"ipv4": {"destination-ipv4-network": "198.51.100.0/24"}, "udp": ports(source=(1, 9), destination=(5, 70))},
+            {"ipv4": {"protocol": 47}}, {"ipv4": {}, "icmp": {"type": 8}}, {"ipv4": {"protocol": 1}}]),
+        lists("in4", "ipv4-acl-type", [
+            {"ipv4": {"source-ipv4-network": "198.51.100.7/32"},
+             "tcp": {"ietf-mud:direction-initiated": "from-device", **ports(source=(0, 1023))}}]),
+        lists("out6", "ipv6-acl-type", [
+            {"ipv6": {"destination-ipv6-network": "::1/128"}}, {"ipv6": {"destination-ipv6-network": "2001:db8::/32"}},
+            {"ipv6": {"destination-ipv6-network": "2001:db8:1:2:3:4:5:6/128"}}, {"ipv6": {}, "icmp": {"type": 128}}]),
+        lists("in6", "ipv6-acl-type", [{}])]
+    head = {"mud-version": 1, "mud-url": "https://maker.example/x", "last-update": "2026-01-01T00:00:00Z",
+            "is-supported": True, "mfg-name": "Maker", "model-name": "a\u0001b", "cache-validity": 168}
+    for way, names in (("from", ("out4", "out6")), ("to", ("in4", "in6"))):
+        head[f"{way}-device-policy"] = {"access-lists": {"access-list": [{"name": n} for n in names]}}
+    file = site.dir / "every.json"
+    file.write_text(json.dumps({mud.MUD: head, mud.ACLS: {"acl": acls}}))
+    site.daemon.cordon("profile", "cam", "import", file)
+    is_taken(*export(site))
 
 
 def test_the_check_of_files_finds_faults(site):

@@ -51,6 +51,9 @@ Test(profile_learn, conversations_become_rules)
         {"a name, as it was asked for",
          {{GW_FROM_DEVICE, 6, "198.51.100.80", 443}},
          "from 6 v* *:443 a.example,b.example;to 6 v* *:443! a.example,b.example;"},
+        {"a name that no MUD file can have is its address",
+         {{GW_FROM_DEVICE, 6, "198.51.100.81", 443}},
+         "from 6 v4 *:443 198.51.100.81;to 6 v4 *:443! 198.51.100.81;"},
         {"a group gets no answer",
          {{GW_FROM_DEVICE, 17, "224.0.0.251", 5353}},
          "from 17 v4 *:5353 224.0.0.251;"},
@@ -72,6 +75,7 @@ Test(profile_learn, conversations_become_rules)
     };
     const struct rule_host hosts[] = {{"b.example", ip("198.51.100.80")},
                                       {"a.example", ip("198.51.100.80")},
+                                      {"a_.example", ip("198.51.100.81")},
                                       {"lan.example", ip("192.168.7.20")}};
 
     for (size_t i = 0; i < GW_COUNT(cases); i++) {

@@ -166,6 +166,8 @@ Test(profile_mud, what_cannot_be_kept_is_refused_by_its_place)
          "is no IPv4 prefix"},
         {"a name that is none", FROM, ACE("'ipv4':{'ietf-acldns:dst-dnsname':'a b'}"),
          GW_EMALFORMED, "\"a b\" is no DNS name"},
+        {"a label that ends with _", FROM, ACE("'ipv4':{'ietf-acldns:dst-dnsname':'a_.b'}"),
+         GW_EMALFORMED, "\"a_.b\" is no DNS name"},
         {"an address as a name", FROM, ACE("'ipv4':{'ietf-acldns:dst-dnsname':'192.0.2.1'}"),
          GW_EMALFORMED, "is no DNS name"},
         {"ICMP codes", FROM, ACE("'ipv4':{},'icmp':{'type':3,'code':1}"), GW_EUNSUPPORTED,
@@ -263,7 +265,9 @@ Test(profile_mud, an_export_keeps_the_words_of_the_maker_and_no_others)
     struct rules r = {0};
     const char *original = "{\"ietf-mud:mud\":{\"mud-url\":\"https://maker.example/bulb\","
                            "\"mfg-name\":\"Maker\",\"model-name\":[1],\"cache-validity\":999,"
-                           "\"is-supported\":false,\"x:colour\":\"red\"}}";
+                           "\"is-supported\":false,\"x:colour\":\"red\","
+                           "\"firmware-rev\":\"1\\u0001\",\"software-rev\":\"2\\uffff\","
+                           "\"documentation\":\"https://a/\\ufdd0\"}}";
     json_t *file, *mud;
 
     cr_assert_eq(rules_add(&r, &m, &p), 0);
@@ -278,10 +282,84 @@ Test(profile_mud, an_export_keeps_the_words_of_the_maker_and_no_others)
     cr_expect_str_eq(json_string_value(json_object_get(mud, "systeminfo")), "x");
     cr_expect_null(json_object_get(mud, "model-name"));
     cr_expect_null(json_object_get(mud, "x:colour"));
+    cr_expect_null(json_object_get(mud, "firmware-rev"));
+    cr_expect_null(json_object_get(mud, "software-rev"));
+    cr_expect_null(json_object_get(mud, "documentation"));
     cr_expect_eq(json_integer_value(json_object_get(mud, "cache-validity")), 48);
     cr_expect(json_is_false(json_object_get(mud, "is-supported")));
     cr_expect_str_eq(json_string_value(json_object_get(mud, "last-update")),
                      "2027-01-15T08:00:00.000Z");
     json_decref(file);
     rules_fini(&r);
+}
+
+Test(profile_mud, text_is_what_a_string_of_a_file_holds)
+{
+    static const struct {
+        const char *text;
+        bool stays;
+    } cases[] = {
+        {"Lamp\tone\r\n", true},
+        {"\xc3\xa4\xe3\x8f\xbf\xc3\xa4 \xf0\x9f\x92\xa1 \x7f", true},
+        {"\xef\xb7\x8f\xef\xb7\xb0\xef\xbf\xbd", true}, /* beside the noncharacters */
+        {"a\x1b[0m", false},
+        {"\xef\xb7\x90", false},
+        {"\xef\xb7\xaf", false},
+        {"\xef\xbf\xbe", false},
+        {"\xf4\x8f\xbf\xbf", false},
+    };
+    struct gw_policy_rule m = rule_any(GW_FROM_DEVICE);
+    struct rule_peer p = peer_of("any");
+    struct rules r = {0};
+
+    cr_assert_eq(rules_add(&r, &m, &p), 0);
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        json_t *file = mud_export(&r, &(struct mud_about){.url = "https://cordon.local/mud/x.json",
+                                                          .systeminfo = cases[i].text});
+        const json_t *mud = json_object_get(file, "ietf-mud:mud");
+
+        cr_expect_eq(json_object_get(mud, "systeminfo") != NULL, cases[i].stays, "%zu", i);
+        json_decref(file);
+    }
+    rules_fini(&r);
+}
+
+Test(profile_mud, an_entry_holds_nothing_that_is_empty)
+{
+    static const struct {
+        const char *name, *peer, *want;
+        uint8_t protocol;
+    } cases[] = {
+        {"anything", "any", "{}", 0},
+        {"a class", "local", "{\"ietf-mud:mud\":{\"local-networks\":[null]}}", 0},
+        {"a protocol", "any", "{\"ipv6\":{\"protocol\":47}}", 47},
+        {"all of TCP", "any", "{\"ipv6\":{\"protocol\":6}}", 6},
+        {"all of UDP", "any", "{\"ipv6\":{\"protocol\":17}}", 17},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        struct gw_policy_rule m = rule_any(GW_FROM_DEVICE);
+        struct rule_peer p = peer_of(cases[i].peer);
+        struct mud_notes notes;
+        struct rules r = {0}, again = {0};
+        char why[WHY_MAX] = "", *text, *matches;
+        json_t *file, *ace = NULL;
+
+        m.family = GW_ADDR_IPV6;
+        m.protocol = cases[i].protocol;
+        cr_assert_eq(rules_add(&r, &m, &p), 0);
+        file = mud_export(&r, &(struct mud_about){.url = "https://a/b", .systeminfo = "x"});
+        (void)json_unpack(file, "{s:{s:[{s:{s:[o]}}]}}", "ietf-access-control-list:acls", "acl",
+                          "aces", "ace", &ace);
+        matches = json_dumps(json_object_get(ace, "matches"), JSON_COMPACT);
+        cr_expect_str_eq(matches, cases[i].want, "%s: %s", cases[i].name, matches);
+        text = json_dumps(file, 0);
+        cr_expect_eq(mud_import(gw_slice_str(text), &again, &notes, why), 0, "%s", why);
+        cr_expect(rules_equal(&r, &again), "%s: %s", cases[i].name, rules_line(&again));
+        free(matches);
+        free(text);
+        json_decref(file);
+        rules_fini(&again);
+        rules_fini(&r);
+    }
 }

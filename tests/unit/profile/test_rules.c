@@ -314,6 +314,10 @@ Test(profile_rules, host_names_have_one_form)
     }
     for (size_t i = 0; i < sizeof(huge); i++)
         huge[i] = i % 2 ? '.' : 'a';
+    cr_expect(dns_name_writable("_mqtt._tcp.a_b.example"));
+    cr_expect_not(dns_name_writable("a_.example"));
+    cr_expect_not(dns_name_writable("_.example"));
+    cr_expect_not(dns_name_writable("example_"));
     cr_expect(dns_name_normal(huge, 253, out));
     cr_expect_not(dns_name_normal(huge, 255, out));
 }
