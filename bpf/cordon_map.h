@@ -125,7 +125,8 @@ struct cordon_state {
     __u32 prefixes[2];                  /**< how many prefixes IPv4 and IPv6 have */
     __u32 unknown_mode;                 /**< as in struct cordon_live */
     __u32 policies;                     /**< how many numbers the tables hold, 0 among them */
-    __u64 spare;
+    __u32 unread; /**< what was decided could not be read back, and nobody repeated it yet */
+    __u32 spare;
 };
 
 #define CORDON_WATCH_BITS 128 /**< of hosts, of ports */

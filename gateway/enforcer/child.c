@@ -540,6 +540,8 @@ static void on_complete(struct gw_guard *g)
     if (!g->enforcing)
         return;
     cleared = gw_verdict_sweep(&g->kernel, g->child.generation);
+    g->kernel.table.state->unread = 0;
+    gw_guard_unknown(g);
     gw_verdict_unknown_end(&g->kernel);
     if (gw_policy_sweep(&g->kernel, g->child.generation) > 0)
         gw_guard_save_soon(g, GW_UNSAVED_POLICIES);

@@ -185,6 +185,9 @@ void gw_child_pump(struct gw_guard *g);
 
 /* ---- run.c ---- */
 
+/* What whom nobody knows may do: as configured or, while verdicts are unread, only be repaired. */
+void gw_guard_unknown(struct gw_guard *g);
+
 /* It changed, and somebody may wait for its copy. */
 void gw_guard_save_soon(struct gw_guard *g, enum gw_unsaved what);
 /* It changed in a way that may be lost. */

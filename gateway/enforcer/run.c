@@ -161,15 +161,26 @@ void gw_guard_ready(void)
 
 /* ---- the tables ---- */
 
+void gw_guard_unknown(struct gw_guard *g)
+{
+    bool closed = g->kernel.table.state->unread || g->config->lan.new_devices == GW_NEW_ISOLATE;
+
+    gw_kernel_unknown(&g->kernel, closed ? GW_MODE_REMEDIATE : GW_MODE_NONE);
+}
+
 static void load_verdicts(struct gw_guard *g)
 {
     int count = gw_verdict_load(&g->kernel, g->config->gateway.state_dir, 0);
 
-    if (count >= 0)
+    if (count >= 0) {
         gw_log_info("verdicts are back in force count=%d", count);
-    else if (count != -ENOENT)
-        gw_log_error("the kept verdicts cannot be used, the worker repeats its own: %s",
+    } else if (count != -ENOENT) {
+        gw_log_error("the kept verdicts cannot be read: whoever is not known may only be repaired "
+                     "until the worker repeats them: %s",
                      gw_error_text(count));
+        g->kernel.table.state->unread = 1;
+        gw_guard_unknown(g);
+    }
 }
 
 static void load_policies(struct gw_guard *g)
@@ -192,8 +203,7 @@ static void configure(struct gw_guard *g)
 
     if (!g->enforcing)
         return;
-    gw_kernel_unknown(&g->kernel,
-                      c->lan.new_devices == GW_NEW_ISOLATE ? GW_MODE_REMEDIATE : GW_MODE_NONE);
+    gw_guard_unknown(g);
     gw_kernel_limits(&g->kernel, c);
     gw_kernel_services(&g->kernel, c);
     for (size_t i = 0; !err && i < c->isolation.server_count; i++)

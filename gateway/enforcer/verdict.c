@@ -177,7 +177,11 @@ void gw_verdict_unknown_slot(struct gw_kernel *k, uint32_t slot, bool worker)
 void gw_verdict_unknown_end(struct gw_kernel *k)
 {
     for (uint32_t i = 0; i < k->table.state->slots; i++) {
-        if (k->table.slots[i].flags & CORDON_DEFAULT && k->table.slots[i].verdict != 0)
+        if (!(k->table.slots[i].flags & CORDON_DEFAULT) || k->table.slots[i].verdict == 0)
+            continue;
+        if (k->table.state->unknown_mode == CORDON_PASS) /* while verdicts were unread it was not */
+            gw_table_judge(&k->table, i, GW_MODE_NONE, 0);
+        else
             gw_verdict_unknown_slot(k, i, true);
     }
 }

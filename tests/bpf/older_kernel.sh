@@ -57,7 +57,7 @@ mount -t bpf none /sys/fs/bpf
 ip link set lo up
 echo "== $(uname -r)"
 cd /tmp
-bpf_packets --color=never 2>&1
+bpf_packets --color=never --filter "!(hooks)/*" 2>&1 # those want virtual ports, whose module is not here
 echo "== packets $?"
 bpf_oracle </commands >/tmp/answers
 echo "== oracle $?"

@@ -289,11 +289,13 @@ Test(migrate, what_is_nobodys_decision_stays_so)
     s = old_slot(&o, 2, "02:00:00:00:00:02");
     s->flags = 0xfffe; /* bits that meant nothing then */
     o.state->unknown_mode = CORDON_ISOLATE;
+    o.state->unread = 1;
     open_with(256);
     cr_expect_not(gw_table_is_kept(&k.table.slots[slot_of("02:00:00:00:00:01")]));
     cr_expect_eq(gw_table_mode(&k.table.slots[slot_of("02:00:00:00:00:01")]), GW_MODE_ISOLATE);
     cr_expect_eq(k.table.slots[slot_of("02:00:00:00:00:02")].flags, 0);
     cr_expect_eq(k.table.state->unknown_mode, CORDON_ISOLATE);
+    cr_expect_eq(k.table.state->unread, 1);
 }
 
 /* ---- another size ---- */

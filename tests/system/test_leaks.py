@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from lab import BUILD, wait_until
-from leaks import Flows
+from lab import BUILD, GATEWAY4, wait_until
+from leaks import HONEST, Flows
 
 
 def ports(lab):
@@ -182,6 +182,36 @@ def test_after_a_reboot_all_is_closed_before_anybody_decides(site):
         shutil.chown(daemon.state / file.name, "cordon", "cordon")
     start(site)
     flows.none_arrived(before, "and with one")
+
+
+def test_after_a_reboot_a_damaged_copy_opens_nothing(site):
+    """Who is cut off cannot be read, and the worker cannot start: nobody there may do more than be repaired."""
+    start(site)
+    flows, daemon, gateway = site.flows, site.daemon, site.gateway
+    before = cut_off(site, flows)
+    daemon.kill_both()
+    for port in (site.bad.port, site.good.port):
+        gateway.run("ip", "link", "set", port, "down")
+    site.unpin()
+    copy = daemon.state / "verdicts"
+    copy.write_bytes(copy.read_bytes()[:-1])
+    database = {file: file.read_bytes() for file in daemon.state.glob("cordon.db*")}
+    for file in database:
+        file.write_bytes(b"no database" * 1000)
+    for said in ("kept verdicts cannot be read", "isolation taken over"):
+        daemon.start(wait=False)
+        daemon.proc.wait(20)
+        assert daemon.proc.returncode == 1 and said in daemon.log.read_text(), daemon.tail()
+        for port in (site.bad.port, site.good.port):
+            gateway.run("ip", "link", "set", port, "up")
+        time.sleep(1.5)
+        assert {**flows.counts()[0], HONEST: 0} == {**before[0], HONEST: 0}, f"from them, {said}"
+    for file, was in database.items():
+        file.write_bytes(was)
+        shutil.chown(file, "cordon", "cordon")
+    start(site)
+    flows.none_arrived(before, "and with one")
+    assert wait_until(lambda: site.good.ping(GATEWAY4), 4, "the others, as soon as it is known who is cut off")
 
 
 @pytest.mark.parametrize("how", ["stop", "kill_both"])
