@@ -100,13 +100,16 @@ static void tell(const struct batch *b, struct gw_admin *a)
     json_t *fields = json_pack("{s:s, s:I, s:I}", "by", b->by, "count", (json_int_t)b->done,
                                "refused", (json_int_t)refused);
     const struct order *first = &b->items[0].order;
+    char others[48] = "";
 
+    if (refused > 0)
+        (void)snprintf(others, sizeof(others), ", %zu were refused", refused);
     if (!b->release)
         (void)json_object_set_new(fields, "reason", json_string(first->reason));
     gw_journal_alert(a->rooms.journal, b->release ? GW_INFO : GW_WARNING,
                      b->release ? "release" : "quarantine", NULL, fields,
-                     "%zu verdicts on addresses were %s by %s in one call, %zu were refused",
-                     b->done, b->release ? "ended" : "set", b->by, refused);
+                     "%zu verdicts on addresses were %s by %s in one call%s", b->done,
+                     b->release ? "ended" : "set", b->by, others);
 }
 
 static void finish(struct batch *b)

@@ -73,10 +73,17 @@ static int check_subject(const struct cli_args *args)
     return CLI_USAGE;
 }
 
+static const char *deed(const struct cli_args *args)
+{
+    if (args->mode && strcmp(args->mode, "observe") == 0)
+        return "observed";
+    return args->mode && strcmp(args->mode, "remediate") == 0 ? "put in remediation" : "cut off";
+}
+
 static int quarantine_one(const struct cli_args *args)
 {
     GW_CLEANUP(gw_free_ptr) char *path = cli_path("devices/", args->at[0], "/quarantine");
-    bool observe = args->mode && strcmp(args->mode, "observe") == 0;
+    char done[48];
     bool address;
     json_t *body;
     int err = subject_of(args->at[0], &address);
@@ -90,18 +97,17 @@ static int quarantine_one(const struct cli_args *args)
     if (address)
         set_text(body, "address", args->at[0]);
     err = cli_call(args, "POST", address ? "/api/v1/quarantine" : path, body, NULL);
-    return say_done(args, err, observe ? "is observed" : "is cut off");
+    (void)snprintf(done, sizeof(done), "is %s", deed(args));
+    return say_done(args, err, done);
 }
 
 int cli_quarantine(const struct cli_args *args)
 {
-    bool observe = args->mode && strcmp(args->mode, "observe") == 0;
     int err = check_subject(args);
 
     if (err)
         return err;
-    return args->file ? cli_batch(args, "/api/v1/quarantine", observe ? "observed" : "cut off")
-                      : quarantine_one(args);
+    return args->file ? cli_batch(args, "/api/v1/quarantine", deed(args)) : quarantine_one(args);
 }
 
 static int release_one(const struct cli_args *args)

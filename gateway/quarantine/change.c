@@ -122,9 +122,9 @@ static const char *deed(const struct change *c)
 {
     const struct gw_verdict *v = c->set || !c->had ? &c->what : &c->before;
 
-    if (v->mode == GW_MODE_OBSERVE)
-        return c->set ? "observed" : "no longer observed";
-    return c->set ? "cut off" : "let in again";
+    if (c->set)
+        return gw_verdict_deed(v->mode);
+    return v->mode == GW_MODE_OBSERVE ? "no longer observed" : "let in again";
 }
 
 static void alert(const struct change *c)

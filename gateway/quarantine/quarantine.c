@@ -24,6 +24,13 @@ const char *gw_mode_text(enum gw_verdict_mode m)
     return "";
 }
 
+const char *gw_verdict_deed(enum gw_verdict_mode m)
+{
+    if (m == GW_MODE_OBSERVE)
+        return "observed";
+    return m == GW_MODE_REMEDIATE ? "put in remediation" : "cut off";
+}
+
 enum gw_verdict_mode gw_mode_of(const char *text)
 {
     static const enum gw_verdict_mode modes[] = {GW_MODE_ISOLATE, GW_MODE_REMEDIATE,

@@ -29,6 +29,9 @@ const char *gw_mode_text(enum gw_verdict_mode m);
 /** The mode of this name; GW_MODE_NONE: there is none such. */
 enum gw_verdict_mode gw_mode_of(const char *text);
 
+/** What it does to its subject: "cut off", "put in remediation", "observed". */
+const char *gw_verdict_deed(enum gw_verdict_mode m);
+
 /** It cuts off (all modes but observe). NULL does not. */
 static inline bool gw_verdict_cuts(const struct gw_verdict *v)
 {

@@ -161,7 +161,7 @@ static void reason_of(const struct rule *r, const char *figures, char out[GW_REA
 static void only_say(struct gw_quarantine *q, struct tally *t, const struct rule *r,
                      const char *device, const char *reason, bool protected)
 {
-    const char *deed = r->mode == GW_MODE_OBSERVE ? "observed" : "cut off";
+    const char *deed = gw_verdict_deed(r->mode);
     json_t *fields;
 
     if (!quarantine_may_say(q, &t->quiet, SAID_PAUSE_MS))

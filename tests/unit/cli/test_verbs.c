@@ -213,7 +213,7 @@ Test(cli_verbs, ask_print_and_exit)
          0,
          "POST /api/v1/devices/cam-1/quarantine ",
          "{\"mode\":\"remediate\",\"reason\":\"odd\",\"seconds\":3600}",
-         "cam-1 is cut off.\n",
+         "cam-1 is put in remediation.\n",
          NULL},
         {"quarantine 02:00:00:00:00:01",
          NULL,
