@@ -108,15 +108,16 @@ CORDON_INLINE int within_limits(struct policy *p, enum direction direction, __u6
 {
     const struct cordon_policy *l = p->list;
     int way = direction == EGRESS;
+    __u64 filled_ns, elapsed_us;
     __s64 elapsed_ns;
-    __u64 elapsed_us;
 
     if (l->packets_per_s == 0 && l->bytes_per_s == 0)
         return 1;
-    elapsed_ns = bpf_ktime_get_coarse_ns() - p->meter->at[way].filled_ns;
+    filled_ns = *(volatile __u64 *)&p->meter->at[way].filled_ns; /* read once: CPUs race here */
+    elapsed_ns = bpf_ktime_get_coarse_ns() - filled_ns;
     if (elapsed_ns >= 1000) { /* another CPU's tick may be ahead */
         elapsed_us = (__u64)elapsed_ns / 1000;
-        p->meter->at[way].filled_ns += elapsed_us * 1000;
+        p->meter->at[way].filled_ns = filled_ns + elapsed_us * 1000;
         if (elapsed_us > MICRO)
             elapsed_us = MICRO;
         p->meter->at[way].packets = filled(p->meter->at[way].packets, l->packets_per_s, elapsed_us);
@@ -125,8 +126,11 @@ CORDON_INLINE int within_limits(struct policy *p, enum direction direction, __u6
     if ((l->packets_per_s && p->meter->at[way].packets <= 0) ||
         (l->bytes_per_s && p->meter->at[way].bytes <= 0))
         return 0;
-    __sync_fetch_and_add(&p->meter->at[way].packets, -(__s64)(packets * MICRO));
-    __sync_fetch_and_add(&p->meter->at[way].bytes, -(__s64)(bytes * MICRO));
+    /* What has no limit runs up no debt, which a limit set later would find. */
+    if (l->packets_per_s)
+        __sync_fetch_and_add(&p->meter->at[way].packets, -(__s64)(packets * MICRO));
+    if (l->bytes_per_s)
+        __sync_fetch_and_add(&p->meter->at[way].bytes, -(__s64)(bytes * MICRO));
     return 1;
 }
 

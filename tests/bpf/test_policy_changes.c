@@ -413,6 +413,24 @@ Test(policy_changes, nothing_saved_up_exceeds_a_second)
     expect_burst(&f);
 }
 
+/* What passed while nobody counted it is no debt. */
+Test(policy_changes, a_limit_set_later_begins_full)
+{
+    struct gw_hwaddr mac = mac_numbered(4);
+    struct gw_policy p = {.number = 1, .packets_per_s = 1000000};
+    struct flow f;
+
+    set(&p);
+    give(&mac, 1, GW_MODE_NONE);
+    limit_flow(&f, 4, AT_XDP);
+    for (int i = 0; i < 1000; i++)
+        cr_assert(passes(&k, f.at, &f.frame));
+    p.bytes_per_s = 62 * 100;
+    set(&p);
+    (void)usleep(1100000);
+    cr_expect(passes(&k, f.at, &f.frame), "62 kB passed before the limit");
+}
+
 Test(policy_changes, observed_it_has_no_limit)
 {
     struct packet packet = {IN, HERE, UDP, 9, 9, 0};
