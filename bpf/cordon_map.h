@@ -117,6 +117,13 @@ struct cordon_port {
     __u32 pad;
 };
 
+/** What was decided before and is not in the tables; an unknown address may only be repaired. */
+enum cordon_unread {
+    CORDON_WHOLE,
+    CORDON_UNREAD,  /**< it could not be read back, and nobody repeated it yet */
+    CORDON_LOADING, /**< who died then begins anew */
+};
+
 /** One for everything. */
 struct cordon_state {
     __u32 layout, cpus, slots, buckets; /**< sizes; buckets is a power of two */
@@ -125,7 +132,7 @@ struct cordon_state {
     __u32 prefixes[2];                  /**< how many prefixes IPv4 and IPv6 have */
     __u32 unknown_mode;                 /**< as in struct cordon_live */
     __u32 policies;                     /**< how many numbers the tables hold, 0 among them */
-    __u32 unread; /**< what was decided could not be read back, and nobody repeated it yet */
+    __u32 unread;                       /**< enum cordon_unread */
     __u32 spare;
 };
 

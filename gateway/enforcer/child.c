@@ -540,7 +540,7 @@ static void on_complete(struct gw_guard *g)
     if (!g->enforcing)
         return;
     cleared = gw_verdict_sweep(&g->kernel, g->child.generation);
-    g->kernel.table.state->unread = 0;
+    g->kernel.table.state->unread = CORDON_WHOLE;
     gw_guard_unknown(g);
     gw_verdict_unknown_end(&g->kernel);
     if (gw_policy_sweep(&g->kernel, g->child.generation) > 0)

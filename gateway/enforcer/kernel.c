@@ -447,6 +447,8 @@ static int open_tables(struct gw_kernel *k, const struct sizes *z, const char *s
     if (err)
         return err;
     gw_kernel_copy_live(k);
+    if (!k->taken_over && k->table.state->unread == CORDON_WHOLE)
+        k->table.state->unread = CORDON_LOADING;
     /* From now on taken over, should we die. */
     __atomic_store_n(&k->table.state->layout, CORDON_LAYOUT, __ATOMIC_RELEASE);
     k->ring = ring_buffer__new(bpf_map__fd(k->skeleton->maps.cordon_events), on_ring, k, NULL);

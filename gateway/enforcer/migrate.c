@@ -235,7 +235,7 @@ static int copy_all(struct gw_kernel *k, struct source *s)
             copy_owner(k, s, i, &o);
     }
     k->table.state->unknown_mode = s->state.unknown_mode;
-    k->table.state->unread = s->state.unread;
+    k->table.state->unread = lost > 0 ? CORDON_UNREAD : s->state.unread;
     if (lost > 0)
         gw_log_error("the tables became too small: verdicts left out count=%zu; enlarge "
                      "isolation.addresses",

@@ -175,11 +175,10 @@ static void load_verdicts(struct gw_guard *g)
     if (count >= 0) {
         gw_log_info("verdicts are back in force count=%d", count);
     } else if (count != -ENOENT) {
-        gw_log_error("the kept verdicts cannot be read: whoever is not known may only be repaired "
-                     "until the worker repeats them: %s",
+        gw_log_error("not all kept verdicts are in force: whoever is not known may only be "
+                     "repaired until the worker repeats them: %s",
                      gw_error_text(count));
-        g->kernel.table.state->unread = 1;
-        gw_guard_unknown(g);
+        g->kernel.table.state->unread = CORDON_UNREAD;
     }
 }
 
@@ -194,6 +193,24 @@ static void load_policies(struct gw_guard *g)
                      gw_error_text(count));
 }
 
+/* What the tables do not hold yet, and what one who died while loading did not come to. */
+static void load(struct gw_guard *g)
+{
+    const struct gw_kernel *k = &g->kernel;
+    struct cordon_state *s = k->table.state;
+    bool whole = k->taken_over && s->unread == CORDON_WHOLE;
+
+    if (k->taken_over || k->migrated)
+        gw_verdict_adopt(&g->kernel);
+    if (!whole && !k->migrated)
+        load_verdicts(g);
+    if (!whole)
+        load_policies(g);
+    if (s->unread == CORDON_LOADING)
+        s->unread = CORDON_WHOLE;
+    gw_guard_unknown(g);
+}
+
 /* What the configuration says to the programs. */
 static void configure(struct gw_guard *g)
 {
@@ -205,7 +222,6 @@ static void configure(struct gw_guard *g)
         return;
     gw_guard_unknown(g);
     gw_kernel_limits(&g->kernel, c);
-    gw_kernel_services(&g->kernel, c);
     for (size_t i = 0; !err && i < c->isolation.server_count; i++)
         err = gw_addresses_add(&servers, &c->isolation.servers[i]);
     if (!err)
@@ -249,13 +265,9 @@ static void open_kernel(struct gw_guard *g)
                                      : "ready",
                 g->kernel.table.state->slots);
     configure(g);
+    gw_kernel_services(&g->kernel, g->config); /* `listen` changes only with a restart */
     gw_selftest_forget(&g->kernel);
-    if (g->kernel.taken_over || g->kernel.migrated)
-        gw_verdict_adopt(&g->kernel);
-    else
-        load_verdicts(g);
-    if (!g->kernel.taken_over)
-        load_policies(g);
+    load(g);
     gw_kernel_sweep(&g->kernel);
 }
 

@@ -249,7 +249,7 @@ static int prepare(struct gw_guard *g, struct gw_cast *c)
     struct cordon_slot *known;
     int err = draw(g, c);
 
-    c->unknown_passes = g->config->lan.new_devices != GW_NEW_ISOLATE;
+    c->unknown_passes = g->kernel.table.state->unknown_mode == CORDON_PASS;
     c->policy = gw_policy_of_tests(&g->kernel);
     if (!err)
         err = make_known(g, c, GW_WHO_KNOWN, &known);

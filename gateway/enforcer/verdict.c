@@ -293,5 +293,7 @@ int gw_verdict_load(struct gw_kernel *k, const char *state_dir, uint16_t generat
     }
     if (lost > 0)
         gw_log_error("kept verdicts found no room count=%zu: enlarge isolation.addresses", lost);
+    if (!err && lost > 0)
+        err = GW_EFULL;
     return err ? err : set;
 }

@@ -198,7 +198,7 @@ def test_after_a_reboot_a_damaged_copy_opens_nothing(site):
     database = {file: file.read_bytes() for file in daemon.state.glob("cordon.db*")}
     for file in database:
         file.write_bytes(b"no database" * 1000)
-    for said in ("kept verdicts cannot be read", "isolation taken over"):
+    for said in ("not all kept verdicts are in force", "isolation taken over"):
         daemon.start(wait=False)
         daemon.proc.wait(20)
         assert daemon.proc.returncode == 1 and said in daemon.log.read_text(), daemon.tail()

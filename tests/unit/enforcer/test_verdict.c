@@ -183,7 +183,7 @@ Test(verdict, those_that_find_room_come_back_when_others_do_not)
 {
     struct gw_kernel again;
     char text[32];
-    int before = 0, loaded;
+    int before = 0, loaded = 0;
 
     cr_expect_eq(gw_verdict_kept(dir), 0);
     for (int i = 0; i < 40; i++) {
@@ -198,13 +198,12 @@ Test(verdict, those_that_find_room_come_back_when_others_do_not)
         (void)snprintf(text, sizeof(text), "198.51.100.%d", before);
         cr_assert_eq(set(&again, text, GW_MODE_ISOLATE, 0, 1), 0);
     }
-    loaded = gw_verdict_load(&again, dir, 0);
-    cr_expect(loaded > 0 && loaded <= SLOTS - before, "%d", loaded);
+    cr_expect_eq(gw_verdict_load(&again, dir, 0), GW_EFULL, "the others are open");
     for (int i = 0; i < 40; i++) {
         (void)snprintf(text, sizeof(text), "192.0.2.%d", i);
-        loaded -= mode(&again, text) == GW_MODE_ISOLATE;
+        loaded += mode(&again, text) == GW_MODE_ISOLATE;
     }
-    cr_expect_eq(loaded, 0, "as many are in force as it says");
+    cr_expect(loaded > 0 && loaded <= SLOTS - before, "%d", loaded);
     close_tables(&again);
 }
 
