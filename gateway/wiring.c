@@ -356,25 +356,38 @@ struct gw_peers_rooms wiring_peers(struct worker *w)
                                    w->quarantine, w->devices, resolve,   w};
 }
 
-/* A quarantined or revoked device does not get past the handshake. */
-static int admit(struct worker *w, const struct gw_identity *id, bool repairable)
+/* A revoked device does not get past the handshake, nor does one under such a verdict. */
+static int admit(struct worker *w, const struct gw_identity *id, const struct gw_verdict *v)
 {
-    const struct gw_verdict *v = gw_quarantine_of_device(w->quarantine, id->device);
     int err = gw_enroll_admits(w->enroll, id); /* revoked, or its key was replaced */
 
-    if (err)
-        return err;
-    return v && !(repairable && v->mode == GW_MODE_REMEDIATE) ? GW_EQUARANTINED : 0;
+    return !err && v ? GW_EQUARANTINED : err;
 }
 
+/*
+ * A quarantined device of which no address is known is let through the handshake: peers, where its
+ * session is refused, hear from where it proved itself, and so the kernel whom to cut off.
+ */
 int wiring_admit_mqtt(void *owner, const struct gw_identity *id)
 {
-    return *id->device ? admit(owner, id, false) : GW_EIDENTITY;
+    struct worker *w = owner;
+    const struct gw_device *d = gw_devices_get(w->devices, id->device);
+    const struct gw_verdict *v = gw_quarantine_of_device(w->quarantine, id->device);
+
+    if (!*id->device)
+        return GW_EIDENTITY;
+    return admit(w, id, d && d->addr_count > 0 ? v : NULL);
 }
 
+/* A device that may put itself right does so here. */
 int wiring_admit_https(void *owner, const struct gw_identity *id)
 {
-    return *id->device ? admit(owner, id, true) : 0;
+    struct worker *w = owner;
+    const struct gw_verdict *v = gw_quarantine_of_device(w->quarantine, id->device);
+
+    if (!*id->device)
+        return 0;
+    return admit(w, id, v && v->mode == GW_MODE_REMEDIATE ? NULL : v);
 }
 
 void wiring_wrong_code(void *owner, const struct gw_hwaddr *from)

@@ -66,12 +66,17 @@ static struct gw_traffic traffic_of_addr(const struct gw_admin *a, const struct 
     return t;
 }
 
+/* "address": of a device it cuts off only this one, or all of this network. */
 static json_t *verdict_with(const struct gw_verdict *v, const struct gw_traffic *t)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "mode", gw_mode_text(v->mode), "reason",
-                     v->reason, "by", v->by, "since", admin_time_json(v->since_ms), "until",
-                     admin_time_json(v->until_ms), "dropped_packets",
-                     (json_int_t)t->dropped_packets, "dropped_bytes", (json_int_t)t->dropped_bytes);
+    char text[GW_HWADDR_TEXT];
+
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "mode", gw_mode_text(v->mode),
+                     "reason", v->reason, "by", v->by, "since", admin_time_json(v->since_ms),
+                     "until", admin_time_json(v->until_ms), "dropped_packets",
+                     (json_int_t)t->dropped_packets, "dropped_bytes", (json_int_t)t->dropped_bytes,
+                     "address",
+                     *v->device ? json_null() : json_string(gw_hwaddr_text(&v->addr, text)));
 }
 
 json_t *verdict_json(const struct gw_admin *a, const struct gw_verdict *v)
@@ -79,11 +84,9 @@ json_t *verdict_json(const struct gw_admin *a, const struct gw_verdict *v)
     const struct gw_device *d = *v->device ? gw_devices_get(a->rooms.devices, v->device) : NULL;
     struct gw_traffic t = d ? traffic_of(a, d) : traffic_of_addr(a, &v->addr);
     json_t *json = json_object();
-    char text[GW_HWADDR_TEXT];
 
     json_object_set_new(json, "device", *v->device ? json_string(v->device) : json_null());
-    json_object_set_new(json, "address",
-                        *v->device ? json_null() : json_string(gw_hwaddr_text(&v->addr, text)));
+    json_object_set_new(json, "address", json_null()); /* stands second */
     json_object_update_new(json, verdict_with(v, &t));
     return json;
 }
@@ -217,14 +220,32 @@ void on_revoke(void *owner, struct gw_http_request *req)
     settle(a, p, d->id, err);
 }
 
+/* Its verdict goes with the record. Who is revoked, or new, is kept out by more than that. */
+static bool would_let_out(const struct gw_admin *a, const struct gw_device *d)
+{
+    const struct gw_verdict *v = gw_quarantine_own(a->rooms.quarantine, d->id);
+
+    return gw_verdict_cuts(v) && d->state != GW_DEVICE_REVOKED && strcmp(v->by, "policy") != 0;
+}
+
 void on_forget(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
     const struct gw_device *d = admin_device_of(a, req);
-    struct pending *p = d ? pending_begin(a, req, d->id, "forgotten") : NULL;
+    struct pending *p;
     char id[GW_DEVICE_ID_MAX + 1];
     int err;
 
+    if (!d)
+        return;
+    if (would_let_out(a, d)) {
+        gw_http_problem(req, 409,
+                        "%s is quarantined, and its verdict would be forgotten with it: release it "
+                        "first, or revoke it.",
+                        d->id);
+        return;
+    }
+    p = pending_begin(a, req, d->id, "forgotten");
     if (!p)
         return;
     memcpy(id, d->id, sizeof(id)); /* the record goes away */

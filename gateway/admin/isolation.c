@@ -74,8 +74,9 @@ static json_t *report_json(const struct gw_admin *a, json_t *test)
     links_read(a, &l);
     for (size_t i = 0; i < l.count; i++)
         json_array_append_new(list, link_json(&l.at[i], &l.traffic[i]));
-    return json_pack("{s:s, s:o, s:o}", "state", isolation_text(&l), "interfaces", list, "test",
-                     test);
+    return json_pack("{s:s, s:I, s:o, s:o}", "state", isolation_text(&l), "verdicts",
+                     (json_int_t)gw_quarantine_count(a->rooms.quarantine), "interfaces", list,
+                     "test", test);
 }
 
 json_t *isolation_json(const struct gw_admin *a)

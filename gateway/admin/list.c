@@ -72,8 +72,11 @@ static const struct list_kind devices = {take_device, more_devices, device_place
 static json_t *take_verdict(struct listing *l)
 {
     const struct gw_verdict *v = gw_quarantine_after(l->admin->rooms.quarantine, &l->verdict);
+    json_t *json = v ? verdict_json(l->admin, v) : NULL;
 
-    return v ? verdict_json(l->admin, v) : NULL;
+    if (json)
+        json_object_set_new(json, "number", json_integer((json_int_t)l->verdict.number));
+    return json;
 }
 
 static bool more_verdicts(const struct listing *l)

@@ -71,7 +71,7 @@ void on_status(void *owner, struct gw_http_request *req)
             (json_int_t)gw_devices_total(r->devices), "online",
             (json_int_t)gw_presence_online(r->presence), "pending",
             (json_int_t)gw_devices_count(r->devices, GW_DEVICE_PENDING), "quarantined",
-            (json_int_t)gw_quarantine_count(r->quarantine), "uplink", uplink_json(a), "broker",
+            (json_int_t)gw_presence_in_quarantine(r->presence), "uplink", uplink_json(a), "broker",
             broker_json(a), "isolation", isolation_json(a), "security", "sandbox",
             gw_sandbox_text(), "aes", gw_crypto_aes_name(), "ciphers", gw_crypto_cipher_text()));
 }
@@ -96,6 +96,9 @@ static void write_devices(FILE *f, const struct gw_admin *a)
                       gw_devices_count(r->devices, s));
     metric(f, "cordon_devices_online", "gauge", "Devices that are present.",
            gw_presence_online(r->presence));
+    metric(f, "cordon_devices_quarantined", "gauge",
+           "Devices that are cut off, or an address of theirs.",
+           gw_presence_in_quarantine(r->presence));
     metric(f, "cordon_quarantined", "gauge", "Verdicts in force that cut off.",
            gw_quarantine_count(r->quarantine));
     metric(f, "cordon_sightings_unrecorded_total", "counter",

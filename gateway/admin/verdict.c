@@ -72,43 +72,64 @@ void on_device_quarantine(void *owner, struct gw_http_request *req)
         pending_done(v, err);
 }
 
-/* What holds for the device: a verdict of its own, or one on an address that it has. */
-static int release(struct gw_admin *a, const char *id, const struct gw_verdict *v, const char *by,
-                   struct pending *wait)
+/* Answers, when all of a network is cut off and the device in it. */
+static bool is_with_network(const struct gw_admin *a, struct gw_http_request *req,
+                            const struct gw_device *d)
 {
-    const struct gw_hwaddr addr = v->addr;
+    char text[GW_HWADDR_TEXT];
 
-    if (*v->device)
-        return gw_quarantine_release_device(a->rooms.quarantine, id, by, pending_done, wait);
-    return gw_quarantine_release_addr(a->rooms.quarantine, &addr, by, pending_done, wait);
+    for (size_t i = 0; d && i < d->addr_count; i++) {
+        const struct gw_verdict *v =
+            gw_quarantine_of_network(a->rooms.quarantine, &d->addrs[i].addr);
+
+        if (!gw_verdict_cuts(v))
+            continue;
+        gw_http_problem(req, 409, "\"%.64s\" is %s with all of %s: release that first.", d->id,
+                        gw_verdict_deed(v->mode), gw_hwaddr_text(&v->addr, text));
+        return true;
+    }
+    return false;
+}
+
+static void await_release(struct pending *p, int err)
+{
+    if (err != GW_ENOTFOUND)
+        pending_add(p);
+    if (err && err != GW_ENOTFOUND)
+        pending_done(p, err);
+}
+
+/* The verdict on the device itself, and each on an address that it has. */
+static void release_all(struct gw_admin *a, const char *id, const char *by, struct pending *p)
+{
+    struct gw_quarantine *q = a->rooms.quarantine;
+    const struct gw_device *d = gw_devices_get(a->rooms.devices, id);
+
+    await_release(p, gw_quarantine_release_device(q, id, by, pending_done, p));
+    for (size_t i = 0; d && i < d->addr_count; i++)
+        await_release(p, gw_quarantine_release_addr(q, &d->addrs[i].addr, by, pending_done, p));
+    pending_done(p, 0); /* the part that it began with */
 }
 
 void on_device_release(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
     const char *id = gw_http_segment(req, 0);
-    const struct gw_verdict *v = gw_quarantine_own(a->rooms.quarantine, id);
-    struct pending *wait;
-    char text[GW_HWADDR_TEXT];
-    int err;
+    const struct gw_device *d = gw_devices_get(a->rooms.devices, id);
+    struct pending *p;
 
-    if (!v)
-        v = gw_quarantine_shown(a->rooms.quarantine, id);
-    if (!v) {
+    if (!gw_quarantine_own(a->rooms.quarantine, id) && !admin_device_of(a, req))
+        return;
+    if (is_with_network(a, req, d))
+        return;
+    if (!gw_quarantine_own(a->rooms.quarantine, id) &&
+        !gw_quarantine_shown(a->rooms.quarantine, id)) {
         gw_http_problem(req, 404, "\"%.64s\" is not quarantined.", id);
         return;
     }
-    if (!*v->device && !gw_hwaddr_is_host(&v->addr)) {
-        gw_http_problem(req, 409, "\"%.64s\" is cut off with all of %s: release that.", id,
-                        gw_hwaddr_text(&v->addr, text));
-        return;
-    }
-    wait = pending_begin(a, req, id, "released");
-    if (!wait)
-        return;
-    err = release(a, id, v, who_calls(a, req).user, wait);
-    if (err)
-        pending_done(wait, err);
+    p = pending_begin(a, req, id, "released");
+    if (p)
+        release_all(a, id, who_calls(a, req).user, p);
 }
 
 /* ---- by address ---- */
@@ -145,6 +166,24 @@ void on_quarantine_release(void *owner, struct gw_http_request *req)
     batch_begin(owner, req, true);
 }
 
+/* It has no verdict of its own, but may be cut off with something that has. */
+static void refuse_release(const struct gw_admin *a, struct gw_http_request *req,
+                           const struct gw_hwaddr *addr)
+{
+    const struct gw_device *d = gw_devices_by_addr(a->rooms.devices, addr);
+    const struct gw_verdict *net = gw_quarantine_of_network(a->rooms.quarantine, addr);
+    char text[GW_HWADDR_TEXT], whole[GW_HWADDR_TEXT];
+
+    (void)gw_hwaddr_text(addr, text);
+    if (d && gw_quarantine_own(a->rooms.quarantine, d->id))
+        gw_http_problem(req, 409, "%s is quarantined with %s: release that.", text, d->id);
+    else if (net)
+        gw_http_problem(req, 409, "%s is quarantined with all of %s: release that.", text,
+                        gw_hwaddr_text(&net->addr, whole));
+    else
+        gw_http_problem(req, 404, "%s is not quarantined.", text);
+}
+
 void on_quarantine_remove(void *owner, struct gw_http_request *req)
 {
     struct gw_admin *a = owner;
@@ -163,7 +202,7 @@ void on_quarantine_remove(void *owner, struct gw_http_request *req)
                                      pending_done, v);
     if (err == GW_ENOTFOUND) {
         pending_cancel(&v);
-        gw_http_problem(req, 404, "%s is not quarantined.", text);
+        refuse_release(a, req, &addr);
     } else if (err) {
         pending_done(v, err);
     }

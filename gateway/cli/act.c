@@ -80,6 +80,25 @@ static const char *deed(const struct cli_args *args)
     return args->mode && strcmp(args->mode, "remediate") == 0 ? "put in remediation" : "cut off";
 }
 
+/* What cannot be done yet is no error: the verdict waits for it. */
+static void say_unreached(const struct cli_args *args)
+{
+    GW_CLEANUP(gw_free_ptr) char *path = cli_path("devices/", args->at[0], "");
+    json_auto_t *d = NULL;
+    const json_t *addresses;
+
+    if (args->json || (args->mode && strcmp(args->mode, "observe") == 0) ||
+        cli_call(args, "GET", path, NULL, &d) != 0)
+        return;
+    addresses = json_object_get(d, "addresses");
+    if (json_array_size(json_object_get(addresses, "mac")) +
+            json_array_size(json_object_get(addresses, "ipv4")) +
+            json_array_size(json_object_get(addresses, "ipv6")) ==
+        0)
+        (void)puts("No address of it is known yet: no session of it is let in, and its packets are "
+                   "dropped\nfrom the moment when it tries one.");
+}
+
 static int quarantine_one(const struct cli_args *args)
 {
     GW_CLEANUP(gw_free_ptr) char *path = cli_path("devices/", args->at[0], "/quarantine");
@@ -98,7 +117,10 @@ static int quarantine_one(const struct cli_args *args)
         set_text(body, "address", args->at[0]);
     err = cli_call(args, "POST", address ? "/api/v1/quarantine" : path, body, NULL);
     (void)snprintf(done, sizeof(done), "is %s", deed(args));
-    return say_done(args, err, done);
+    err = say_done(args, err, done);
+    if (!err && !address)
+        say_unreached(args);
+    return err;
 }
 
 int cli_quarantine(const struct cli_args *args)

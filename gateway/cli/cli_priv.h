@@ -134,6 +134,7 @@ int cli_batch(const struct cli_args *args, const char *path, const char *verb);
 
 int cli_status(const struct cli_args *args);
 int cli_devices(const struct cli_args *args);
+int cli_verdicts(const struct cli_args *args);
 int cli_device(const struct cli_args *args);
 int cli_presence(const struct cli_args *args);
 int cli_events(const struct cli_args *args);

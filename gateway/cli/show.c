@@ -115,10 +115,14 @@ void cli_show_ports(const json_t *isolation)
     static const char *const titles[] = {"  PORT", "LINK", "IN", "OUT", "DROPPED", "BYTES", "NOTE"};
     GW_CLEANUP(cli_table_free) struct cli_table *t = cli_table_new(titles, GW_COUNT(titles));
     json_t *ports = json_object_get(isolation, "interfaces"), *port;
+    uint64_t verdicts = cli_number(isolation, "verdicts");
     char size[32];
     size_t i;
 
-    line("Isolation", cli_text(isolation, "state"));
+    if (verdicts)
+        linef("Isolation", "%s, verdicts: %" PRIu64, cli_text(isolation, "state"), verdicts);
+    else
+        line("Isolation", cli_text(isolation, "state"));
     json_array_foreach(ports, i, port)
     {
         cli_cellf(t, "  %s", cli_text(port, "name"));
@@ -177,7 +181,7 @@ static void device_row(struct cli_table *t, const json_t *d, int64_t now_ms)
     const json_t *addresses = json_object_get(d, "addresses");
     const json_t *presence = json_object_get(d, "presence");
     const json_t *verdict = json_object_get(d, "quarantine");
-    const char *ip = first_of(addresses, "ipv4");
+    const char *ip = first_of(addresses, "ipv4"), *only = cli_text(verdict, "address");
     char age[32];
 
     cli_cell(t, cli_text(d, "id"));
@@ -190,22 +194,24 @@ static void device_row(struct cli_table *t, const json_t *d, int64_t now_ms)
     cli_cell(t, cli_age(json_object_get(d, "last_seen"), now_ms, age));
     cli_cell(t, first_of(addresses, "mac"));
     cli_cell(t, ip ? ip : first_of(addresses, "ipv6"));
-    cli_cell(t, cli_text(verdict, "mode"));
+    cli_cellf(t, "%s%s%s", cli_text(verdict, "mode"), *only ? " " : "", only);
 }
 
-/* All pages of devices as one list. */
-static int get_devices(const struct cli_args *args, json_t **out)
+/* All pages of a list as one; `what` goes on "after" each page's last `key`. */
+static int get_list(const struct cli_args *args, const char *what, const char *key, json_t **out)
 {
     json_auto_t *all = json_array();
     size_t got = PAGE;
 
     while (got == PAGE) {
-        const char *after = cli_text(json_array_get(all, json_array_size(all) - 1), "id");
+        const json_t *last = json_array_get(all, json_array_size(all) - 1);
         json_auto_t *page = NULL;
-        char path[160];
+        char after[24], path[160];
         int err;
 
-        (void)snprintf(path, sizeof(path), "/api/v1/devices?limit=%d&after=%.64s", PAGE, after);
+        (void)snprintf(after, sizeof(after), "%" PRIu64, cli_number(last, key));
+        (void)snprintf(path, sizeof(path), "/api/v1/%s?limit=%d&after=%.64s", what, PAGE,
+                       json_is_integer(json_object_get(last, key)) ? after : cli_text(last, key));
         err = cli_call(args, "GET", path, NULL, &page);
         if (err)
             return err;
@@ -224,7 +230,7 @@ int cli_devices(const struct cli_args *args)
     GW_CLEANUP(cli_table_free) struct cli_table *t = NULL;
     json_auto_t *list = NULL;
     int64_t now_ms = gw_clock_wall_ms();
-    int err = get_devices(args, &list);
+    int err = get_list(args, "devices", "id", &list);
     json_t *d;
     size_t i;
 
@@ -241,6 +247,49 @@ int cli_devices(const struct cli_args *args)
         (void)puts("No device has been seen yet.");
     return CLI_DONE;
 }
+
+/* ---- verdicts ---- */
+
+static void verdict_row(struct cli_table *t, const json_t *v)
+{
+    const char *until = cli_text(v, "until");
+    char size[32];
+
+    cli_cell(t, *cli_text(v, "device") ? cli_text(v, "device") : cli_text(v, "address"));
+    cli_cell(t, cli_text(v, "mode"));
+    cli_cell(t, cli_text(v, "by"));
+    cli_cell(t, cli_text(v, "since"));
+    cli_cell(t, *until ? until : "released");
+    cli_cellf(t, "%" PRIu64, cli_number(v, "dropped_packets"));
+    cli_cell(t, cli_bytes(cli_number(v, "dropped_bytes"), size));
+    cli_cell(t, cli_text(v, "reason"));
+}
+
+int cli_verdicts(const struct cli_args *args)
+{
+    static const char *const titles[] = {"WHO",   "MODE",    "BY",    "SINCE",
+                                         "UNTIL", "DROPPED", "BYTES", "REASON"};
+    GW_CLEANUP(cli_table_free) struct cli_table *t = NULL;
+    json_auto_t *list = NULL;
+    int err = get_list(args, "quarantine", "number", &list);
+    json_t *v;
+    size_t i;
+
+    if (err || !list)
+        return err;
+    t = cli_table_new(titles, GW_COUNT(titles));
+    json_array_foreach(list, i, v)
+    {
+        verdict_row(t, v);
+    }
+    if (i)
+        cli_table_print(t, stdout);
+    else
+        (void)puts("Nobody is quarantined or observed.");
+    return CLI_DONE;
+}
+
+/* ---- one device ---- */
 
 static void show_addresses(const json_t *addresses)
 {
@@ -259,19 +308,20 @@ static void show_addresses(const json_t *addresses)
 
 static void show_verdict(const json_t *v)
 {
-    const char *until = cli_text(v, "until");
+    const char *until = cli_text(v, "until"), *only = cli_text(v, "address");
     char size[32];
 
     if (!json_is_object(v)) {
         line("Quarantine", "no");
         return;
     }
-    linef("Quarantine", "%s by %s since %s until %s", cli_text(v, "mode"), cli_text(v, "by"),
-          cli_text(v, "since"), *until ? until : "released");
+    linef("Quarantine", "%s%s%s%s by %s since %s until %s", cli_text(v, "mode"), *only ? " (" : "",
+          only, *only ? " only)" : "", cli_text(v, "by"), cli_text(v, "since"),
+          *until ? until : "released");
     if (*cli_text(v, "reason"))
         linef("", "reason: %s", cli_text(v, "reason"));
-    linef("", "%" PRIu64 " packets dropped (%s)", cli_number(v, "dropped_packets"),
-          cli_bytes(cli_number(v, "dropped_bytes"), size));
+    linef("", "%" PRIu64 " packets of it dropped since it is known (%s)",
+          cli_number(v, "dropped_packets"), cli_bytes(cli_number(v, "dropped_bytes"), size));
 }
 
 static void show_traffic(const json_t *t)

@@ -24,6 +24,8 @@ const struct cli_verb cli_verbs[] = {
      OPT_MODE | OPT_FOR | OPT_REASON | OPT_FILE, cli_quarantine},
     {"release", "ID|MAC|IP[/LEN]|--file FILE", "let it out of quarantine", 0, 1, OPT_FILE,
      cli_release},
+    {"verdicts", "", "who is quarantined or observed: devices, addresses, networks", 0, 0, 0,
+     cli_verdicts},
     {"isolation", "[test]", "how each port is guarded; with test, prove it", 0, 1, 0,
      cli_isolation},
     {"grant", "ID FILTER pub|sub|pubsub [--for 1h]", "let a device use topics", 3, 3, OPT_FOR,
@@ -57,6 +59,12 @@ static const struct {
      "  observe    all of it passes; what it does is counted, told and learned\n"
      "Without --for until it is released. In a file: one address or prefix a line, what stands\n"
      "behind a # is left out; \"-\" is standard input.\n"},
+    {"forget", "What is known of it goes, and what it may do beyond everybody's. Its certificate "
+               "stays good:\n"
+               "it is back when it connects. To keep a device out, revoke it.\n"},
+    {"release",
+     "A device: with it each of its addresses that has a verdict of its own. An address or a\n"
+     "prefix: the verdict on exactly that. `cordon verdicts` lists them.\n"},
     {"isolation",
      "The test sends crafted frames of made-up devices through the programs and tables in force, "
      "on\n"

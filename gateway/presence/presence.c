@@ -365,11 +365,12 @@ void gw_presence_port_down(struct gw_presence *p, const char *ifname)
 void gw_presence_quarantined(struct gw_presence *p, const char *device, bool on,
                              enum gw_cause cause)
 {
-    struct entry *e = presence_entry(p, device);
+    struct entry *e = on ? presence_entry(p, device) : entry_of(p, device);
 
     if (!e || e->quarantined == on)
         return;
     e->quarantined = on;
+    p->quarantined += on ? 1 : -1;
     if (on)
         go_offline(e, cause);
     else if (e->status == GW_OFFLINE)
@@ -383,6 +384,7 @@ static void drop(struct gw_presence *p, const char *id)
     if (!e)
         return;
     go_offline(e, GW_CAUSE_LEFT);
+    p->quarantined -= e->quarantined;
     gw_map_remove(&p->entries, gw_slice_str(e->id));
     presence_persist_gone(p, e->id);
     entry_free(e);
@@ -439,6 +441,11 @@ void gw_presence_of(const struct gw_presence *p, const char *device, struct gw_p
 size_t gw_presence_online(const struct gw_presence *p)
 {
     return p->online;
+}
+
+size_t gw_presence_in_quarantine(const struct gw_presence *p)
+{
+    return p->quarantined;
 }
 
 /* ---- opening ---- */

@@ -89,6 +89,8 @@ void gw_presence_of(const struct gw_presence *p, const char *device,
                     struct gw_presence_status *out);
 /** Devices that are online (or asleep as declared): the site's occupancy. */
 size_t gw_presence_online(const struct gw_presence *p);
+/** Devices for which a verdict holds that cuts them off, or an address of theirs. */
+size_t gw_presence_in_quarantine(const struct gw_presence *p);
 
 /**
  * Somebody subscribed to or left `topic` (no wildcards): $presence/topics/<topic> and its

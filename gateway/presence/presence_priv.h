@@ -50,7 +50,7 @@ struct gw_presence {
     struct gw_device_listener listener;
     struct gw_presence_ops ops;
     struct gw_map entries, ports;
-    size_t online;
+    size_t online, quarantined;
 
     struct {
         struct gw_timer timer;

@@ -127,13 +127,26 @@ static const char *deed(const struct change *c)
     return v->mode == GW_MODE_OBSERVE ? "no longer observed" : "let in again";
 }
 
+/* What a verdict that cuts off does not reach. */
+static const char *how_far(const struct change *c)
+{
+    const struct gw_device *d = NULL;
+
+    if (!c->set || !gw_verdict_cuts(&c->what))
+        return "";
+    if (c->only_sessions)
+        return " (its sessions only)";
+    if (verdict_on_device(&c->what))
+        d = gw_devices_get(c->q->devices, c->what.device);
+    return d && d->addr_count == 0 ? " (no address of it is known yet)" : "";
+}
+
 static void alert(const struct change *c)
 {
     struct gw_journal *j = c->q->journal;
     const char *device = c->what.device, *kind = c->set ? "quarantine" : "release";
     const char *reason = c->set ? c->what.reason : "";
     enum gw_severity severity = c->set && gw_verdict_cuts(&c->what) ? GW_WARNING : GW_INFO;
-    bool sessions = c->only_sessions && gw_verdict_cuts(&c->what) && c->set;
     char text[GW_HWADDR_TEXT];
 
     if (c->err)
@@ -141,8 +154,7 @@ static void alert(const struct change *c)
                          subject(c, text), deed(c), gw_error_text(c->err));
     else
         gw_journal_alert(j, severity, kind, device, figures(c), "%s is %s%s%s%s", subject(c, text),
-                         deed(c), sessions ? " (its sessions only)" : "", *reason ? ": " : "",
-                         reason);
+                         deed(c), how_far(c), *reason ? ": " : "", reason);
 }
 
 /* ---- the course of a change ---- */
@@ -175,6 +187,15 @@ static int in_memory(struct gw_quarantine *q, const struct change *c)
 }
 
 /*
+ * Only the kernel knows all that must never be cut off, so what a whole network does is told when
+ * it has agreed: a refusal would have thrown everybody in it out.
+ */
+static bool told_at_the_end(const struct change *c)
+{
+    return c->set && !verdict_on_device(&c->what) && !gw_hwaddr_is_host(&c->what.addr);
+}
+
+/*
  * A few goodbyes, which the kernel would stop; then its message, which is short; the disk answers
  * when it can. Owns `c`.
  */
@@ -195,7 +216,8 @@ static int start(struct change *c, bool kernel)
     if (kernel)
         quarantine_send_all(q, &c->what, c);
     gw_store_submit(q->store, &c->job);
-    quarantine_tell(q, &c->what);
+    if (!told_at_the_end(c))
+        quarantine_tell(q, &c->what);
     return 0;
 }
 
@@ -270,12 +292,20 @@ static void take_back(const struct change *c)
         gw_log_error("a refused verdict could not be taken back: %s", gw_error_text(err));
 }
 
+/* Nothing was done, and whoever asked hears why: as of a refusal that needs no kernel. */
+static bool is_answered_refusal(const struct change *c)
+{
+    return c->err == GW_EPROTECTED && c->fn;
+}
+
 static void finish(struct change *c)
 {
     gw_list_remove(&c->node);
     if (c->err && !c->undo && is_current(c))
         take_back(c);
-    if (!c->quiet)
+    if (!c->err && told_at_the_end(c))
+        quarantine_tell(c->q, &c->what);
+    if (!c->quiet && !is_answered_refusal(c))
         alert(c);
     if (c->fn)
         c->fn(c->owner, c->err);

@@ -195,8 +195,8 @@ const struct gw_verdict *gw_quarantine_of_addr(const struct gw_quarantine *q,
     return verdict_of(q, gw_hwaddr_key(a));
 }
 
-static const struct gw_verdict *network_verdict(const struct gw_quarantine *q,
-                                                const struct gw_hwaddr *a)
+const struct gw_verdict *gw_quarantine_of_network(const struct gw_quarantine *q,
+                                                  const struct gw_hwaddr *a)
 {
     const struct gw_verdict *v = NULL;
 
@@ -226,7 +226,7 @@ const struct gw_verdict *gw_quarantine_shown(const struct gw_quarantine *q, cons
     d = gw_devices_get(q->devices, id);
     for (size_t i = 0; d && i < d->addr_count; i++) {
         v = quarantine_stricter(v, gw_quarantine_of_addr(q, &d->addrs[i].addr));
-        v = quarantine_stricter(v, network_verdict(q, &d->addrs[i].addr));
+        v = quarantine_stricter(v, gw_quarantine_of_network(q, &d->addrs[i].addr));
     }
     return v && d && quarantine_protects_device(q, d) ? NULL : v;
 }

@@ -153,6 +153,9 @@ const struct gw_verdict *gw_quarantine_own(const struct gw_quarantine *q, const 
 /** The verdict on exactly this address or network. */
 const struct gw_verdict *gw_quarantine_of_addr(const struct gw_quarantine *q,
                                                const struct gw_hwaddr *a);
+/** The strictest verdict on a network that holds the address; NULL: none. */
+const struct gw_verdict *gw_quarantine_of_network(const struct gw_quarantine *q,
+                                                  const struct gw_hwaddr *a);
 /** A place between verdicts, all zero: before the first. It stays good through any change. */
 struct gw_quarantine_place {
     uint64_t number; /**< of the verdict that was last seen; it alone says where to go on */

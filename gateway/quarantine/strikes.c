@@ -208,9 +208,10 @@ void quarantine_count(struct gw_quarantine *q, const struct gw_device *d, enum g
                       const char *figures)
 {
     uint64_t now_ms = gw_loop_now_ms(q->loop);
+    const struct gw_verdict *own = gw_quarantine_own(q, d->id);
     struct striker *s;
 
-    if (gw_verdict_cuts(gw_quarantine_own(q, d->id))) /* it is cut off already */
+    if (own && own->mode == GW_MODE_ISOLATE) /* there is nothing stricter */
         return;
     s = quarantine_striker(q, d->id);
     for (size_t i = 0; s && i < q->strikes.rule_count; i++) {

@@ -106,7 +106,7 @@ def test_as_it_comes_a_heuristic_only_says_what_it_would_do(lab):
     knock(cam, 6)
     said = wait_until(lambda: alerts(lab, "strikes"), 10, "the alert")
     assert len(said) == 1 and said[0]["dry_run"] is True and said[0]["device"] == "cam-1", said
-    assert said[0]["text"] == "cam-1 would have been cut off: 20 failed handshakes within 60 s"
+    assert said[0]["text"] == "cam-1 would have been put in remediation: 20 failed handshakes within 60 s"
     assert lab.daemon.device("cam-1")["quarantine"] is None
     cam.publish("d/cam-1/x", "fine")
 

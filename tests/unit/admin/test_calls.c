@@ -48,7 +48,8 @@ Test(admin_calls, shows_status_and_devices_as_documented)
          "cloud:8883\",\"spooled_messages\":"
          "3,\"spooled_bytes\":999,\"in_flight\":2,\"acknowledged\":41,\"last_error\":null}"},
         {"status of isolation", "GET", API "/status", NULL, 200,
-         "\"isolation\":{\"state\":\"degraded\",\"interfaces\":[{\"name\":\"lan0\",\"ingress\":"
+         "\"isolation\":{\"state\":\"degraded\",\"verdicts\":0,\"interfaces\":[{\"name\":\"lan0\","
+         "\"ingress\":"
          "\"native\",\"egress\":\"tcx\",\"dropped_packets\":7,\"dropped_bytes\":700,\"up\":true,"},
         {"what could go past a port", "GET", API "/status", NULL, 200,
          "\"bypass\":[\"hardware flow offload is on (hw-tc-offload): flows handed to the hardware "
@@ -134,7 +135,7 @@ Test(admin_calls, quarantines_by_device_and_address)
          "\"quarantine\":{\"mode\":\"remediate\",\"reason\":\"odd\",\"by\":\"admin\",\"since\":"
          "\"2"},
         {"its drops, under every address", "GET", API "/devices/cam-1", NULL, 200,
-         "\"dropped_packets\":4,\"dropped_bytes\":240}"},
+         "\"dropped_packets\":4,\"dropped_bytes\":240,\"address\":null}"},
         {"it is listed", "GET", API "/quarantine", NULL, 200,
          "[{\"device\":\"cam-1\",\"address\":null,\"mode\":\"remediate\""},
         {"release", "DELETE", API "/devices/cam-1/quarantine", NULL, 204, NULL},
@@ -381,7 +382,7 @@ Test(admin_calls, answers_the_end_of_a_verdict_with_its_device_only_when_the_ker
 
     world_open(&w);
     cr_assert_eq(
-        gw_quarantine_device(w.quarantine, "cam-1", GW_MODE_ISOLATE, 0, "", "admin", NULL, NULL),
+        gw_quarantine_device(w.quarantine, "cam-1", GW_MODE_ISOLATE, 0, "", "policy", NULL, NULL),
         0);
     world_turn(&w, 20);
     world_applied = 1;

@@ -83,7 +83,7 @@ Test(cli_verbs, ask_print_and_exit)
          "GET /api/v1/devices/cam-1 ",
          NULL,
          "Quarantine  isolate by admin since 2026-11-22T06:19:00.000Z until released\n"
-         "            reason: odd\n            4 packets dropped (240 B)\n",
+         "            reason: odd\n            4 packets of it dropped since it is known (240 B)\n",
          NULL},
         {"device a/b",
          NULL,

@@ -335,6 +335,8 @@ Test(presence, the_quarantined_are_offline_whatever_they_send)
     (void)news();
     gw_presence_quarantined(presence, d->id, true, GW_CAUSE_QUARANTINED);
     cr_expect_str_eq(news(), "leave mac-020000000001 quarantined offline 0;");
+    gw_presence_quarantined(presence, d->id, true, GW_CAUSE_QUARANTINED);
+    cr_expect_eq(gw_presence_in_quarantine(presence), 1);
     gw_presence_seen(presence, d);
     gw_presence_connected(presence, d->id);
     gw_presence_touch(presence, d->id);
@@ -344,6 +346,7 @@ Test(presence, the_quarantined_are_offline_whatever_they_send)
     cr_expect_str_eq(news(), "");
     gw_presence_quarantined(presence, d->id, false, GW_CAUSE_QUARANTINED);
     cr_expect_str_eq(news(), "", "its end is no sign of life");
+    cr_expect_eq(gw_presence_in_quarantine(presence), 0);
     gw_presence_connected(presence, d->id);
     cr_expect_str_eq(news(), "join mac-020000000001 connect online 1;");
 }

@@ -44,6 +44,37 @@ Test(change, a_refusal_of_the_kernel_takes_everything_back)
     cr_expect_null(gw_quarantine_of_device(quarantine, "cam"), "nor on disk");
 }
 
+Test(change, a_refused_network_throws_nobody_out)
+{
+    cr_assert_eq(cut_off_addr("192.0.2.0/24"), 0);
+    answer(GW_EPROTECTED); /* as the kernel's side does, when the gateway is in it */
+    site_settle();
+    cr_expect_eq(done_err, GW_EPROTECTED);
+    cr_expect_null(gw_quarantine_of_device(quarantine, "cam"));
+    settle();
+    cr_expect_null(strstr(told, "-cam"), "%s", told);
+    cr_expect_str_eq(take(alerts), "", "whoever asked was answered");
+
+    told[0] = '\0';
+    cr_assert_eq(cut_off_addr("192.0.2.0/24"), 0);
+    cr_expect_str_eq(told, "", "the kernel may refuse");
+    settle();
+    cr_expect_not_null(strstr(told, "-cam;"), "%s", told);
+    cr_expect_str_eq(take(alerts), "quarantine ;");
+}
+
+Test(change, it_is_told_that_no_address_is_known_to_cut_off)
+{
+    (void)proved("new-1", NULL, 0);
+    cr_assert_eq(cut_off("new-1", 0), 0);
+    settle();
+    cr_expect_not_null(strstr(last_json, "new-1 is cut off (no address of it is known yet): "),
+                       "%s", last_json);
+    cr_assert_eq(cut_off("cam", 0), 0);
+    settle();
+    cr_expect_not_null(strstr(last_json, "cam is cut off: "), "%s", last_json);
+}
+
 Test(change, a_refused_replacement_leaves_what_held_before)
 {
     cr_assert_eq(cut_off("cam", 3600), 0);

@@ -122,6 +122,19 @@ Test(strikes, a_dry_run_says_once_an_hour_what_it_would_have_done)
     rules_as_before();
 }
 
+Test(strikes, a_rule_to_isolate_replaces_remediation)
+{
+    rule_is(&(struct gw_config_rule){GW_STRIKE_DENIED, isolate_text, 3, 60, 600, false});
+    cr_assert_eq(
+        gw_quarantine_device(quarantine, "cam", GW_MODE_REMEDIATE, 0, "old", "rule", NULL, NULL),
+        0);
+    strike("cam", GW_STRIKE_DENIED, 2, 0);
+    cr_expect_eq(gw_quarantine_own(quarantine, "cam")->mode, GW_MODE_REMEDIATE);
+    strike("cam", GW_STRIKE_DENIED, 1, 0);
+    cr_expect_eq(gw_quarantine_own(quarantine, "cam")->mode, GW_MODE_ISOLATE);
+    rules_as_before();
+}
+
 Test(strikes, a_rule_to_observe_gives_way_to_whatever_is_stricter)
 {
     rule_is(&(struct gw_config_rule){GW_STRIKE_DENIED, observe_text, 2, 60, 600, false});
