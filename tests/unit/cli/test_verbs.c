@@ -459,6 +459,19 @@ Test(cli_verbs, help_without_a_daemon)
     }
 }
 
+Test(cli_verbs, envelope_is_a_verb_behind_an_option_too)
+{
+    static const char *const lines[] = {"envelope --help", "--json envelope --help",
+                                        "--socket=/x --json envelope --help"};
+    struct outcome got;
+
+    for (size_t i = 0; i < GW_COUNT(lines); i++) {
+        run("/nowhere", lines[i], NULL, &got); /* which puts --socket before it */
+        cr_expect_eq(got.status, 0, "%s", lines[i]);
+        cr_expect(strstr(got.out, "cordon envelope keygen"), "%s: %s", lines[i], got.out);
+    }
+}
+
 Test(cli_verbs, help_names_each_mode_and_deed)
 {
     static const struct {
