@@ -409,6 +409,9 @@ Test(cli_verbs, refuse_before_they_ask)
         {"nonsense", CLI_USAGE, "no such verb"},
         {"device", CLI_USAGE, "usage: cordon device ID\n"},
         {"status", CLI_FAILED, "the daemon is not running (there is no /nowhere)"},
+        {"status", CLI_FAILED, ", or say another --socket PATH\n"},
+        {"pair --for 100d", CLI_USAGE, "--for is at most 1d here"},
+        {"quarantine cam-1 --for 999999d", CLI_USAGE, "at most 36600d, not: 999999d"},
     };
 
     for (size_t i = 0; i < GW_COUNT(cases); i++) {
