@@ -20,6 +20,7 @@ static const char usage[] =
     "                     when that is missing, every key has its default)\n"
     "      --check        only read the configuration and the files it names\n"
     "      --unpin        remove the kernel programs and verdicts that outlive the daemon\n"
+    "                     (refused while it runs)\n"
     "      --version      print the version\n"
     "  -h, --help         print this\n"
     "\n"
@@ -98,6 +99,6 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (unpin)
-        return gw_enforcer_unpin() == 0 ? 0 : EXIT_REFUSED;
+        return gw_enforcer_unpin(path) == 0 ? 0 : EXIT_REFUSED;
     return run(path, only_check);
 }

@@ -5,8 +5,9 @@ set(SYSTEMD_UNIT_DIR lib/systemd/system CACHE STRING "Where systemd units go")
 set(SYSUSERS_DIR lib/sysusers.d CACHE STRING "Where sysusers.d files go")
 set(TMPFILES_DIR lib/tmpfiles.d CACHE STRING "Where tmpfiles.d files go")
 
-install(FILES ${CMAKE_SOURCE_DIR}/etc/cordon.conf DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/cordon)
-install(DIRECTORY DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/cordon/manufacturers)
+# Where the daemon looks for it, whatever the prefix is; DESTDIR still goes before it.
+install(FILES ${CMAKE_SOURCE_DIR}/etc/cordon.conf DESTINATION /etc/cordon)
+install(DIRECTORY DESTINATION /etc/cordon/manufacturers)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordond.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/man/cordon.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/cordon.bash-completion

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* How the LAN ports are guarded, what could go past them, and the test that proves it. */
 #include <errno.h>
+#include <string.h>
 
 #include "admin/admin_priv.h"
 #include "admin/routes.h"
@@ -18,10 +19,28 @@ static const char *const outcome_texts[] = {
 
 /* ---- the ports ---- */
 
+/* By name, lan2 before lan10: the kernel numbers a port anew whenever it comes back. */
+static void sort(struct links *l)
+{
+    for (size_t i = 1; i < l->count; i++) {
+        struct gw_link_report at = l->at[i];
+        struct gw_traffic traffic = l->traffic[i];
+        size_t to = i;
+
+        for (; to > 0 && strverscmp(l->at[to - 1].ifname, at.ifname) > 0; to--) {
+            l->at[to] = l->at[to - 1];
+            l->traffic[to] = l->traffic[to - 1];
+        }
+        l->at[to] = at;
+        l->traffic[to] = traffic;
+    }
+}
+
 void links_read(const struct gw_admin *a, struct links *out)
 {
     out->count = gw_enforcer_links(a->rooms.enforcer, out->at, out->traffic, LINKS_MAX);
     out->count = GW_MIN(out->count, (size_t)LINKS_MAX);
+    sort(out);
 }
 
 /* Every port covered in both directions; some not; none at all. */

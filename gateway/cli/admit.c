@@ -68,11 +68,17 @@ static void print_fingerprint(const char *hex)
     (void)fputc('\n', stdout);
 }
 
+#define PAIRING_DAYS_MAX 1ull /* as the daemon has it */
+
 int cli_pair(const struct cli_args *args)
 {
     json_auto_t *answer = NULL;
     int err;
 
+    if (args->for_s > PAIRING_DAYS_MAX * 86400) {
+        (void)cli_fail("--for is at most %llud here", PAIRING_DAYS_MAX);
+        return CLI_USAGE;
+    }
     if (args->stop) {
         err = cli_call(args, "DELETE", "/api/v1/pairing", NULL, NULL);
         if (!err && !args->json)

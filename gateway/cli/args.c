@@ -147,7 +147,9 @@ static int take_option(struct cli_args *a, int option, const char *value)
         break;
     case OPT_FOR:
         if (!gw_duration_parse(value, &a->for_s) || a->for_s == 0)
-            return usage("--for takes a length of time such as 90s, 5m, 1h or 2d, not", value);
+            return usage(
+                "--for takes a length of time such as 90s, 5m, 1h or 2d, at most 36600d, not",
+                value);
         break;
     default:
         return CLI_USAGE; /* getopt has said why */

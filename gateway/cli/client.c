@@ -82,8 +82,10 @@ static int say_unreachable(const struct call *c, const struct cli_args *args, CU
                         args->socket);
     if (access(args->socket, F_OK) != 0)
         return cli_fail("the daemon is not running (there is no %s): start it with systemctl start "
-                        "cordon, or say --socket PATH",
-                        args->socket);
+                        "cordon%s",
+                        args->socket,
+                        strcmp(args->socket, CLI_SOCKET) == 0 ? ", or say --socket PATH"
+                                                              : ", or say another --socket PATH");
     return cli_fail("the daemon is not running (nobody answers at %s): start it with systemctl "
                     "start cordon",
                     args->socket);

@@ -243,8 +243,21 @@ static int say(const struct cli_args *args, int err, const char *what)
     return CLI_DONE;
 }
 
+/* A file is not in force by being read. */
+static void say_state(const struct cli_args *args, const char *state)
+{
+    (void)fputs("It is ", stdout);
+    cli_put(stdout, state);
+    if (strcmp(state, "enforcing") != 0) {
+        (void)fputs(": cordon profile ", stdout);
+        cli_put(stdout, args->at[0]);
+        (void)fputs(" enforce puts it in force", stdout);
+    }
+    (void)puts(".");
+}
+
 /* With how many rules, and what is to be known about them. */
-static int say_rules(const struct cli_args *args, int err, const char *what)
+static int say_rules(const struct cli_args *args, int err, const char *what, bool state)
 {
     json_auto_t *p = NULL;
     char text[96];
@@ -258,6 +271,8 @@ static int say_rules(const struct cli_args *args, int err, const char *what)
     count = json_array_size(json_object_get(p, "rules"));
     (void)snprintf(text, sizeof(text), "%s: %zu rule%s", what, count, count == 1 ? "" : "s");
     (void)say(args, 0, text);
+    if (state)
+        say_state(args, cli_text(p, "state"));
     show_notes(p, stdout);
     return CLI_DONE;
 }
@@ -277,12 +292,12 @@ static int learn(const struct cli_args *args)
 static int report(const struct cli_args *args)
 {
     return say_rules(args, change(args, "/profile/report", json_object()),
-                     "reports what departs from it");
+                     "reports what departs from it", false);
 }
 
 static int enforce(const struct cli_args *args)
 {
-    return say_rules(args, change(args, "/profile/enforce", json_object()), "is enforced");
+    return say_rules(args, change(args, "/profile/enforce", json_object()), "is enforced", false);
 }
 
 static int off(const struct cli_args *args)
@@ -343,7 +358,7 @@ static int import(const struct cli_args *args)
         (void)fclose(f);
     if (!mud)
         return CLI_FAILED;
-    return say_rules(args, cli_call(args, "PUT", path, mud, NULL), "is what the file says");
+    return say_rules(args, cli_call(args, "PUT", path, mud, NULL), "is what the file says", true);
 }
 
 /* ---- the verbs ---- */

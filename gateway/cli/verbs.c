@@ -134,19 +134,35 @@ static void set_locale(void)
         (void)setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/* Where the verb stands behind the options that every verb takes; `argc` when there is none. */
+static int verb_at(int argc, char **argv)
+{
+    int i = 1;
+
+    while (i < argc) {
+        if (strcmp(argv[i], "--socket") == 0)
+            i += 2;
+        else if (strcmp(argv[i], "--json") == 0 || strncmp(argv[i], "--socket=", 9) == 0)
+            i++;
+        else
+            break;
+    }
+    return GW_MIN(i, argc);
+}
+
 int gw_cli_run(int argc, char **argv)
 {
     static char name[] = "cordon";
     const struct cli_verb *verb = NULL;
     struct cli_args args;
-    int err;
+    int err, at = verb_at(argc, argv);
 
     set_locale();
     if (argc > 0)
-        argv[0] = name; /* getopt's complaints begin like ours */
-    if (argc > 1 && strcmp(argv[1], "envelope") == 0) {
-        argv[1] = name;
-        return gw_cli_envelope(argc - 1, argv + 1);
+        argv[0] = name;                                   /* getopt's complaints begin like ours */
+    if (at < argc && strcmp(argv[at], "envelope") == 0) { /* needs neither a daemon nor JSON */
+        argv[at] = name;
+        return gw_cli_envelope(argc - at, argv + at);
     }
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         (void)puts("cordon " CORDON_VERSION);

@@ -70,7 +70,7 @@ static const struct field fields[] = {
      "{ strike = \"malformed\"; mode = \"isolate\"; count = 20; window_s = 60; for_s = 0; "
      "dry_run = false; }"},
     {"quarantine", "protected", parse_protected, 0, 0, 0, LIST,
-     "MAC, IPv4 or IPv6 addresses, prefixes, or \"device:ID\""},
+     "MAC, IPv4 or IPv6 addresses, prefixes (no bit set behind the length), or \"device:ID\""},
     {"detect", "window_s", parse_u32, OF(detect.window_s), 0, 1, 3600, NULL},
     {"detect", "hosts", parse_u32, OF(detect.hosts), 0, 0, 400, NULL},
     {"detect", "ports", parse_u32, OF(detect.ports), 0, 0, 400, NULL},

@@ -33,9 +33,10 @@ int gw_enforcer_run(const char *config_path, gw_config_check *check);
 /**
  * Remove everything that outlives the daemon: programs, filters, maps, pins; and with the maps the
  * verdicts, though not their copy in state_dir. For the removal of the package. Nothing to remove
- * is success; -errno otherwise, said on stderr.
+ * is success, and so is a state_dir that is not there; -EBUSY while a daemon runs with that
+ * state_dir, another error otherwise, said on stderr.
  */
-int gw_enforcer_unpin(void) GW_MUST_CHECK;
+int gw_enforcer_unpin(const char *config_path) GW_MUST_CHECK;
 
 /* ---- the worker's side ---- */
 

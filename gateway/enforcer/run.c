@@ -516,10 +516,32 @@ int gw_enforcer_run(const char *config_path, gw_config_check *check)
     return status;
 }
 
-int gw_enforcer_unpin(void)
+int gw_enforcer_unpin(const char *config_path)
 {
-    int err = gw_kernel_unpin(GW_PIN_ROOT);
+    GW_CLEANUP(gw_config_free) struct gw_config *config = NULL;
+    GW_CLEANUP(gw_close_fd) int fd = -1;
+    struct gw_config_error error = {""};
+    char path[PATH_MAX];
+    int err = gw_config_load(config_path, &config, &error);
 
+    if (err) {
+        (void)complain("%s", error.text);
+        return err;
+    }
+    /* Under a daemon that goes on, what it enforces would end with it, and it would not know. */
+    (void)snprintf(path, sizeof(path), "%s/" LOCK_NAME, config->gateway.state_dir);
+    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno != ENOENT && errno != ENOTDIR) {
+        err = -errno;
+        (void)complain("%s: %s", path, gw_error_text(err));
+        return err;
+    }
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        (void)complain("a cordond runs with the state directory %s: stop it first",
+                       config->gateway.state_dir);
+        return -EBUSY;
+    }
+    err = gw_kernel_unpin(GW_PIN_ROOT);
     if (err)
         (void)complain("cannot remove " GW_PIN_ROOT ": %s", gw_error_text(err));
     return err;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What an admin may do with a profile. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -118,10 +119,14 @@ void profile_arm_end(struct profile *p)
 
 static void tell_state(struct profile *p, const char *by)
 {
+    static const char *const words[] = {[GW_PROFILE_OFF] = "off",
+                                        [GW_PROFILE_LEARNING] = "being learned",
+                                        [GW_PROFILE_REPORTING] = "reported on",
+                                        [GW_PROFILE_ENFORCING] = "enforced"};
     const char *state = gw_profile_state_text(p->state);
 
     profile_alert(p->ps, GW_INFO, p->device, json_pack("{s:s, s:s}", "state", state, "by", by),
-                  "The profile of %s is %s", p->device, state);
+                  "The profile of %s is %s", p->device, words[p->state]);
 }
 
 int gw_profile_learn(struct gw_profiles *ps, const char *device, uint64_t seconds, const char *by,
@@ -256,9 +261,27 @@ int gw_profile_forget(struct gw_profiles *ps, const char *device, const char *by
 
 /* ---- limits ---- */
 
+#define LIMIT_WORDS_MAX 128
+
+static void limit_words(uint64_t packets, uint64_t bytes, char out[LIMIT_WORDS_MAX])
+{
+    static const char before[] = "may send and get, each way, at most";
+
+    if (packets && bytes)
+        (void)snprintf(out, LIMIT_WORDS_MAX,
+                       "%s %" PRIu64 " packets and %" PRIu64 " bytes a second", before, packets,
+                       bytes);
+    else if (packets || bytes)
+        (void)snprintf(out, LIMIT_WORDS_MAX, "%s %" PRIu64 " %s a second", before,
+                       packets ? packets : bytes, packets ? "packets" : "bytes");
+    else
+        (void)snprintf(out, LIMIT_WORDS_MAX, "has no limit any more");
+}
+
 int gw_profile_limit(struct gw_profiles *ps, const char *device, uint64_t packets_per_s,
                      uint64_t bytes_per_s, const char *by, gw_profile_done *fn, void *owner)
 {
+    char words[LIMIT_WORDS_MAX];
     struct profile *p;
 
     if (!gw_devices_get(ps->devices, device))
@@ -270,12 +293,11 @@ int gw_profile_limit(struct gw_profiles *ps, const char *device, uint64_t packet
         return GW_EFULL;
     p->packets_per_s = (uint32_t)packets_per_s;
     p->bytes_per_s = bytes_per_s;
+    limit_words(packets_per_s, bytes_per_s, words);
     profile_alert(ps, GW_INFO, device,
                   json_pack("{s:s, s:I, s:I}", "by", by, "packets_per_s", (json_int_t)packets_per_s,
                             "bytes_per_s", (json_int_t)bytes_per_s),
-                  packets_per_s || bytes_per_s ? "%s may send and get only so much"
-                                               : "%s has no limit any more",
-                  device);
+                  "%s %s", device, words);
     return profile_commit(p, fn, owner);
 }
 

@@ -136,6 +136,18 @@ def test_unpin_leaves_nothing_behind(pair):
     pair.unpin()  # nothing to remove is fine
 
 
+def test_unpin_is_refused_while_the_daemon_runs(pair):
+    """What is isolated then stays so, whatever becomes of the daemon."""
+    pair.daemon.cordon("quarantine", pair.bad.mac)
+    conf = pair.daemon.conf
+    said = pair.gateway.run(CORDOND, "-c", conf, "--unpin", env=pair.daemon.env(), check=False)
+    assert said.returncode == 1 and "a cordond runs with the state directory" in said.stderr
+    pair.daemon.stop()
+    assert not pair.bad.ping(GATEWAY4)
+    pair.gateway.run(CORDOND, "-c", conf, "--unpin", env=pair.daemon.env())
+    wait_until(lambda: pair.bad.ping(GATEWAY4), 5, "the port to be open")
+
+
 def test_pins_of_another_namespace_are_not_touched(pair):
     """A second daemon that sees the first one's pins, but not its links, refuses to guess."""
     first, conf = pair.daemon, pair.dir / "second.conf"

@@ -219,6 +219,8 @@ test('an observed device goes on, and is not counted as cut off', async () => {
 test('a refusal is shown in the words of the gateway, and a good name is kept', async () => {
   const details = row('cam-1').getByRole('button', { name: /Details/ });
   await details.click();
+  await row('cam-1').getByRole('button', { name: 'Upload MUD file' }).waitFor();
+  assert.equal(await page.locator('[hidden]').filter({ visible: true }).count(), 0, 'what is hidden is not seen');
   await row('cam-1').getByRole('button', { name: 'Rename' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByLabel('Name').fill('ü'.repeat(64)); // 128 bytes

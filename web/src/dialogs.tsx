@@ -103,7 +103,7 @@ export function QuarantineDialog(p: Props) {
           </select>
         </label>
         <label>
-          Reason <span class="hint">(others will read it)</span>
+          Reason <span class="hint">(others will read it; at most 200 bytes)</span>
           <input name="reason" maxLength={200} autocomplete="off" />
         </label>
       </ActionForm>

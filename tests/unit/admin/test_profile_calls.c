@@ -59,7 +59,7 @@ Test(admin_profile, is_learned_shown_and_enforced)
         {"forget", "POST", CAM "/profile/forget", "{}", 204, NULL},
         {"they are gone", "GET", CAM "/profile", NULL, 200, "\"source\":null"},
         {"it is in the journal", "GET", "/api/v1/events", NULL, 200,
-         "\"text\":\"The profile of cam-1 is enforcing\""},
+         "\"text\":\"The profile of cam-1 is enforced\""},
     };
     struct world w;
 

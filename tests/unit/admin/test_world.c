@@ -87,19 +87,20 @@ size_t gw_enforcer_links(const struct gw_enforcer *e, struct gw_link_report *out
 {
     (void)e;
     cr_assert_geq(max, 2);
-    out[0] = (struct gw_link_report){.ifname = "lan0",
+    /* In no order, as the kernel may have them. */
+    out[1] = (struct gw_link_report){.ifname = "lan0",
                                      .present = true,
                                      .up = true,
                                      .ingress = GW_INGRESS_NATIVE,
                                      .egress = GW_EGRESS_TCX,
                                      .bypass = GW_BYPASS_OFFLOAD | GW_BYPASS_SEGMENTS};
-    out[1] = (struct gw_link_report){.ifname = "lan1",
+    out[0] = (struct gw_link_report){.ifname = "lan1",
                                      .present = true,
                                      .ingress = GW_INGRESS_TC,
                                      .egress = GW_EGRESS_NONE,
                                      .reason = "no XDP here"};
-    out_traffic[0] = (struct gw_traffic){.dropped_packets = 7, .dropped_bytes = 700};
-    out_traffic[1] = (struct gw_traffic){0};
+    out_traffic[1] = (struct gw_traffic){.dropped_packets = 7, .dropped_bytes = 700};
+    out_traffic[0] = (struct gw_traffic){0};
     return 2;
 }
 

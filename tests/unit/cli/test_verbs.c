@@ -409,6 +409,9 @@ Test(cli_verbs, refuse_before_they_ask)
         {"nonsense", CLI_USAGE, "no such verb"},
         {"device", CLI_USAGE, "usage: cordon device ID\n"},
         {"status", CLI_FAILED, "the daemon is not running (there is no /nowhere)"},
+        {"status", CLI_FAILED, ", or say another --socket PATH\n"},
+        {"pair --for 100d", CLI_USAGE, "--for is at most 1d here"},
+        {"quarantine cam-1 --for 999999d", CLI_USAGE, "at most 36600d, not: 999999d"},
     };
 
     for (size_t i = 0; i < GW_COUNT(cases); i++) {
@@ -456,6 +459,19 @@ Test(cli_verbs, help_without_a_daemon)
         cr_expect(strstr(got.out, want), "%s", got.out);
         cr_expect(strstr(got.out, v->help), "%s", got.out);
         run("/nowhere", "--help", NULL, &got);
+    }
+}
+
+Test(cli_verbs, envelope_is_a_verb_behind_an_option_too)
+{
+    static const char *const lines[] = {"envelope --help", "--json envelope --help",
+                                        "--socket=/x --json envelope --help"};
+    struct outcome got;
+
+    for (size_t i = 0; i < GW_COUNT(lines); i++) {
+        run("/nowhere", lines[i], NULL, &got); /* which puts --socket before it */
+        cr_expect_eq(got.status, 0, "%s", lines[i]);
+        cr_expect(strstr(got.out, "cordon envelope keygen"), "%s: %s", lines[i], got.out);
     }
 }
 

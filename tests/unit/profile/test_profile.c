@@ -276,7 +276,7 @@ Test(profile, learning_ends_by_itself_and_says_so)
 {
     cr_assert_eq(gw_profile_learn(profiles, "cam", 60, "admin", NULL, NULL), 0);
     settle(0);
-    (void)take(alerts);
+    cr_expect_str_eq(take(alerts), "The profile of cam is being learned;");
     pass_ms(site.loop, 59000);
     cr_expect_eq(kernel.asks, 0);
     pass_ms(site.loop, 2000);
@@ -293,6 +293,28 @@ Test(profile, learning_ends_by_itself_and_says_so)
     settle(0);
     cr_expect_eq(done_err, 0);
     cr_expect_eq(kernel.last.flags, GW_POLICY_REPORT);
+}
+
+Test(profile, a_limit_is_told_with_its_figures)
+{
+    static const struct {
+        uint64_t packets, bytes;
+        const char *told;
+    } cases[] = {
+        {7, 0, "cam may send and get, each way, at most 7 packets a second;"},
+        {0, 8000, "cam may send and get, each way, at most 8000 bytes a second;"},
+        {7, 8000, "cam may send and get, each way, at most 7 packets and 8000 bytes a second;"},
+        {0, 0, "cam has no limit any more;"},
+    };
+
+    for (size_t i = 0; i < GW_COUNT(cases); i++) {
+        (void)take(alerts);
+        cr_assert_eq(gw_profile_limit(profiles, "cam", cases[i].packets, cases[i].bytes, "admin",
+                                      NULL, NULL),
+                     0);
+        settle(0);
+        cr_expect_str_eq(take(alerts), cases[i].told);
+    }
 }
 
 Test(profile, all_of_it_survives_a_restart)
