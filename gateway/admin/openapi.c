@@ -56,10 +56,12 @@ static const struct {
      "'received':#Count,'sent':#Count,'dropped':#Count,'limits':{'type':'object',"
      "'additionalProperties':{'type':'object','properties':{'max':#Count,'reached':#Count}}}}}"},
     {"Isolation", "{'type':'object','properties':{'state':{'enum':['enforcing','degraded','off']},"
-                  "'interfaces':#Ports,'test':{'anyOf':[{'type':'null'},#IsolationTestSummary]}}}"},
+                  "'verdicts':#Count,'interfaces':#Ports,'test':{'anyOf':[{'type':'null'},#"
+                  "IsolationTestSummary]}}}"},
     {"IsolationReport",
      "{'type':'object','properties':{'state':{'enum':['enforcing','degraded','off']},"
-     "'interfaces':#Ports,'test':{'anyOf':[{'type':'null'},#IsolationTest]}}}"},
+     "'verdicts':#Count,'interfaces':#Ports,"
+     "'test':{'anyOf':[{'type':'null'},#IsolationTest]}}}"},
     {"Ports",
      "{'type':'array','items':{'type':'object','properties':{'name':#Text,"
      "'ingress':{'enum':['native','generic','tc','none']},"
@@ -90,10 +92,11 @@ static const struct {
      "'allOf':[{'type':'object','properties':{'device':#Name}},#Presence]}}}}"},
     {"Quarantine",
      "{'type':'object','properties':{'mode':#Mode,'reason':#Text,'by':#Text,'since':#TimeOrNull,"
-     "'until':#TimeOrNull,'dropped_packets':#Count,'dropped_bytes':#Count}}"},
-    {"Verdicts",
-     "{'type':'array','items':{'allOf':[{'type':'object','properties':{"
-     "'device':{'type':['string','null']},'address':{'type':['string','null']}}},#Quarantine]}}"},
+     "'until':#TimeOrNull,'dropped_packets':#Count,'dropped_bytes':#Count,"
+     "'address':{'type':['string','null'],'description':'Not the whole device: only this address, "
+     "or with all of this network.'}}}"},
+    {"Verdicts", "{'type':'array','items':{'allOf':[{'type':'object','properties':{"
+                 "'device':{'type':['string','null']},'number':#Count}},#Quarantine]}}"},
     {"Order",
      "{'type':'object','additionalProperties':false,'properties':{'mode':#Mode,'seconds':#Count,"
      "'reason':{'type':'string','maxLength':200}}}"},

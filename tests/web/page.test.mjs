@@ -199,6 +199,23 @@ test('what the command does is seen on the page', async () => {
   await row('plug-1').getByText('Repairs only').waitFor({ state: 'detached' });
 });
 
+test('what only one address suffers is shown as that, and an address of nobody can be released', async () => {
+  await site('cordon', 'quarantine', '198.51.100.77', '--reason', 'nobody');
+  const nobody = page.locator('[data-address="198.51.100.77"]');
+  await nobody.getByText('nobody').waitFor();
+  const figure = page.locator('.figures div', { hasText: 'Quarantined' }).locator('dd');
+  assert.equal((await figure.textContent()).trim(), '0', 'no device is');
+  const ip = (await site('known', 'cam-1')).addresses.ipv4[0];
+  await site('cordon', 'quarantine', ip);
+  await row('cam-1').getByText(`${ip} only`).waitFor();
+  await row('cam-1').getByRole('button', { name: 'Quarantine' }).waitFor();
+  await shot('5-address');
+  await row('cam-1').getByRole('button', { name: 'Release' }).click();
+  await row('cam-1').getByText('Isolated').waitFor({ state: 'detached' });
+  await nobody.getByRole('button', { name: 'Release' }).click();
+  await nobody.waitFor({ state: 'detached' });
+});
+
 test('an observed device goes on, and is not counted as cut off', async () => {
   await row('cam-1').getByRole('button', { name: 'Quarantine' }).click();
   const dialog = page.getByRole('dialog');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The admin API as functions. Every failure is an ApiError whose message can be shown as it is.
 
-import type { Device, JournalEvent, Mode, Pairing, Profile, Session, Status, TestReport } from './types';
+import type { Device, JournalEvent, Mode, Pairing, Profile, Session, Status, TestReport, Verdict } from './types';
 
 const BASE = '/api/v1';
 const PATIENCE_MS = 10_000;
@@ -87,6 +87,9 @@ export const api = {
   quarantine: (id: string, mode: Mode, seconds: number, reason: string) =>
     call('POST', `${device(id)}/quarantine`, { mode, seconds, reason }),
   release: (id: string) => call('DELETE', `${device(id)}/quarantine`),
+  /** The first of them; there may be a hundred thousand. */
+  verdicts: () => call('GET', `/quarantine?limit=${PAGE}`) as Promise<Verdict[]>,
+  releaseAddress: (address: string) => call('DELETE', `/quarantine/${address}`),
   isolation: () => call('GET', '/isolation') as Promise<{ test: TestReport | null }>,
   testIsolation: () => call('POST', '/isolation/test', {}, TEST_MS) as Promise<TestReport>,
   profile: (id: string) => call('GET', `${device(id)}/profile`) as Promise<Profile>,

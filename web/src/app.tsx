@@ -9,6 +9,7 @@ import { Glance, Ports, Uplink } from './overview';
 import { PairButton } from './pairing';
 import { eventText } from './text';
 import type { Session } from './types';
+import { Verdicts } from './verdicts';
 import { Logo, NowContext, useClock } from './ui';
 
 type Gate = { at: 'asking' } | { at: 'door'; setup: boolean; error: string } | { at: 'in'; session: Session };
@@ -99,6 +100,7 @@ function House({ session, leave }: { session: Session; leave: () => Promise<void
               <Devices devices={picture.devices} ctx={ctx} pair={ctx.admin ? <PairButton ctx={ctx} /> : null} />
               <div class="side">
                 <Ports status={picture.status} ctx={ctx} />
+                <Verdicts verdicts={picture.verdicts} ctx={ctx} />
                 <Uplink status={picture.status} />
                 <Events events={picture.events} />
               </div>

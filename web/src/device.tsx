@@ -83,12 +83,19 @@ const MODES = { isolate: 'Isolated', remediate: 'Repairs only', observe: 'Observ
 function Cut({ verdict: v }: { verdict: Verdict }) {
   return (
     <p class={v.mode === 'observe' ? 'cutline watched' : 'cutline'}>
-      <strong>{MODES[v.mode] ?? v.mode}</strong> by {v.by} since <When at={v.since} />
+      <strong>{MODES[v.mode] ?? v.mode}</strong>
+      {v.address && (
+        <>
+          , <span class="mono">{v.address}</span> only,
+        </>
+      )}{' '}
+      by {v.by} since <When at={v.since} />
       {v.reason && <>: {v.reason}</>}.{' '}
       {v.until ? <>Until <When at={v.until} />.</> : 'Until released.'}{' '}
       {v.mode !== 'observe' && (
         <>
-          <span data-dropped={v.dropped_packets}>{plural(v.dropped_packets, 'packet')}</span> dropped, {bytes(v.dropped_bytes)}.
+          <span data-dropped={v.dropped_packets}>{plural(v.dropped_packets, 'packet')}</span> of it dropped so far,{' '}
+          {bytes(v.dropped_bytes)}.
         </>
       )}
     </p>
@@ -130,7 +137,7 @@ function Verbs({ device: d, ctx, ask }: VerbsProps) {
           {name}
         </button>
       )}
-      {!isCut(d) && (
+      {(!isCut(d) || d.quarantine?.address) && (
         <button type="button" class="danger-quiet" onClick={() => ask('quarantine')}>
           Quarantine{name}
         </button>

@@ -3,7 +3,7 @@
 // request brings the change. When the gateway falls silent the picture says so, and heals itself.
 
 import { api, ApiError, STREAM } from './api';
-import type { Device, JournalEvent, Status } from './types';
+import type { Device, JournalEvent, Status, Verdict } from './types';
 
 export interface Picture {
   live: boolean;
@@ -11,6 +11,8 @@ export interface Picture {
   at: number;
   status: Status | null;
   devices: Device[];
+  /** On an address or a network. */
+  verdicts: Verdict[];
   events: JournalEvent[];
 }
 
@@ -25,7 +27,7 @@ const POLL_MS = 5_000;
 const SETTLE_MS = 120; // a burst of events asks once
 
 export function startLive(ops: LiveOps) {
-  let p: Picture = { live: false, at: 0, status: null, devices: [], events: [] };
+  let p: Picture = { live: false, at: 0, status: null, devices: [], verdicts: [], events: [] };
   let stopped = false;
   let source: EventSource | null = null;
   let streamOpen = false;
@@ -56,8 +58,10 @@ export function startLive(ops: LiveOps) {
     asking = true;
     try {
       const [status, devices] = await Promise.all([api.status(), api.devices()]);
+      const verdicts = status.isolation.verdicts ? await api.verdicts() : [];
+
       answering = true;
-      publish({ status, devices, at: Date.now() });
+      publish({ status, devices, verdicts: verdicts.filter((v) => v.address), at: Date.now() });
     } catch (err) {
       failed(err);
     }

@@ -51,7 +51,7 @@ export interface Status {
     acknowledged: number;
     last_error: string | null;
   };
-  isolation: { state: 'enforcing' | 'degraded' | 'off'; interfaces: Port[]; test: Test | null };
+  isolation: { state: 'enforcing' | 'degraded' | 'off'; verdicts: number; interfaces: Port[]; test: Test | null };
 }
 
 export type Mode = 'isolate' | 'remediate' | 'observe';
@@ -64,6 +64,8 @@ export interface Verdict {
   until: string | null;
   dropped_packets: number;
   dropped_bytes: number;
+  /** Not the whole device: only this address, or with all of this network. */
+  address: string | null;
 }
 
 export interface Device {
