@@ -197,21 +197,28 @@ static void device_row(struct cli_table *t, const json_t *d, int64_t now_ms)
     cli_cellf(t, "%s%s%s", cli_text(verdict, "mode"), *only ? " " : "", only);
 }
 
-/* All pages of a list as one; `what` goes on "after" each page's last `key`. */
+/* Where the next page begins: behind this row's `key`, a text or a number. */
+static void after_row(const json_t *row, const char *key, char out[80])
+{
+    if (json_is_integer(json_object_get(row, key)))
+        (void)snprintf(out, 80, "&after=%" PRIu64, cli_number(row, key));
+    else
+        (void)snprintf(out, 80, "%s%.64s", row ? "&after=" : "", cli_text(row, key));
+}
+
+/* All pages of a list as one. */
 static int get_list(const struct cli_args *args, const char *what, const char *key, json_t **out)
 {
     json_auto_t *all = json_array();
     size_t got = PAGE;
 
     while (got == PAGE) {
-        const json_t *last = json_array_get(all, json_array_size(all) - 1);
         json_auto_t *page = NULL;
-        char after[24], path[160];
+        char after[80], path[160];
         int err;
 
-        (void)snprintf(after, sizeof(after), "%" PRIu64, cli_number(last, key));
-        (void)snprintf(path, sizeof(path), "/api/v1/%s?limit=%d&after=%.64s", what, PAGE,
-                       json_is_integer(json_object_get(last, key)) ? after : cli_text(last, key));
+        after_row(json_array_get(all, json_array_size(all) - 1), key, after);
+        (void)snprintf(path, sizeof(path), "/api/v1/%s?limit=%d%s", what, PAGE, after);
         err = cli_call(args, "GET", path, NULL, &page);
         if (err)
             return err;

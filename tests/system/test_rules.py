@@ -130,5 +130,50 @@ def test_who_is_protected_is_told_and_never_cut_off(lab):
     lab.daemon.configure(quarantine={"protected": ["device:cam-1", "device:lamp-1"]})
     lab.daemon.reload()
     wait_until(lambda: lab.daemon.device("lamp-1")["quarantine"] is None, 10, "the end of the verdict")
-    assert alerts(lab, "release")[-1]["by"] == "configuration"
+    assert wait_until(lambda: alerts(lab, "release"), 10, "its alert")[-1]["by"] == "configuration"
     wait_until(lambda: lamp.publish("d/lamp-1/x", "x", check=False, timeout=5).returncode == 0, 20, "the way back")
+
+
+def test_a_verdict_on_a_device_never_heard_follows_it_when_it_knocks(lab):
+    lab.daemon.start()
+    cam = lab.enrolled("cam-1")  # a certificate, and no session yet: nobody knows where it is
+    said = lab.daemon.cordon("quarantine", "cam-1").stdout
+    assert "cam-1 is cut off" in said and "No address of it is known" in said, said
+    assert "no address of it is known" in alerts(lab, "quarantine")[-1]["text"]
+    assert cam.ping(GATEWAY4)
+    assert cam.publish("d/cam-1/x", "hello", check=False, timeout=5).returncode != 0
+    wait_until(lambda: not cam.ping(GATEWAY4), 10, "the end of its packets")
+    assert cam.ip4 in lab.daemon.device("cam-1")["addresses"]["ipv4"]
+    assert "No address" not in lab.daemon.cordon("quarantine", "cam-1").stdout
+
+
+def test_a_release_and_a_forgotten_record_open_what_they_say_and_no_more(lab):
+    lab.daemon.start()
+    cam = present(lab, "cam-1")
+    lab.daemon.cordon("quarantine", "cam-1")
+    lab.daemon.cordon("quarantine", cam.ip4, "--reason", "its address, too")
+    refused = lab.daemon.cordon("forget", "cam-1", check=False)
+    assert refused.returncode == 1 and "release it first" in refused.stderr, refused
+    listed = lab.daemon.cordon("verdicts").stdout
+    assert "cam-1" in listed and f"{cam.ip4} " in listed and "its address, too" in listed, listed
+    assert [v["address"] for v in lab.daemon.json("verdicts")] == [None, cam.ip4]
+    lab.daemon.cordon("release", "cam-1")
+    assert cam.ping(GATEWAY4), "with all of its addresses"
+    assert lab.daemon.json("verdicts") == []
+
+    lab.daemon.cordon("quarantine", "cam-1")
+    refused = lab.daemon.cordon("release", cam.ip4, check=False)
+    assert refused.returncode == 1 and "with cam-1: release that" in refused.stderr, refused
+    lab.daemon.cordon("release", "cam-1")
+    lab.daemon.cordon("quarantine", cam.ip4)
+    assert f"isolate ({cam.ip4} only)" in lab.daemon.cordon("device", "cam-1").stdout
+    lab.daemon.cordon("release", "cam-1")
+    refused = lab.daemon.cordon("release", "nobody-1", check=False)
+    assert refused.returncode == 1 and "no device" in refused.stderr, refused
+
+    wait_until(lambda: cam.publish("d/cam-1/x", "x", check=False, timeout=5).returncode == 0, 20, "the way back")
+    reader = cam.subscribe("d/cam-1/#")
+    refused = lab.daemon.cordon("quarantine", GATEWAY4.rsplit(".", 1)[0] + ".0/24", check=False)
+    assert refused.returncode == 1, "the gateway is in it"
+    cam.publish("d/cam-1/x", "still here")
+    reader.wait("d/cam-1/x still here")

@@ -70,7 +70,7 @@ Test(cli_verbs, ask_print_and_exit)
          NULL,
          {{200, "[" DEVICE "]"}},
          0,
-         "GET /api/v1/devices?limit=1000&after= ",
+         "GET /api/v1/devices?limit=1000 ",
          NULL,
          "cam-1  Door?[2J  camera  approved  offline   -      -      -          02:00:00:00:00:01"
          "  192.0.2.7  isolate\n",
