@@ -537,17 +537,32 @@ int parse_grants(struct build *b, const struct field *f, const config_setting_t 
     return b->config->access.grants ? each(b, f, s, one_grant) : -ENOMEM;
 }
 
-static bool rule_number(const config_setting_t *s, const char *key, uint32_t fallback, uint32_t min,
-                        uint32_t *out)
-{
-    long long n = fallback;
+#define RULE_NUMBER_MAX (366 * 86400)
 
-    if (config_setting_get_member(s, key) && !config_setting_lookup_int64(s, key, &n))
-        return false;
-    if (n < min || n > 366 * 86400)
-        return false;
+/* What stands under the key is not this. */
+static int refuse_in_rule(struct build *b, const config_setting_t *s, const char *allowed)
+{
+    char found[96];
+
+    show_plain(s, found, sizeof(found));
+    return refuse_text(b, s, "quarantine.rules: %s: found %s; allowed: %s", config_setting_name(s),
+                       found, allowed);
+}
+
+static int rule_number(struct build *b, const config_setting_t *rule, const char *key,
+                       uint32_t fallback, uint32_t min, uint32_t *out)
+{
+    const config_setting_t *s = config_setting_get_member(rule, key);
+    long long n = fallback;
+    char allowed[48];
+
+    (void)snprintf(allowed, sizeof(allowed), "%u to %d", min, RULE_NUMBER_MAX);
+    if (s && !config_setting_lookup_int64(rule, key, &n))
+        return refuse_in_rule(b, s, allowed);
+    if (s && (n < min || n > RULE_NUMBER_MAX))
+        return refuse_in_rule(b, s, allowed);
     *out = (uint32_t)n;
-    return true;
+    return 0;
 }
 
 static const char *const strike_names[] = {
@@ -594,14 +609,14 @@ static int rule_word(struct build *b, const config_setting_t *rule, const char *
                        allowed);
 }
 
-static bool rule_flag(const config_setting_t *rule, const char *key, bool *out)
+static int rule_flag(struct build *b, const config_setting_t *rule, const char *key, bool *out)
 {
     const config_setting_t *s = config_setting_get_member(rule, key);
 
     if (s && config_setting_type(s) != CONFIG_TYPE_BOOL)
-        return false;
+        return refuse_in_rule(b, s, "true or false");
     *out = s && config_setting_get_bool(s);
-    return true;
+    return 0;
 }
 
 static int one_rule(struct build *b, const struct field *f, const config_setting_t *s, size_t i)
@@ -617,12 +632,16 @@ static int one_rule(struct build *b, const struct field *f, const config_setting
         err = rule_word(b, s, "strike", strike_names, GW_COUNT(strike_names), -1, &strike);
     if (!err)
         err = rule_word(b, s, "mode", modes, GW_COUNT(modes), 0, &mode);
+    if (!err)
+        err = rule_number(b, s, "count", 20, 1, &rule->count);
+    if (!err)
+        err = rule_number(b, s, "window_s", 60, 1, &rule->window_s);
+    if (!err)
+        err = rule_number(b, s, "for_s", 0, 0, &rule->for_s);
+    if (!err)
+        err = rule_flag(b, s, "dry_run", &rule->dry_run);
     if (err)
         return err;
-    if (!rule_number(s, "count", 20, 1, &rule->count) ||
-        !rule_number(s, "window_s", 60, 1, &rule->window_s) ||
-        !rule_number(s, "for_s", 0, 0, &rule->for_s) || !rule_flag(s, "dry_run", &rule->dry_run))
-        return refuse(b, f, s);
     rule->strike = (enum gw_strike)strike;
     return store_string(&rule->mode, modes[mode]);
 }
