@@ -192,7 +192,7 @@ static int in_memory(struct gw_quarantine *q, const struct change *c)
  */
 static bool told_at_the_end(const struct change *c)
 {
-    return c->set && !verdict_on_device(&c->what) && !gw_hwaddr_is_host(&c->what.addr);
+    return c->set && verdict_on_network(&c->what);
 }
 
 /*

@@ -80,11 +80,6 @@ static struct entry *find(const struct gw_quarantine *q, struct gw_slice key)
     return gw_map_get(&q->entries, key);
 }
 
-static bool is_network(const struct gw_verdict *v)
-{
-    return !verdict_on_device(v) && !gw_hwaddr_is_host(&v->addr);
-}
-
 static bool is_on_protected(const struct gw_quarantine *q, const struct gw_verdict *v)
 {
     const struct gw_device *d;
@@ -139,7 +134,7 @@ static struct entry *entry_make(struct gw_quarantine *q, const struct gw_verdict
     }
     e->number = ++q->last_number;
     gw_list_append(&q->in_order, &e->in_order);
-    if (is_network(v)) {
+    if (verdict_on_network(v)) {
         gw_list_append(&q->networks, &e->on_networks);
         q->network_count++;
     }
@@ -151,8 +146,8 @@ int quarantine_put(struct gw_quarantine *q, const struct gw_verdict *v, uint64_t
     struct entry *e = find(q, verdict_key(v));
     bool is_new = !e;
 
-    if (!e &&
-        (q->entries.count >= ENTRIES_MAX || (is_network(v) && q->network_count >= NETWORKS_MAX)))
+    if (!e && (q->entries.count >= ENTRIES_MAX ||
+               (verdict_on_network(v) && q->network_count >= NETWORKS_MAX)))
         return GW_EFULL;
     if (!e)
         e = entry_make(q, v);
@@ -172,7 +167,7 @@ void quarantine_remove(struct gw_quarantine *q, const struct gw_verdict *key)
 
     if (!e)
         return;
-    q->network_count -= is_network(&e->v);
+    q->network_count -= verdict_on_network(&e->v);
     q->cutting_count -= gw_verdict_cuts(&e->v);
     gw_list_remove(&e->on_networks);
     gw_list_remove(&e->in_order);
@@ -286,7 +281,7 @@ void quarantine_tell_cutting(struct gw_quarantine *q, const struct gw_verdict *v
 {
     const struct gw_device *d = NULL;
 
-    if (!q->ops.cutting || is_network(v) || !gw_verdict_cuts(v))
+    if (!q->ops.cutting || verdict_on_network(v) || !gw_verdict_cuts(v))
         return;
     d = verdict_on_device(v) ? gw_devices_get(q->devices, v->device)
                              : gw_devices_by_addr(q->devices, &v->addr);
@@ -308,7 +303,7 @@ void quarantine_tell(struct gw_quarantine *q, const struct gw_verdict *v)
 
     if (verdict_on_device(v)) {
         quarantine_tell_device(q, v->device);
-    } else if (!is_network(v)) {
+    } else if (!verdict_on_network(v)) {
         d = gw_devices_by_addr(q->devices, &v->addr);
         if (d)
             quarantine_tell_device(q, d->id);

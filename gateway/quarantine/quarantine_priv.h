@@ -112,6 +112,11 @@ static inline bool verdict_on_device(const struct gw_verdict *v)
     return v->device[0] != '\0';
 }
 
+static inline bool verdict_on_network(const struct gw_verdict *v)
+{
+    return !verdict_on_device(v) && !gw_hwaddr_is_host(&v->addr);
+}
+
 static inline struct gw_slice verdict_key(const struct gw_verdict *v)
 {
     return verdict_on_device(v) ? gw_slice_str(v->device) : gw_hwaddr_key(&v->addr);
