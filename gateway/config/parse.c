@@ -539,28 +539,29 @@ int parse_grants(struct build *b, const struct field *f, const config_setting_t 
 
 #define RULE_NUMBER_MAX (366 * 86400)
 
-/* What stands under the key is not this. */
-static int refuse_in_rule(struct build *b, const config_setting_t *s, const char *allowed)
+/* What stands under the key, or that nothing does, is not allowed. */
+static int refuse_in_rule(struct build *b, const config_setting_t *rule, const char *key,
+                          const char *allowed)
 {
-    char found[96];
+    const config_setting_t *s = config_setting_get_member(rule, key);
+    char found[96] = "none";
 
-    show_plain(s, found, sizeof(found));
-    return refuse_text(b, s, "quarantine.rules: %s: found %s; allowed: %s", config_setting_name(s),
-                       found, allowed);
+    if (s)
+        show_plain(s, found, sizeof(found));
+    return refuse_text(b, s ? s : rule, "quarantine.rules: %s: found %s; allowed: %s", key, found,
+                       allowed);
 }
 
 static int rule_number(struct build *b, const config_setting_t *rule, const char *key,
                        uint32_t fallback, uint32_t min, uint32_t *out)
 {
-    const config_setting_t *s = config_setting_get_member(rule, key);
     long long n = fallback;
     char allowed[48];
 
     (void)snprintf(allowed, sizeof(allowed), "%u to %d", min, RULE_NUMBER_MAX);
-    if (s && !config_setting_lookup_int64(rule, key, &n))
-        return refuse_in_rule(b, s, allowed);
-    if (s && (n < min || n > RULE_NUMBER_MAX))
-        return refuse_in_rule(b, s, allowed);
+    if ((config_setting_get_member(rule, key) && !config_setting_lookup_int64(rule, key, &n)) ||
+        n < min || n > RULE_NUMBER_MAX)
+        return refuse_in_rule(b, rule, key, allowed);
     *out = (uint32_t)n;
     return 0;
 }
@@ -593,20 +594,17 @@ static int rule_word(struct build *b, const config_setting_t *rule, const char *
 {
     const config_setting_t *s = config_setting_get_member(rule, key);
     int word = s ? word_of(s, words, count) : fallback;
-    char found[96] = "none", allowed[256] = "";
+    char allowed[256] = "";
     size_t used = 0;
 
     if (word >= 0) {
         *out = word;
         return 0;
     }
-    if (s)
-        show_plain(s, found, sizeof(found));
     for (size_t i = 0; i < count && used < sizeof(allowed); i++)
         used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, "%s%s", i ? ", " : "",
                                  words[i]);
-    return refuse_text(b, s ? s : rule, "quarantine.rules: %s: found %s; allowed: %s", key, found,
-                       allowed);
+    return refuse_in_rule(b, rule, key, allowed);
 }
 
 static int rule_flag(struct build *b, const config_setting_t *rule, const char *key, bool *out)
@@ -614,7 +612,7 @@ static int rule_flag(struct build *b, const config_setting_t *rule, const char *
     const config_setting_t *s = config_setting_get_member(rule, key);
 
     if (s && config_setting_type(s) != CONFIG_TYPE_BOOL)
-        return refuse_in_rule(b, s, "true or false");
+        return refuse_in_rule(b, rule, key, "true or false");
     *out = s && config_setting_get_bool(s);
     return 0;
 }
