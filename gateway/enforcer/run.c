@@ -123,19 +123,27 @@ static int read_config(struct gw_guard *g, int *fds, struct gw_config_error *err
     return 0;
 }
 
-/* One daemon per state directory: two would write one database. */
-static int lock(struct gw_guard *g)
+/* -EBUSY: a daemon holds it; another -errno: it cannot be opened. */
+static int lock_in(const char *state_dir, int flags, int *out_fd)
 {
     char path[PATH_MAX];
 
-    (void)snprintf(path, sizeof(path), "%s/" LOCK_NAME, g->config->gateway.state_dir);
-    g->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (g->lock_fd < 0)
-        return complain("%s: %s", path, gw_error_text(-errno));
-    if (flock(g->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return complain("another cordond runs with the state directory %s",
-                        g->config->gateway.state_dir);
-    return 0;
+    (void)snprintf(path, sizeof(path), "%s/" LOCK_NAME, state_dir);
+    *out_fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+    if (*out_fd < 0)
+        return -errno;
+    return flock(*out_fd, LOCK_EX | LOCK_NB) < 0 ? -EBUSY : 0;
+}
+
+/* One daemon per state directory: two would write one database. */
+static int lock(struct gw_guard *g)
+{
+    const char *state_dir = g->config->gateway.state_dir;
+    int err = lock_in(state_dir, O_CREAT, &g->lock_fd);
+
+    if (err == -EBUSY)
+        return complain("another cordond runs with the state directory %s", state_dir);
+    return err ? complain("%s/" LOCK_NAME ": %s", state_dir, gw_error_text(err)) : 0;
 }
 
 /* ---- the service manager ---- */
@@ -521,7 +529,6 @@ int gw_enforcer_unpin(const char *config_path)
     GW_CLEANUP(gw_config_free) struct gw_config *config = NULL;
     GW_CLEANUP(gw_close_fd) int fd = -1;
     struct gw_config_error error = {""};
-    char path[PATH_MAX];
     int err = gw_config_load(config_path, &config, &error);
 
     if (err) {
@@ -529,17 +536,15 @@ int gw_enforcer_unpin(const char *config_path)
         return err;
     }
     /* Under a daemon that goes on, what it enforces would end with it, and it would not know. */
-    (void)snprintf(path, sizeof(path), "%s/" LOCK_NAME, config->gateway.state_dir);
-    fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno != ENOENT && errno != ENOTDIR) {
-        err = -errno;
-        (void)complain("%s: %s", path, gw_error_text(err));
-        return err;
-    }
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    err = lock_in(config->gateway.state_dir, 0, &fd);
+    if (err == -EBUSY) {
         (void)complain("a cordond runs with the state directory %s: stop it first",
                        config->gateway.state_dir);
-        return -EBUSY;
+        return err;
+    }
+    if (err && err != -ENOENT && err != -ENOTDIR) {
+        (void)complain("%s/" LOCK_NAME ": %s", config->gateway.state_dir, gw_error_text(err));
+        return err;
     }
     err = gw_kernel_unpin(GW_PIN_ROOT);
     if (err)
