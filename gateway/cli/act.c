@@ -257,9 +257,7 @@ int cli_grants(const struct cli_args *args)
     {
         grant_row(t, g);
     }
-    if (i)
-        cli_table_print(t, stdout);
-    else
-        (void)puts("It has no grants of its own; its own topics and its class's grants hold.");
+    cli_table_print_or(
+        t, "It has no grants of its own; its own topics and its class's grants hold.", stdout);
     return CLI_DONE;
 }

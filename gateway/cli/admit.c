@@ -207,10 +207,7 @@ static int list_keys(const struct cli_args *args)
         cli_cell(t, cli_text(k, "name"));
         cli_cell(t, cli_text(k, "role"));
     }
-    if (i)
-        cli_table_print(t, stdout);
-    else
-        (void)puts("There is no API key.");
+    cli_table_print_or(t, "There is no API key.", stdout);
     return CLI_DONE;
 }
 

@@ -101,6 +101,8 @@ void cli_table_free(struct cli_table **t);
 void cli_cell(struct cli_table *t, const char *text);
 void cli_cellf(struct cli_table *t, const char *fmt, ...) GW_PRINTF(2, 3);
 void cli_table_print(const struct cli_table *t, FILE *to);
+/* One without a row is this sentence. */
+void cli_table_print_or(const struct cli_table *t, const char *none, FILE *to);
 
 /* `text` with control characters replaced by '?': nothing of a device's reaches the terminal raw.
  */

@@ -248,10 +248,7 @@ int cli_devices(const struct cli_args *args)
     {
         device_row(t, d, now_ms);
     }
-    if (i)
-        cli_table_print(t, stdout);
-    else
-        (void)puts("No device has been seen yet.");
+    cli_table_print_or(t, "No device has been seen yet.", stdout);
     return CLI_DONE;
 }
 
@@ -289,10 +286,7 @@ int cli_verdicts(const struct cli_args *args)
     {
         verdict_row(t, v);
     }
-    if (i)
-        cli_table_print(t, stdout);
-    else
-        (void)puts("Nobody is quarantined or observed.");
+    cli_table_print_or(t, "Nobody is quarantined or observed.", stdout);
     return CLI_DONE;
 }
 

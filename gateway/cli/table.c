@@ -123,6 +123,14 @@ static size_t column_width(const struct cli_table *t, size_t column)
     return width;
 }
 
+void cli_table_print_or(const struct cli_table *t, const char *none, FILE *to)
+{
+    if (t->cells > t->columns) /* the titles are the first row */
+        cli_table_print(t, to);
+    else
+        (void)fprintf(to, "%s\n", none);
+}
+
 void cli_table_print(const struct cli_table *t, FILE *to)
 {
     GW_CLEANUP(gw_free_ptr) size_t *widths = calloc(t->columns, sizeof(*widths));
