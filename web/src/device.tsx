@@ -5,7 +5,7 @@ import { useState } from 'preact/hooks';
 import { api } from './api';
 import { ApproveDialog, ForgetDialog, QuarantineDialog, RevokeDialog } from './dialogs';
 import { ProfileSection } from './profile';
-import { bytes, cause, count, isCut, plural, PRESENCE, STATES, titleOf } from './text';
+import { bytes, cause, count, isCut, MODES, plural, PRESENCE, STATES, titleOf } from './text';
 import type { Device, Verdict } from './types';
 import { Ago, Problem, When, type Ctx } from './ui';
 
@@ -77,8 +77,6 @@ function Presence({ device: d }: { device: Device }) {
     </p>
   );
 }
-
-const MODES = { isolate: 'Isolated', remediate: 'Repairs only', observe: 'Observed' };
 
 function Cut({ verdict: v }: { verdict: Verdict }) {
   return (

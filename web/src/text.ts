@@ -29,6 +29,8 @@ export const STATES: Record<Device['state'], string> = {
 
 export const PRESENCE = { online: 'Online', offline: 'Offline', asleep: 'Asleep' };
 
+export const MODES = { isolate: 'Isolated', remediate: 'Repairs only', observe: 'Observed' };
+
 /** A verdict that only observes cuts nothing off. */
 export const isCut = (d: Device) => d.quarantine !== null && d.quarantine.mode !== 'observe';
 

@@ -3,11 +3,11 @@
 
 import { useState } from 'preact/hooks';
 import { api } from './api';
+import { MODES } from './text';
 import type { Verdict } from './types';
 import { Problem, When, type Ctx } from './ui';
 
 const SHOWN = 20;
-const MODES = { isolate: 'isolated', remediate: 'repairs only', observe: 'observed' };
 
 export function Verdicts({ verdicts, ctx }: { verdicts: Verdict[]; ctx: Ctx }) {
   if (verdicts.length === 0) return null;
@@ -47,7 +47,7 @@ function Row({ verdict: v, ctx }: { verdict: Verdict; ctx: Ctx }) {
   return (
     <li data-address={v.address}>
       <span>
-        <span class="mono">{v.address}</span> {MODES[v.mode] ?? v.mode} by {v.by}
+        <span class="mono">{v.address}</span> {(MODES[v.mode] ?? v.mode).toLowerCase()} by {v.by}
         {v.until && (
           <>
             {' '}
